@@ -1,0 +1,1 @@
+"""Recording of demos: scripted experts and teleoperation."""

@@ -1,0 +1,140 @@
+"""`s2robot record`: episodes into a demo store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from demos.demonstration import Demonstration
+from s2robot.data.store import DemoStore, Episode
+from s2robot.errors import UserError, unknown
+from s2robot.provenance import versions
+from s2robot.rollout import Outcome, Subscriber, run_episode
+from s2robot.spec import Observation
+from s2robot.workers import run_jobs
+
+DEVICES = ("scripted",)
+
+
+class Recorder(Subscriber):
+    """Collects one rollout as an `Episode`."""
+
+    def on_reset(self, observation: Observation, info: dict[str, Any]) -> None:
+        self._observations = [observation]
+        self._times = [info["time"]]
+        self._actions: list[np.ndarray] = []
+        self._applied: list[np.ndarray] = []
+        self._next_time = info["time"]
+
+    def on_step(self, observation: Observation, action: np.ndarray, info: dict[str, Any]) -> None:
+        if self._actions:
+            self._observations.append(observation)
+            self._times.append(self._next_time)
+        self._actions.append(action)
+        self._applied.append(info.get("action_applied", action))
+        self._next_time = info["time"]
+
+    def episode(self, attributes: dict[str, Any]) -> Episode:
+        """Everything from the first observation to the last action."""
+        cameras = self._observations[0]["images"]
+        return Episode(
+            images={name: np.stack([o["images"][name] for o in self._observations]) for name in cameras},
+            proprio=np.stack([o["proprio"] for o in self._observations]).astype(np.float32),
+            action=np.stack(self._actions).astype(np.float32),
+            action_applied=np.stack(self._applied).astype(np.float32),
+            time=np.array(self._times, np.float64),
+            attributes=attributes,
+        )
+
+
+def main(cfg: DictConfig) -> None:
+    """Records until the store at `out` holds `episodes` successes; those that are there already are kept."""
+    if cfg.device not in DEVICES:
+        raise unknown("device", cfg.device, DEVICES)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    missing = _missing(plain)
+    failures = 0
+    with tqdm(total=cfg.episodes, initial=cfg.episodes - len(missing), desc="record", unit="demo") as progress:
+        for attempts in run_jobs(
+            _record_one, missing, workers=min(cfg.workers, len(missing)), start=_start, start_args=(plain,)
+        ):
+            failures += attempts - 1
+            progress.set_postfix(failures=failures)
+            progress.update()
+    print(_summary(DemoStore.open(cfg.out)))
+
+
+def _missing(plain: dict[str, Any]) -> list[int]:
+    try:
+        store = DemoStore.open(plain["out"])
+    except UserError:
+        return list(range(plain["episodes"]))  # where something else lies there, creating the store will say so
+    if store.attributes.get("record") != _identity(plain):
+        raise UserError(
+            f"{plain['out']} holds demos recorded with other options ({store.attributes.get('record')}): "
+            "give the same ones, or another out="
+        )
+    return [i for i in range(plain["episodes"]) if _id(i) not in store]
+
+
+def _identity(plain: dict[str, Any]) -> dict[str, Any]:
+    return {key: plain[key] for key in ("device", "seed", "env", "expert")}
+
+
+def _id(index: int) -> str:
+    return f"{index:06d}"
+
+
+def _start(plain: dict[str, Any]) -> tuple[dict[str, Any], gymnasium.Env, DemoStore]:
+    env = instantiate(plain["env"])
+    return plain, env, DemoStore.open_or_create(plain["out"], env.robot_spec, {"record": _identity(plain)})
+
+
+def _record_one(context: tuple[dict[str, Any], gymnasium.Env, DemoStore], index: int) -> int:
+    """Tries episode `index` until it succeeds, and says how often; each try is a pure function of (seed, index, try)."""
+    plain, env, store = context
+    for attempt in range(plain["attempts"]):
+        seeds = [plain["seed"], index, attempt]
+        demonstration: Demonstration = instantiate(plain["expert"], env=env, rng=np.random.default_rng(seeds))
+        recorder = Recorder()
+        env_seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
+        outcome = run_episode(
+            demonstration.env,
+            demonstration.expert,
+            seed=env_seed,
+            options=demonstration.options,
+            subscribers=[recorder],
+        )
+        if outcome.success:
+            store.append(recorder.episode(_attributes(plain, demonstration, outcome, env_seed, attempt)), _id(index))
+            return attempt + 1
+    raise UserError(f"the expert failed {plain['attempts']} times at episode {index} of seed {plain['seed']}")
+
+
+def _attributes(
+    plain: dict[str, Any], demonstration: Demonstration, outcome: Outcome, env_seed: int, attempt: int
+) -> dict[str, Any]:
+    return {
+        "success": outcome.success,
+        "seed": env_seed,
+        "attempts": attempt + 1,
+        "imitate": demonstration.expert.imitate,
+        "cube_pose": list(demonstration.options["cube_pose"]),
+        "config": _identity(plain),
+        "versions": versions(),
+    }
+
+
+def _summary(store: DemoStore) -> str:
+    attributes = [store.episode(i).attributes for i in store.ids()]
+    attempts = sum(a["attempts"] for a in attributes)
+    recovered = sum(not all(a["imitate"]) for a in attributes)
+    return (
+        f"{store.path}: {len(attributes)} demos, {recovered} of them with a recovery; "
+        f"{attempts - len(attributes)} of {attempts} attempts failed and were not kept"
+    )

@@ -1,0 +1,6 @@
+"""Simulated environments. Importing this package registers `s2robot/CubePick-v0` and `s2robot/Toy-v0`."""
+
+import gymnasium
+
+gymnasium.register("s2robot/CubePick-v0", entry_point="envs.cube_pick:CubePick")
+gymnasium.register("s2robot/Toy-v0", entry_point="envs.toy:Toy")

@@ -1,0 +1,344 @@
+"""`s2robot/CubePick-v0`: a Panda picks a cube up from a table, in robosuite (MuJoCo).
+
+Observation and action are those of a real arm: camera frames, joint angles, gripper opening and gripper pose.
+Only `cube_pose()` and success see the simulator's state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+
+from envs.positions import X_RANGE, Y_RANGE, CubePose, demo_position
+from s2robot.errors import UserError, unknown
+from s2robot.gl import choose_gl
+from s2robot.spec import Observation, RobotSpec, check_action
+
+choose_gl()  # before mujoco is imported: the choice cannot be changed later
+
+import mujoco  # noqa: E402
+from scipy.spatial.transform import Rotation  # noqa: E402
+
+_log = logging.getLogger("robosuite_logs")
+_log.disabled = True  # its import warns about optional parts that nobody asked for
+
+import robosuite  # noqa: E402
+
+_log.disabled = False
+_log.setLevel(logging.ERROR)
+
+CAMERAS = {"front": "frontview", "wrist": "robot0_eye_in_hand"}
+ACTION_SPACES = ("ee_delta", "joint")
+MAX_IMAGE_SIZE = 448
+CUBE_HALF_SIZE = 0.021  # m: 42 mm, as MVP's and the paper's cubes are about 45 mm
+LIFT_HEIGHT = 0.05  # m above where the cube rested
+HOLD_STEPS = 5  # consecutive steps at that height: 0.5 s at 10 Hz
+EE_STEP = 0.05  # m: full scale of one `ee_delta` step in x, y and z
+JOINT_STIFFNESS = 200.0  # 1/s²: reaches a joint target with a time constant of 1/sqrt(200) = 0.07 s
+START_NOISE = 0.02  # rad: standard deviation of the arm's joints at the start of an episode
+
+_PROPRIO = (
+    *(f"joint{i} [rad]" for i in range(1, 8)),
+    "gripper opening [m]",
+    *(f"gripper {axis} in base frame [m]" for axis in "xyz"),
+    *(f"gripper quaternion {axis}" for axis in "xyzw"),
+)
+_ACTION = {
+    "ee_delta": ("dx [m]", "dy [m]", "dz [m]", "gripper [-1 open, 1 close]"),
+    "joint": (*(f"joint{i} target [rad]" for i in range(1, 8)), "gripper [-1 open, 1 close]"),
+}
+
+
+class CubePick(gymnasium.Env[Observation, np.ndarray]):
+    """Pick the cube up and hold it.
+
+    Args:
+        cameras: any of `front` (the cube is about 9 px wide in a 224 px frame) and `wrist`.
+        image_size: side of the square frames in px, rendered natively, at most 448.
+        action_space: `ee_delta`: displacement of the gripper in the base frame (m, at most 0.05 a step and axis;
+            orientation held) and gripper command; `joint`: absolute targets of the seven joints (rad) and gripper
+            command, as real arms take them.
+        rate: control steps a second (Hz).
+        max_steps: the episode is truncated here.
+        multisampling: samples a pixel (0: off; costs 1.4x in software rendering).
+        shadows, reflections: 2x together in software rendering.
+
+    The proprioception is 7 joint angles and the gripper opening, as in the papers, and the gripper's pose in the
+    robot's base frame, which forward kinematics gives on any arm: without it a small policy has to learn them.
+
+    Success: the cube's centre is `LIFT_HEIGHT` above its resting height for `HOLD_STEPS` consecutive steps. The
+    episode terminates there.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self,
+        cameras: Sequence[str] = ("front", "wrist"),
+        image_size: int = MAX_IMAGE_SIZE,
+        action_space: Literal["ee_delta", "joint"] = "ee_delta",
+        rate: float = 10.0,
+        max_steps: int = 80,
+        multisampling: int = 0,
+        shadows: bool = False,
+        reflections: bool = False,
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        _check_arguments(cameras, image_size, action_space)
+        self.render_mode = render_mode
+        self.max_steps = max_steps
+        self._simulation = _make_simulation(action_space, rate)
+        self._model, self._data = self._simulation.sim.model._model, self._simulation.sim.data._data
+        self._robot = self._simulation.robots[0]
+        self._cube_joint = self._simulation.cube.joints[0]
+        self._renderer = _Renderer(self._model, image_size, multisampling, shadows, reflections)
+        self.robot_spec = RobotSpec(
+            cameras={name: (image_size, image_size, 3) for name in cameras},
+            proprio=_PROPRIO,
+            action=_ACTION[action_space],
+            action_space=action_space,
+            rate=rate,
+        )
+        self.action_space = _action_box(action_space, self._joint_range())
+        self.observation_space = _observation_space(self.robot_spec)
+        self._steps = self._steps_held = 0
+        self._rest_height = 0.0
+        self._home_quaternion = np.array([1.0, 0.0, 0.0, 0.0])
+
+    # ------------------------------------------------------------------ gymnasium
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Arm near home, gripper open, cube at `options["cube_pose"] = (x, y, yaw)` or drawn from the rectangle.
+
+        Raises UserError for a pose outside the rectangle.
+        """
+        super().reset(seed=seed)
+        pose = (options or {}).get("cube_pose")
+        pose = demo_position(self.np_random) if pose is None else _check_pose(pose)
+        with _global_numpy_seed(int(self.np_random.integers(2**31))):  # robosuite draws the arm's noise from it
+            self._simulation.reset()
+        self._place_cube(pose)
+        self._steps = self._steps_held = 0
+        return self._observe(), self._info(success=False)
+
+    def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """One control step. The reward is 1 on success, else 0.
+
+        Raises UserError for an action of another shape or with values that are not finite; values out of range are
+        clipped, and `info["action_applied"]` is what the arm took.
+        """
+        asked = check_action(action, self.robot_spec)
+        box = self.action_space
+        assert isinstance(box, gymnasium.spaces.Box)
+        applied = np.clip(asked, box.low, box.high)
+        self._simulation.step(self._controller_command(applied))
+        self._steps += 1
+        self._steps_held = self._steps_held + 1 if self.cube_height() > LIFT_HEIGHT else 0
+        success = self._steps_held >= HOLD_STEPS
+        info = self._info(success) | {"action_applied": applied}
+        return self._observe(), float(success), success, self._steps >= self.max_steps, info
+
+    def render(self) -> np.ndarray:
+        """The first camera's frame, uint8 (H, W, 3)."""
+        return self._renderer.render(self._data, next(iter(self.robot_spec.cameras)))
+
+    def close(self) -> None:
+        self._renderer.close()
+        self._simulation.close()
+
+    # ------------------------------------------------------------------ privileged state
+
+    def cube_pose(self) -> CubePose:
+        """(x, y, yaw) of the cube now, in the table frame: for the expert and for tests, never for a policy."""
+        qpos = self._simulation.sim.data.get_joint_qpos(self._cube_joint)
+        yaw = Rotation.from_quat(qpos[3:], scalar_first=True).as_euler("zyx")[0]
+        return float(qpos[0]), float(qpos[1]), float(yaw)
+
+    def cube_height(self) -> float:
+        """Height of the cube's centre above where it rested at the start (m)."""
+        return float(self._simulation.sim.data.get_joint_qpos(self._cube_joint)[2]) - self._rest_height
+
+    @property
+    def base_position(self) -> np.ndarray:
+        """Where the robot's base frame lies in the table frame (m)."""
+        return self._robot.base_pos - self._simulation.table_offset
+
+    @property
+    def mujoco(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """The model and its state, for kinematics and for frames of arbitrary states."""
+        return self._model, self._data
+
+    def set_state(self, joints: np.ndarray, gripper: float, cube: np.ndarray) -> Observation:
+        """Puts the robot and the cube anywhere, without physics, and looks: for pre-training frames.
+
+        Args:
+            joints: (7,) rad. gripper: opening in m. cube: (7,) position (m, table frame) and quaternion (wxyz).
+        """
+        self._data.qpos[self._robot._ref_joint_pos_indexes] = joints
+        self._data.qpos[self._finger_indexes()] = (gripper / 2, -gripper / 2)
+        position = np.asarray(cube[:3]) + self._simulation.table_offset
+        self._simulation.sim.data.set_joint_qpos(self._cube_joint, np.concatenate([position, cube[3:]]))
+        mujoco.mj_forward(self._model, self._data)
+        return self._observe()
+
+    # ------------------------------------------------------------------ parts
+
+    def _place_cube(self, pose: CubePose) -> None:
+        x, y, yaw = pose
+        self._rest_height = float(self._simulation.table_offset[2]) + CUBE_HALF_SIZE
+        quaternion = Rotation.from_euler("z", yaw).as_quat(scalar_first=True)
+        qpos = np.concatenate([[x, y, self._rest_height], quaternion])
+        self._simulation.sim.data.set_joint_qpos(self._cube_joint, qpos)
+        self._simulation.sim.forward()
+
+    def _controller_command(self, action: np.ndarray) -> np.ndarray:
+        if self.robot_spec.action_space == "joint":
+            return action
+        return np.concatenate([action[:3] / EE_STEP, np.zeros(3), action[3:]])
+
+    def _observe(self) -> Observation:
+        images = {name: self._renderer.render(self._data, name) for name in self.robot_spec.cameras}
+        return {"images": images, "proprio": self._proprio()}
+
+    def _proprio(self) -> np.ndarray:
+        joints = self._data.qpos[self._robot._ref_joint_pos_indexes]
+        fingers = self._data.qpos[self._finger_indexes()]
+        site = self._robot.eef_site_id["right"]
+        position = self._data.site_xpos[site] - self._robot.base_pos
+        quaternion = Rotation.from_matrix(self._data.site_xmat[site].reshape(3, 3)).as_quat()
+        if quaternion @ self._home_quaternion < 0:  # q and -q are one rotation: keep to one half-space
+            quaternion = -quaternion
+        return np.concatenate([joints, [fingers[0] - fingers[1]], position, quaternion]).astype(np.float32)
+
+    def _finger_indexes(self) -> list[int]:
+        return self._robot._ref_gripper_joint_pos_indexes["right"]
+
+    def _joint_range(self) -> np.ndarray:
+        return self._model.jnt_range[self._robot._ref_joint_indexes].astype(np.float32)
+
+    def _info(self, success: bool) -> dict[str, Any]:
+        return {"success": success, "time": float(self._data.time)}
+
+
+class _Renderer:
+    """MuJoCo's own off-screen renderer with robosuite's visual geometry, and with the costly effects optional."""
+
+    def __init__(
+        self, model: mujoco.MjModel, size: int, multisampling: int, shadows: bool, reflections: bool
+    ) -> None:
+        model.vis.quality.offsamples = multisampling
+        model.vis.global_.offwidth = model.vis.global_.offheight = max(size, 64)
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[0] = 0  # robosuite keeps collision geometry in group 0, what is seen in group 1
+        try:
+            self._renderer = mujoco.Renderer(model, size, size)
+        except Exception as error:
+            raise UserError(
+                f"cannot render: {str(error).splitlines()[0]}; run `s2robot doctor` to see which GL is missing"
+            ) from error
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
+
+    def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
+        self._renderer.update_scene(data, CAMERAS[camera], self._option)
+        return self._renderer.render()
+
+    def close(self) -> None:
+        self._renderer.close()
+
+
+def _make_simulation(action_space: str, rate: float) -> Any:
+    config = robosuite.load_composite_controller_config(robot="Panda")
+    if action_space == "joint":
+        arm = config["body_parts"]["right"]
+        gripper = arm["gripper"]
+        arm.clear()
+        arm.update(
+            type="JOINT_POSITION",
+            input_type="absolute",
+            impedance_mode="fixed",
+            kp=JOINT_STIFFNESS,
+            damping_ratio=1,
+            input_max=1,
+            input_min=-1,
+            output_max=0.05,
+            output_min=-0.05,
+            kp_limits=[0, 300],
+            damping_ratio_limits=[0, 10],
+            qpos_limits=None,
+            interpolation=None,
+            ramp_ratio=0.2,
+            gripper=gripper,
+        )
+    with _global_numpy_seed(0):  # robosuite draws the cube's size from it
+        simulation = robosuite.make(
+            "Lift",
+            robots="Panda",
+            controller_configs=config,
+            control_freq=rate,
+            has_renderer=False,
+            has_offscreen_renderer=False,
+            use_camera_obs=False,
+            ignore_done=True,
+            hard_reset=False,
+            initialization_noise={"magnitude": START_NOISE, "type": "gaussian"},
+        )
+    model = simulation.sim.model._model
+    for geom in simulation.cube.contact_geoms + simulation.cube.visual_geoms:
+        model.geom(geom).size[:] = CUBE_HALF_SIZE
+    return simulation
+
+
+@contextlib.contextmanager
+def _global_numpy_seed(seed: int) -> Iterator[None]:
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def _check_arguments(cameras: Sequence[str], image_size: int, action_space: str) -> None:
+    for name in cameras:
+        if name not in CAMERAS:
+            raise unknown("camera", name, CAMERAS)
+    if not cameras:
+        raise UserError(f"no camera given; cube_pick has {', '.join(CAMERAS)}")
+    if not 16 <= image_size <= MAX_IMAGE_SIZE:
+        raise UserError(f"image_size={image_size}: expected 16 to {MAX_IMAGE_SIZE} px")
+    if action_space not in ACTION_SPACES:
+        raise unknown("action space", action_space, ACTION_SPACES)
+
+
+def _check_pose(pose: Sequence[float]) -> CubePose:
+    try:
+        x, y, yaw = (float(v) for v in pose)
+    except (TypeError, ValueError):
+        raise UserError(f"cube_pose={pose!r}: expected (x [m], y [m], yaw [rad])") from None
+    inside = X_RANGE[0] <= x <= X_RANGE[1] and Y_RANGE[0] <= y <= Y_RANGE[1]
+    if not (inside and np.isfinite(yaw)):
+        raise UserError(f"cube_pose={pose!r}: expected x in {X_RANGE} m, y in {Y_RANGE} m and a finite yaw")
+    return x, y, yaw
+
+
+def _action_box(action_space: str, joint_range: np.ndarray) -> gymnasium.spaces.Box:
+    if action_space == "joint":
+        low, high = joint_range[:, 0], joint_range[:, 1]
+    else:
+        low, high = np.full(3, -EE_STEP), np.full(3, EE_STEP)
+    low, high = np.append(low, -1).astype(np.float32), np.append(high, 1).astype(np.float32)
+    return gymnasium.spaces.Box(low, high, dtype=np.float32)
+
+
+def _observation_space(spec: RobotSpec) -> gymnasium.spaces.Dict:
+    images = {n: gymnasium.spaces.Box(0, 255, shape, np.uint8) for n, shape in spec.cameras.items()}
+    proprio = gymnasium.spaces.Box(-np.inf, np.inf, (spec.proprio_dim,), np.float32)
+    return gymnasium.spaces.Dict({"images": gymnasium.spaces.Dict(images), "proprio": proprio})

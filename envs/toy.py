@@ -1,0 +1,143 @@
+"""`s2robot/Toy-v0`: the cube-pick task without physics, for tests that must be fast.
+
+Same observation, action, reset options and success as `CubePick`; a frame takes microseconds. A red square on a grey
+table is the cube, a dark one the gripper, which shrinks as it comes down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from envs.positions import X_RANGE, Y_RANGE, CubePose, demo_position
+from s2robot.errors import UserError, unknown
+from s2robot.spec import Observation, RobotSpec, check_action
+
+CAMERAS = ("front", "wrist")
+STEP = 0.05  # m: full scale of dx, dy, dz
+_REACH = 0.015  # m: a gripper that closes this near to the cube holds it
+_LIFT_HEIGHT = 0.05  # m
+_TOP = 0.2  # m: where the gripper starts
+_HALF_VIEW = {"front": 0.2, "wrist": 0.1}  # m from the middle of the frame to its edge
+
+
+class Toy(gymnasium.Env[Observation, np.ndarray]):
+    """Move over the cube, go down, close, go up."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self,
+        cameras: Sequence[str] = CAMERAS,
+        image_size: int = 64,
+        rate: float = 10.0,
+        max_steps: int = 40,
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        for name in cameras:
+            if name not in CAMERAS:
+                raise unknown("camera", name, CAMERAS)
+        self.render_mode = render_mode
+        self.max_steps = max_steps
+        self.robot_spec = RobotSpec(
+            cameras={name: (image_size, image_size, 3) for name in cameras},
+            proprio=("x [m]", "y [m]", "z [m]", "gripper opening [m]"),
+            action=("dx [m]", "dy [m]", "dz [m]", "gripper [-1 open, 1 close]"),
+            action_space="ee_delta",
+            rate=rate,
+        )
+        high = np.array([STEP, STEP, STEP, 1.0], np.float32)
+        self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
+        self.observation_space = gymnasium.spaces.Dict(
+            {
+                "images": gymnasium.spaces.Dict(
+                    {n: gymnasium.spaces.Box(0, 255, s, np.uint8) for n, s in self.robot_spec.cameras.items()}
+                ),
+                "proprio": gymnasium.spaces.Box(-10.0, 10.0, (4,), np.float32),
+            }
+        )
+        self._gripper, self._cube = np.zeros(3), np.zeros(3)
+        self._opening, self._held, self._steps = 0.08, False, 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """As `CubePick.reset`."""
+        super().reset(seed=seed)
+        pose = (options or {}).get("cube_pose")
+        x, y, _ = demo_position(self.np_random) if pose is None else pose
+        if not (X_RANGE[0] <= x <= X_RANGE[1] and Y_RANGE[0] <= y <= Y_RANGE[1]):
+            raise UserError(f"cube_pose={pose!r}: expected x in {X_RANGE} m and y in {Y_RANGE} m")
+        self._cube = np.array([x, y, 0.0])
+        self._gripper = np.append(self.np_random.normal(0.0, 0.02, 2), _TOP)
+        self._opening, self._held, self._steps = 0.08, False, 0
+        return self._observe(), {"success": False, "time": 0.0}
+
+    def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """As `CubePick.step`."""
+        asked = check_action(action, self.robot_spec)
+        assert isinstance(self.action_space, gymnasium.spaces.Box)
+        applied = np.clip(asked, self.action_space.low, self.action_space.high)
+        self._gripper = np.clip(self._gripper + applied[:3], [-0.3, -0.3, 0.0], [0.3, 0.3, 0.3])
+        closing = applied[3] > 0
+        near = np.linalg.norm(self._gripper - self._cube) < _REACH
+        self._held = closing and (self._held or bool(near))
+        self._opening = (0.04 if self._held else 0.0) if closing else 0.08
+        self._cube = self._gripper.copy() if self._held else np.append(self._cube[:2], 0.0)
+        self._steps += 1
+        success = self._held and float(self._cube[2]) > _LIFT_HEIGHT
+        info = {"success": success, "time": self._steps / self.robot_spec.rate, "action_applied": applied}
+        return self._observe(), float(success), success, self._steps >= self.max_steps, info
+
+    def render(self) -> np.ndarray:
+        """The first camera's frame, uint8 (H, W, 3)."""
+        return self._frame(next(iter(self.robot_spec.cameras)))
+
+    def cube_pose(self) -> CubePose:
+        """(x, y, yaw) of the cube now: for the expert and for tests."""
+        return float(self._cube[0]), float(self._cube[1]), 0.0
+
+    def _observe(self) -> Observation:
+        proprio = np.append(self._gripper, self._opening).astype(np.float32)
+        return {"images": {name: self._frame(name) for name in self.robot_spec.cameras}, "proprio": proprio}
+
+    def _frame(self, camera: str) -> np.ndarray:
+        frame = np.full(self.robot_spec.cameras[camera], 160, np.uint8)
+        centre = self._gripper[:2] if camera == "wrist" else np.zeros(2)
+        scale = len(frame) / (2 * _HALF_VIEW[camera])
+        gripper_half = 0.01 + 0.1 * self._gripper[2]
+        _square(frame, (self._gripper[:2] - centre) * scale, gripper_half * scale, (60, 60, 60))
+        _square(frame, (self._cube[:2] - centre) * scale, 0.021 * scale, (200, 30, 40))
+        return frame
+
+
+class ToyExpert:
+    """Goes over the cube, down, closes and goes up, by the true cube pose."""
+
+    def __init__(self, env: Toy) -> None:
+        self._env = env
+        self.reset()
+
+    def reset(self) -> None:
+        self._closed = False
+        self.imitate: list[bool] = []
+
+    def act(self, observation: Observation) -> np.ndarray:
+        gripper = observation["proprio"][:3]
+        cube = np.append(self._env.cube_pose()[:2], 0.0)
+        aligned = np.linalg.norm(cube[:2] - gripper[:2]) < 0.005
+        self._closed = self._closed or bool(aligned and gripper[2] < 0.01)
+        self.imitate.append(True)
+        target = np.append(gripper[:2], _TOP) if self._closed else np.append(cube[:2], 0.0 if aligned else _TOP)
+        return np.append(np.clip(target - gripper, -STEP, STEP), 1.0 if self._closed else -1.0).astype(np.float32)
+
+
+def _square(frame: np.ndarray, centre: np.ndarray, half: float, colour: tuple[int, int, int]) -> None:
+    middle = len(frame) / 2
+    top, left = middle + centre[0] - half, middle + centre[1] - half
+    rows = slice(max(0, round(top)), max(0, round(top + 2 * half)))
+    columns = slice(max(0, round(left)), max(0, round(left + 2 * half)))
+    frame[rows, columns] = colour

@@ -1,0 +1,6 @@
+"""Configuration: `configs/VERB.yaml`, its groups (`configs/env/`, ...) and overrides, checked before use."""
+
+from s2robot.config.compose import compose
+from s2robot.config.targets import instantiate
+
+__all__ = ["compose", "instantiate"]

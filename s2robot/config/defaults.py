@@ -1,0 +1,119 @@
+"""What a verb does when nothing is overridden: the values, groups and comments of its YAML files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from s2robot.config.comments import comments, head_comment
+from s2robot.errors import UserError, unknown
+from s2robot.provenance import resource
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """A verb's configuration before values are overridden.
+
+    Attributes:
+        verb: the name of the top YAML file.
+        folder: where the YAML files lie.
+        groups: group -> the choice made of it, e.g. `{"env": "cube_pick"}`.
+        config: the composed configuration, `???` where a value must be given.
+    """
+
+    verb: str
+    folder: Path
+    groups: dict[str, str]
+    config: DictConfig
+
+    def options(self) -> list[str]:
+        """The dotted names of all options in the order of the YAML, without Hydra's own (`_target_`)."""
+        names = leaves(self.config)
+        return [name for name in names if not any(part.startswith("_") for part in name.split("."))]
+
+    def value(self, option: str) -> Any:
+        """The default of an option or section, None where it is missing or refers to something missing."""
+        try:
+            return OmegaConf.select(self.config, option)
+        except OmegaConfBaseException:
+            return None
+
+    def must_be_given(self, option: str) -> bool:
+        """Whether the option is `???`: there is no default."""
+        return option in OmegaConf.missing_keys(self.config)
+
+    def comments(self) -> dict[str, str]:
+        """Option -> the comment beside it."""
+        found = comments(self.folder / f"{self.verb}.yaml")
+        for group, choice in self.groups.items():
+            path = self.folder / group / f"{choice}.yaml"
+            prefix = "" if "@package _global_" in head_comment(path) else f"{group.replace('/', '.')}."
+            found |= {prefix + name: text for name, text in comments(path).items()}
+        return found
+
+
+def load_defaults(verb: str, choices: Sequence[str] = (), folder: Path | None = None) -> Defaults:
+    """The defaults of a verb under choices such as `env=toy`. Raises UserError for an unknown verb."""
+    folder = folder or config_folder()
+    if not (folder / f"{verb}.yaml").is_file():
+        raise unknown("configuration", verb, names_in(folder))
+    with one_line_errors():
+        config = run_hydra(verb, choices, folder, return_hydra_config=True)
+    chosen: Mapping[str, str | None] = config.hydra.runtime.choices
+    groups = {g: choice for g, choice in chosen.items() if choice and not g.startswith("hydra/")}
+    with open_dict(config):
+        del config["hydra"]
+    return Defaults(verb, folder, groups, config)
+
+
+def config_folder() -> Path:
+    """Where the YAML files lie: inside an installed package, beside it in a checkout."""
+    folder = resource("configs")
+    if folder is None:
+        raise UserError("the folder `configs` is missing beside the package s2robot: install it again")
+    return folder
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names of the YAML files in a folder, which are the choices of a group."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def leaves(config: DictConfig) -> list[str]:
+    """The dotted names of everything that is not itself a section."""
+    return list(_leaves(OmegaConf.to_container(config), ""))
+
+
+def _leaves(node: Any, name: str) -> Iterator[str]:
+    if not (isinstance(node, dict) and node):
+        yield name
+        return
+    for key, value in node.items():
+        yield from _leaves(value, f"{name}.{key}" if name else str(key))
+
+
+def run_hydra(
+    verb: str, overrides: Sequence[str], folder: Path, return_hydra_config: bool = False
+) -> DictConfig:
+    """Hydra's composition, without its working folders, logs and global state."""
+    with hydra.initialize_config_dir(str(folder.resolve()), version_base="1.3"):
+        return hydra.compose(verb, list(overrides), return_hydra_config=return_hydra_config)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns the errors of Hydra, OmegaConf and YAML, several lines each, into a UserError of one line."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise UserError("; ".join(lines[:2])) from error

@@ -1,0 +1,82 @@
+"""`s2robot VERB --help`: every option with its default and the comment beside it in the YAML."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from s2robot.config.comments import head_comment
+from s2robot.config.compose import chosen_defaults, metavar
+from s2robot.config.defaults import Defaults, names_in
+from s2robot.config.overrides import as_override
+
+Row = tuple[str, str]
+"""What one types, and what it means."""
+
+_MAX_NAME = 36  # columns: a longer option has a line of its own
+
+
+def verb_help(verb: str, summary: str, overrides: Sequence[str] = (), folder: Path | None = None) -> str:
+    """The help page of a verb, with the options of the groups that the overrides choose.
+
+    The comment that opens the YAML file (what it does, examples) comes first. Raises UserError as `compose`.
+    """
+    defaults = chosen_defaults(verb, overrides, folder)
+    own, grouped = _by_group(defaults)
+    comments = defaults.comments()
+    tables = {"options:": [_row(name, defaults, comments) for name in own]}
+    for group, names in grouped.items():
+        rows = [_row(name, defaults, comments) for name in names]
+        tables[f"{group}, one of:"] = _choices(group, defaults)
+        tables[f"options of {group}={defaults.groups[group]}:"] = rows
+    about = head_comment(defaults.folder / f"{verb}.yaml").strip()
+    head = [f"s2robot {verb}: {summary}", about, f"usage: s2robot {verb} [option=value ...]"]
+    return "\n\n".join([*filter(None, head), *_render(tables)])
+
+
+def _by_group(defaults: Defaults) -> tuple[list[str], dict[str, list[str]]]:
+    """The verb's own options, and those that each group brings."""
+    grouped: dict[str, list[str]] = {group: [] for group in defaults.groups}
+    own = []
+    for name in defaults.options():
+        group = next((g for g in grouped if name.startswith(f"{g.replace('/', '.')}.")), None)
+        (own if group is None else grouped[group]).append(name)
+    return own, grouped
+
+
+def _choices(group: str, defaults: Defaults) -> list[Row]:
+    folder = defaults.folder / group
+    return [(f"{group}={name}", _first_line(folder / f"{name}.yaml")) for name in names_in(folder)]
+
+
+def _first_line(path: Path) -> str:
+    lines = [line for line in head_comment(path).splitlines() if line and not line.startswith("@package")]
+    return lines[0] if lines else ""
+
+
+def _row(name: str, defaults: Defaults, comments: Mapping[str, str]) -> Row:
+    comment = comments.get(name, "")
+    if defaults.must_be_given(name):
+        return f"{name}={metavar(comment)}", f"{comment} (must be given)".strip()
+    return f"{name}={as_override(defaults.value(name))}", comment
+
+
+def _render(tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Titled tables, the texts of all of them in one column."""
+    lengths = [len(name) for rows in tables.values() for name, _ in rows]
+    width = max((length for length in lengths if length <= _MAX_NAME), default=0)
+    for title, rows in tables.items():
+        if rows:
+            yield "\n".join([title, *(line for name, text in rows for line in _lines(name, text, width))])
+
+
+def _lines(name: str, text: str, width: int) -> Iterator[str]:
+    """One row: the name, then the text wrapped beside it, or below it where the name is long."""
+    indent = " " * (2 + width + 2)
+    columns = max(shutil.get_terminal_size().columns, 80)
+    wrapped = textwrap.wrap(text, columns - len(indent))
+    beside = wrapped.pop(0) if wrapped and len(name) <= width else ""
+    yield f"  {name:{width}}  {beside}".rstrip()
+    yield from (indent + line for line in wrapped)

@@ -1,0 +1,121 @@
+"""Overrides as the user typed them: read, compared with the defaults, refused in one line if unfit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+
+from s2robot.config.defaults import Defaults, leaves, names_in
+from s2robot.errors import UserError, unknown
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def parse(text: str) -> Override:
+    """One override in Hydra's grammar; a value that the grammar cannot read is taken as plain text.
+
+    Raises UserError for what is not `name=value`.
+    """
+    name, equals, value = text.partition("=")
+    if not name or not (equals or name.startswith("~")):
+        raise UserError(f"'{text}' is no option: options are written name=value, e.g. seed=1")
+    parser = OverridesParser.create()
+    try:
+        return parser.parse_overrides([text])[0]
+    except OverrideParseException as error:
+        if value.startswith(("[", "{", "'", '"')):
+            raise UserError(
+                f"{text}: cannot be read: a list is written [a,b], text as it is or '...'"
+            ) from error
+    try:
+        text = os.path.expanduser(value)  # shells leave the ~ of out=~/runs alone
+        return parser.parse_overrides([f"{name}={_quoted(text)}"])[0]
+    except OverrideParseException as error:
+        raise UserError(f"'{name}' is no name of an option: they look like seed or env.rate") from error
+
+
+def chooses(override: Override, defaults: Defaults) -> bool:
+    """Whether an override picks one file of a group, as against setting a value."""
+    return override.key_or_group in defaults.groups and not isinstance(override.value(), dict)
+
+
+def check_choice(override: Override, defaults: Defaults) -> str:
+    """The override for Hydra. Raises UserError for a choice that the group does not have."""
+    group, valid = override.key_or_group, names_in(defaults.folder / override.key_or_group)
+    if override.value() not in valid:
+        raise unknown(group, _typed(override), valid)
+    return str(override.input_line)
+
+
+def check_value(override: Override, defaults: Defaults) -> str:
+    """The override for Hydra. Raises UserError for an unknown option or a value of another type."""
+    name, typed = override.key_or_group, _typed(override)
+    if override.is_delete() or override.is_add() or override.package:
+        return str(override.input_line)  # Hydra's finer points are left to Hydra
+    if override.is_sweep_override():
+        raise UserError(f"{name}={typed}: takes one value; a list is written [{typed}]")
+    if not any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves(defaults.config)):
+        raise unknown("option", name, [*defaults.groups, *defaults.options()])
+    default = defaults.value(name)
+    if not _fits(override.value(), default):
+        shown = "" if OmegaConf.is_dict(default) else f" (default {as_override(default)})"
+        raise UserError(f"{name}={typed}: expected {_expected(default)}{shown}")
+    holds_text = isinstance(default, str) or defaults.must_be_given(name)
+    return _as_text(override) if holds_text else str(override.input_line)
+
+
+def as_override(value: Any) -> str:
+    """A value as one types it behind `name=`: `null`, `true`, `[224,448]`, text as it is."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(as_override, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{as_override(entry)}" for key, entry in value.items()) + "}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value has the type of the default. A default of null takes any; `${...}` fits anywhere."""
+    if default is None or (isinstance(value, str) and "${" in value):
+        return True
+    if OmegaConf.is_list(default):
+        return isinstance(value, list) and (not default or all(_fits(entry, default[0]) for entry in value))
+    if OmegaConf.is_dict(default):
+        return isinstance(value, dict)
+    if isinstance(default, str):
+        return isinstance(value, str | int | float)
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int if isinstance(default, int) else int | float)
+
+
+def _expected(default: Any) -> str:
+    if OmegaConf.is_list(default):
+        return f"a list, each entry {_expected(default[0])}" if default else "a list"
+    if OmegaConf.is_dict(default):
+        return f"a section's options one by one: {', '.join(map(str, default))}"
+    return _KINDS.get(type(default), "a value")
+
+
+def _as_text(override: Override) -> str:
+    """The override of an option that holds text: `out=120` and `out=1e3` mean the text as typed."""
+    is_number = isinstance(override.value(), int | float)
+    quoted = f"{override.key_or_group}={_quoted(_typed(override))}"
+    return quoted if is_number else str(override.input_line)
+
+
+def _typed(override: Override) -> str:
+    return str(override.input_line).partition("=")[2]
+
+
+def _quoted(text: str) -> str:
+    """Text in Hydra's quotes: a quote is escaped, and so are backslashes in front of one."""
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), text) + "'"

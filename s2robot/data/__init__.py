@@ -1,0 +1,1 @@
+"""Episodes on disk and the training windows cut from them."""

@@ -1,0 +1,238 @@
+"""`s2robot pretrain`: makes an encoder by masked visual pre-training on frames of the simulator.
+
+Two stages, each resumed where it stopped: render frames of random states into shards, then train. Frame i and batch i
+are pure functions of the seed.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from s2robot.errors import UserError, unknown
+from s2robot.provenance import sha256_file, sha256_json, versions, write_json
+from s2robot.vision.mae import MaskedAutoencoder
+from s2robot.vision.mvp import ARCHITECTURES, hash_weights
+
+SHARD = 100  # states
+_CHECKPOINT_EVERY = 200  # steps
+_STATE = "state.pt"
+
+FrameSource = Callable[[int], dict[str, np.ndarray]]
+
+
+def main(cfg: DictConfig) -> None:
+    """Renders `states` states, trains `steps` steps, writes `encoder.safetensors` and `card.json` into `out`."""
+    if cfg.encoder.architecture not in ARCHITECTURES:
+        raise unknown("architecture", cfg.encoder.architecture, ARCHITECTURES)
+    out = Path(cfg.out)
+    shards = render_frames(cfg, Path(cfg.frames or out / "frames"))
+    torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
+    model, losses, seconds = _train(cfg, out, Frames(shards))
+    _write_encoder(cfg, out, model, losses, seconds)
+
+
+# ---------------------------------------------------------------------- frames
+
+
+def render_frames(cfg: DictConfig, folder: Path) -> list[Path]:
+    """Shards of frames (uint8 .npy of (states · cameras, H, W, 3)); those that are there already are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = sha256_json({"source": OmegaConf.to_container(cfg.source, resolve=True), "seed": cfg.seed})[:12]
+    shards = [folder / f"frames-{recipe}-{i:05d}.npy" for i in range(math.ceil(cfg.states / SHARD))]
+    missing = [i for i, shard in enumerate(shards) if not shard.is_file()]
+    if not missing:
+        return shards
+    jobs = [
+        (OmegaConf.to_container(cfg.source, resolve=True), cfg.seed, i, min(SHARD, cfg.states - i * SHARD), shards[i])
+        for i in missing
+    ]
+    # A process of their own each: a renderer beside torch's threads or CUDA does not end well.
+    with multiprocessing.get_context("spawn").Pool(cfg.workers) as pool:
+        progress = tqdm(total=sum(job[3] for job in jobs), desc="frames", unit="state")
+        for states in pool.imap_unordered(_render_shard, jobs):
+            progress.update(states)
+        progress.close()
+    return shards
+
+
+_sources: dict[str, FrameSource] = {}  # one simulator a worker process, whatever the number of shards
+
+
+def _render_shard(job: tuple[dict[str, Any], int, int, int, Path]) -> int:
+    source_config, seed, index, states, path = job
+    key = f"{source_config} {seed}"
+    if key not in _sources:
+        _sources[key] = instantiate(source_config, seed=seed)
+    frames = [f for i in range(states) for f in _sources[key](index * SHARD + i).values()]
+    staging = path.with_suffix(f".{os.getpid()}.part")
+    with staging.open("wb") as file:
+        np.save(file, np.stack(frames))
+    staging.rename(path)
+    return states
+
+
+class Frames:
+    """Views of the rendered frames as an encoder will meet them: whole frames, S² tiles, and random crops."""
+
+    def __init__(self, shards: list[Path]) -> None:
+        self._shards = [np.load(shard, mmap_mode="r") for shard in shards]
+        self._ends = np.cumsum([len(shard) for shard in self._shards])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def batch(self, size: int, image_size: int, rng: np.random.Generator) -> Tensor:
+        """float (size, 3, image_size, image_size) in [0, 1]."""
+        views = [self._view(self._frame(int(i)), image_size, rng) for i in rng.integers(len(self), size=size)]
+        return torch.stack(views)
+
+    def _frame(self, index: int) -> np.ndarray:
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        return self._shards[shard][index - (self._ends[shard] - len(self._shards[shard]))]
+
+    @staticmethod
+    def _view(frame: np.ndarray, size: int, rng: np.random.Generator) -> Tensor:
+        side = len(frame)
+        kind = rng.choice(["whole", "tile", "crop"], p=[0.4, 0.4, 0.2])
+        extent = {"whole": side, "tile": min(size, side), "crop": int(rng.integers(side // 3, side + 1))}[kind]
+        step = extent if kind == "tile" else 1
+        top, left = (step * int(rng.integers((side - extent) // step + 1)) for _ in range(2))
+        view = torch.from_numpy(frame[top : top + extent, left : left + extent].copy())
+        view = view.permute(2, 0, 1).float() / 255
+        if extent == size:
+            return view
+        return F.interpolate(view[None], (size, size), mode="bicubic", align_corners=False)[0].clamp(0, 1)
+
+
+# ---------------------------------------------------------------------- training
+
+
+def _train(cfg: DictConfig, out: Path, frames: Frames) -> tuple[MaskedAutoencoder, list[float], float]:
+    torch.manual_seed(cfg.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = MaskedAutoencoder(ARCHITECTURES[cfg.encoder.architecture]).to(device)
+    optimiser = torch.optim.AdamW(_parameter_groups(model, cfg.weight_decay), lr=cfg.lr, betas=(0.9, 0.95))
+    start, losses, before = _resume(cfg, out, model, optimiser)
+    began = time.monotonic()
+    progress = tqdm(range(start, cfg.steps), desc="pretrain", unit="step", initial=start, total=cfg.steps)
+    for step in progress:
+        for group in optimiser.param_groups:
+            group["lr"] = cosine(step, cfg.steps, cfg.warmup) * cfg.lr
+        losses.append(_step(cfg, step, model, optimiser, frames, device))
+        progress.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}")
+        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == cfg.steps:
+            _save(cfg, out, model, optimiser, losses, before + time.monotonic() - began)
+    return model, losses, before + time.monotonic() - began
+
+
+def _step(
+    cfg: DictConfig,
+    step: int,
+    model: MaskedAutoencoder,
+    optimiser: torch.optim.Optimizer,
+    frames: Frames,
+    device: torch.device,
+) -> float:
+    rng = np.random.default_rng([cfg.seed, step])
+    masks = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    images = frames.batch(cfg.batch_size, ARCHITECTURES[cfg.encoder.architecture].image_size, rng).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=cfg.bf16):
+        loss = model(images, masks)
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    return loss.item()
+
+
+def cosine(step: int, steps: int, warmup: int) -> float:
+    """Factor of the learning rate: linear over `warmup` steps, then half a cosine down to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _recipe(cfg: DictConfig) -> dict[str, Any]:
+    keys = ("states", "steps", "batch_size", "lr", "warmup", "weight_decay", "bf16", "seed", "source")
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return {"architecture": cfg.encoder.architecture, **{key: plain[key] for key in keys}}
+
+
+def _save(
+    cfg: DictConfig,
+    out: Path,
+    model: MaskedAutoencoder,
+    optimiser: torch.optim.Optimizer,
+    losses: list[float],
+    seconds: float,
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    state = {
+        "recipe": sha256_json(_recipe(cfg)),
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "losses": losses,
+        "seconds": seconds,
+    }
+    torch.save(state, out / f"{_STATE}.part")
+    (out / f"{_STATE}.part").replace(out / _STATE)
+
+
+def _resume(
+    cfg: DictConfig, out: Path, model: MaskedAutoencoder, optimiser: torch.optim.Optimizer
+) -> tuple[int, list[float], float]:
+    path = out / _STATE
+    if not path.is_file():
+        return 0, [], 0.0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["recipe"] != sha256_json(_recipe(cfg)):
+        raise UserError(f"{path} was made with other options: give the same ones, or another out=")
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return len(state["losses"]), state["losses"], state["seconds"]
+
+
+def _write_encoder(
+    cfg: DictConfig, out: Path, model: MaskedAutoencoder, losses: list[float], seconds: float
+) -> None:
+    state = {k: v.detach().cpu().half().contiguous() for k, v in model.encoder.state_dict().items()}
+    path = out / "encoder.safetensors"
+    save_file(state, path)
+    card = {
+        "name": cfg.encoder.name,
+        "recipe": _recipe(cfg),
+        "frames_seen": cfg.steps * cfg.batch_size,
+        "final_loss": float(np.mean(losses[-200:])),
+        "seconds": round(seconds),
+        "weights_sha256": hash_weights(state),
+        "file_sha256": sha256_file(path),
+        "parameters": sum(v.numel() for v in state.values()),
+        "versions": versions(),
+    }
+    write_json(out / "card.json", card)
+    write_json(out / "losses.json", [round(x, 5) for x in losses])
+    print(f"{path}: final loss {card['final_loss']:.4f} after {card['frames_seen']} frames seen")

@@ -1,0 +1,96 @@
+"""`s2robot doctor` on this machine, and on this machine with something broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import s2robot
+from s2robot import doctor, provenance
+
+ROOT = Path(s2robot.__file__).parents[1]
+
+
+def run_doctor(*overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "s2robot.cli", "doctor", *overrides]
+    env = os.environ | environment
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, timeout=300)
+
+
+@pytest.fixture
+def no_osmesa(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no OSMesa library can be loaded."""
+    for suffix in ["", *(f".{n}" for n in range(10))]:
+        (tmp_path / f"libOSMesa.so{suffix}").write_text("no library")
+    return {"LD_LIBRARY_PATH": str(tmp_path), "MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
+
+
+def test_a_healthy_machine() -> None:
+    done = run_doctor("json=true")
+    report = json.loads(done.stdout)
+    status = {check["name"]: check["status"] for check in report["checks"]}
+    assert (done.returncode, report["ok"]) == (0, True)
+    assert {status[name] for name in ("Python", "torch", "robosuite", "imports", "rendering")} == {"ok"}
+    assert {"processor", "GPU", "memory", "disk", "encoders"} <= set(status)
+    assert report["versions"]["zarr"] == provenance.installed_version("zarr")
+    assert report["machine"]["cores"] >= 1
+
+
+def test_without_gl_the_loop_cannot_run_and_one_line_mends_it(no_osmesa: dict[str, str]) -> None:
+    done = run_doctor(**no_osmesa)
+    problems = [line for line in done.stdout.splitlines() if line.startswith("problem")]
+    assert done.returncode == 1
+    assert len(problems) == 1
+    assert problems[0].split()[1] == "rendering"
+    assert problems[0].endswith("-> apt-get install libosmesa6 (as root)")
+    assert "Traceback" not in done.stdout + done.stderr
+    lines = done.stdout.splitlines()[: len(provenance.PACKAGES) + 9]
+    assert all((" -> " in line) == line.startswith(("problem", "warning")) for line in lines)
+
+
+def test_an_unknown_back_end_names_one_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    check = doctor.check_rendering(60)
+    assert check.status == "problem"
+    assert "nonsense" in check.found
+    assert "MUJOCO_GL=osmesa" in check.mend
+
+
+def test_a_trial_that_hangs_is_ended() -> None:
+    check = doctor.check_rendering(timeout=0.01)
+    assert check.status == "problem"
+    assert check.found.endswith("not finished after 0.01 s")
+
+
+def test_packages_are_compared_with_the_tested_versions() -> None:
+    numpy = provenance.installed_version("numpy")
+    names = ("numpy", "zarr", "no-such-package", "scipy")
+    checks = doctor.check_packages(names, {"numpy": str(numpy), "zarr": "0.0.1", "no-such-package": "1"})
+    assert [check.status for check in checks] == ["ok", "warning", "problem", "ok"]
+    assert checks[1].mend == "pip install zarr==0.0.1"
+    assert "make setup" in checks[2].mend
+
+
+def test_the_tested_versions_cover_what_the_loop_needs() -> None:
+    tested = doctor.tested_versions()
+    assert set(provenance.PACKAGES) <= set(tested)
+    assert tested["robosuite"] == "1.5.1"
+
+
+def test_an_unsupported_python_is_a_problem() -> None:
+    assert doctor.check_python((3, 12)).status == "ok"
+    assert doctor.check_python((3, 13)).status == "problem"
+    assert doctor.check_python((3, 10)).mend == "make the environment with Python 3.11 or 3.12"
+
+
+def test_encoders_need_weights_beside_their_cards(tmp_path: Path) -> None:
+    assert doctor.check_encoders(tmp_path).status == "warning"
+    (tmp_path / "one.json").write_text("{}")
+    assert doctor.check_encoders(tmp_path).status == "problem"
+    (tmp_path / "one.safetensors").touch()
+    assert doctor.check_encoders(tmp_path) == doctor.Check("encoders", "ok", "one")

@@ -1,0 +1,264 @@
+"""The report is read as a browser reads it: parsed, its pictures, videos and figures taken out and checked."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s2robot.errors import UserError
+from s2robot.report import FIELDS, RolloutVideo, headline, write_report
+from s2robot.statistics import wilson
+from s2robot.video import encode_mp4, read_mp4
+
+HOSTILE = "</pre></svg><script>alert(1)</script><img src=http://x.test/ onerror=alert(1)>&amp;$\\frac$"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+class Page(HTMLParser):
+    """What a browser makes of the file: its elements with their attributes, its text and its tables' rows."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.rows: list[list[str]] = []
+        self.feed(self.source)
+        self.close()
+        self.svgs = [
+            ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", self.source, re.DOTALL)
+        ]
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        self.text += data
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+    def videos(self) -> list[bytes]:
+        urls = [attributes["src"] or "" for tag, attributes in self.elements if tag == "video"]
+        return [base64.b64decode(url.removeprefix("data:video/mp4;base64,"), validate=True) for url in urls]
+
+    def position_rows(self) -> list[list[str]]:
+        return [row for row in self.rows if len(row) == 7 and row[0].isdigit()]
+
+
+def result(positions: list[dict[str, Any]]) -> dict[str, Any]:
+    hits, trials = sum(p["success"] for p in positions), len(positions)
+    return {
+        "successes": hits,
+        "trials": trials,
+        "success_rate": hits / trials,
+        "wilson_95": list(wilson(hits, trials)),
+        "positions": positions,
+    }
+
+
+def evaluation(positions: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    common = {
+        "rectangle": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
+        "rate": 10.0,
+        "max_steps": 50,
+        "seed": 7,
+        "versions": {"python": "3.11.7", "torch": "2.14.1"},
+        "checkpoint_sha256": "0123abcd" * 8,
+        "config": {"env": {"rate": 10, "cameras": ["front", "wrist"]}},
+    }
+    return result(positions) | common | changes
+
+
+def position(x: float = 0.0, y: float = 0.0, success: bool = True, steps: int = 30) -> dict[str, Any]:
+    return {"x": x, "y": y, "yaw": 0.3, "success": success, "steps": steps, "seed": 11}
+
+
+def film(brightness: int = 100) -> bytes:
+    return encode_mp4(np.full((4, 16, 16, 3), brightness, np.uint8), fps=10)
+
+
+def written(tmp_path: Path, shown: dict[str, Any], *more: Any, **named: Any) -> Page:
+    path = tmp_path / "report.html"
+    write_report(path, shown, *(more or ([],)), **named)
+    return Page(path)
+
+
+outcomes = st.fixed_dictionaries(
+    {
+        "x": st.floats(-0.12, 0.12),
+        "y": st.floats(-0.15, 0.15),
+        "yaw": st.floats(-3.2, 3.2),
+        "success": st.booleans(),
+        "steps": st.integers(1, 50),
+        "seed": st.integers(0, 2**32),
+    }
+)
+
+
+@settings(max_examples=12)
+@given(st.lists(outcomes, min_size=1, max_size=16), st.lists(outcomes, max_size=4))
+def test_every_figure_is_the_evaluations(tmp_path_factory, positions, further):
+    shown = evaluation(positions, extra=result(further) if further else None)
+    page = written(tmp_path_factory.mktemp("report"), shown)
+    hits = [p["success"] for p in positions]
+    low, high = wilson(sum(hits), len(hits))
+    assert f"Picked up the cube at {sum(hits)} of {len(hits)} positions" in page.text
+    interval = f"95 % interval {100 * low:.0f}-{100 * high:.0f} %"
+    assert f"{100 * sum(hits) / len(hits):.0f} %, {interval}" in page.text
+    assert ("further positions" in page.text) == bool(further)
+    for part in filter(None, (positions, further)):
+        rows = (
+            [row for row in page.position_rows()][: len(part)]
+            if part is positions
+            else page.position_rows()[-len(part) :]
+        )
+        assert [int(row[0]) for row in rows] == sorted(range(len(part)), key=lambda i: part[i]["success"])
+        for row in rows:
+            p = part[int(row[0])]
+            assert row[1:4] == [f"{p['x']:.3f}", f"{p['y']:.3f}", f"{p['yaw']:.2f}"]
+            assert ("picked up" in row[4], "missed" in row[4]) == (p["success"], not p["success"])
+            assert row[5:] == [f"{p['steps']} ({p['steps'] / 10:.1f} s)", str(p["seed"])]
+
+
+def test_headline():
+    shown = result([position(success=i >= 4) for i in range(16)])
+    assert headline(shown) == "picked up the cube at 12 of 16 positions (75 %, 95 % interval 51-90 %)"
+
+
+def test_nothing_is_loaded_from_anywhere(tmp_path):
+    curves = {"loss/train": [(0, 1.0), (10, 0.5)]}
+    page = written(tmp_path, evaluation([position()]), [RolloutVideo("0", True, film())], curves)
+    links = ("src", "href", "xlink:href", "poster", "srcset", "data", "action", "background")
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        for name in links:
+            assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, name)
+    assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?([^)]*)", page.source))
+    assert "@import" not in page.source
+    assert "default-src 'none'" in page.source
+
+
+def test_hostile_text_stays_text(tmp_path):
+    shown = evaluation(
+        [position()], config={HOSTILE: [HOSTILE]}, versions={HOSTILE: HOSTILE}, checkpoint_sha256=HOSTILE
+    )
+    curves = {f"{HOSTILE}/{HOSTILE}": [(0, 1.0)], "loss/a$b_{$": [(0, 1.0)]}
+    page = written(tmp_path, shown, [RolloutVideo(HOSTILE, False, film())], curves, [(HOSTILE, 3.0)])
+    assert page.count("script") == page.count("img") == 0
+    assert page.count("pre") == 1
+    assert page.text.count(HOSTILE) >= 7, "video, stage, version twice, checkpoint, curve's group, config"
+
+
+def test_videos_play_back_failures_first(tmp_path):
+    videos = [RolloutVideo(f"position {i}", i not in (1, 3), film(40 * i + 20)) for i in range(4)]
+    page = written(tmp_path, evaluation([position()]), videos)
+    order = (1, 3, 0, 2)
+    assert page.videos() == [videos[i].mp4 for i in order]
+    for i, mp4 in zip(order, page.videos(), strict=True):
+        assert read_mp4(mp4).shape == (4, 16, 16, 3)
+        assert read_mp4(mp4).mean() == pytest.approx(40 * i + 20, abs=4)
+    assert re.findall(r"(missed|picked up)\s+position (\d)", page.text) == [
+        ("missed", "1"),
+        ("missed", "3"),
+        ("picked up", "0"),
+        ("picked up", "2"),
+    ]
+
+
+def test_the_map_has_x_up_and_y_to_the_left(tmp_path):
+    places = [position(0.0, 0.0), position(0.1, 0.0), position(0.0, 0.1)]
+    table = written(tmp_path, evaluation(places)).svgs[0]
+    near, far, left = (label_place(table, str(index)) for index in range(3))
+    assert far[1] < near[1] - 20
+    assert far[0] == pytest.approx(near[0], abs=1)
+    assert left[0] < near[0] - 20
+    assert left[1] == pytest.approx(near[1], abs=1)
+
+
+def label_place(svg: ElementTree.Element, label: str) -> tuple[float, float]:
+    """Where a label stands in an SVG, in its units from the top left."""
+    found = [e for e in svg.iter(f"{SVG}text") if e.text == label and "bold" in e.get("style", "")]
+    assert len(found) == 1, f"label {label} is there once, as text"
+    x, y = re.findall(r"translate\(([-\d.]+) ([-\d.]+)\)", found[0].get("transform", ""))[0]
+    return float(x), float(y)
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_hits_are_filled_and_misses_hollow_and_crossed(tmp_path, success):
+    table = written(tmp_path, evaluation([position(success=success)] * 3)).svgs[0]
+    styles = [e.get("style", "") for e in table.iter() if re.search(r"--(hit|miss)", e.get("style", ""))]
+    filled = [style for style in styles if "fill: var(--hit)" in style]
+    hollow = [style for style in styles if "fill: none" in style and "stroke: var(--miss)" in style]
+    assert (len(filled), len(hollow)) == ((3, 0) if success else (0, 9)), "a miss is a square and two strokes"
+    assert len(styles) == len(filled) + len(hollow)
+
+
+def test_curves_share_a_figure_by_group(tmp_path):
+    curves = {
+        "loss/train": [(0, 1.0), (100, 0.1), (200, 0.01)],
+        "loss/validation": [(100, 0.2)],
+        "learning_rate": [(0, 1e-3), (200, 0.0)],
+        "unseen": [],
+    }
+    page = written(tmp_path, evaluation([position()]), [], curves)
+    assert len(page.svgs) == 3, "the map, the losses and the learning rate"
+    losses = {element.text for element in page.svgs[1].iter(f"{SVG}text")}
+    assert {"train", "validation", "step"} <= losses
+    assert "learning_rate" in page.text
+    assert "unseen" not in page.text
+    assert not any("mathdefault" in (e.text or "") for svg in page.svgs for e in svg.iter())
+
+
+def test_what_made_it_is_told(tmp_path):
+    stages = [("record", 61.2), ("train", 178.6)]
+    page = written(tmp_path, evaluation([position()]), [], None, stages)
+    assert ["record", "1 min 01 s"] in page.rows
+    assert ["together", "4 min 00 s"] in [row[:2] for row in page.rows]
+    for told in ("0123abcd" * 8, "2.14.1", "50 steps at 10.0 Hz", "rate: 10\n", "- wrist\n"):
+        assert told in page.text
+    assert "Training" not in page.text
+    assert "Rollouts" not in page.text
+
+
+def test_ids_are_unique(tmp_path):
+    curves = {"a": [(0, 1.0), (1, 2.0)], "b": [(0, 1.0), (1, 2.0)]}
+    ids = [a["id"] for _, a in written(tmp_path, evaluation([position()]), [], curves).elements if "id" in a]
+    assert len(ids) == len(set(ids)) > 0
+
+
+def test_the_same_evaluation_makes_the_same_file(tmp_path):
+    shown = evaluation([position(), position(0.1, 0.1, success=False)])
+    assert written(tmp_path, shown).source == written(tmp_path, shown).source
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_missing_field_is_named_and_the_earlier_report_kept(tmp_path, field):
+    path = tmp_path / "report.html"
+    path.write_text("earlier")
+    shown = evaluation([position()])
+    del shown[field]
+    with pytest.raises(UserError, match=f"evaluation lacks {field}; it has"):
+        write_report(path, shown, [])
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert path.read_text() == "earlier"
+
+
+def test_an_attempt_without_steps_to_success_is_shown(tmp_path):
+    page = written(tmp_path, evaluation([position(success=False) | {"steps": None}]))
+    assert page.position_rows()[0][5] == "-"
