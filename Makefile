@@ -61,5 +61,5 @@ system:
 $(INSTALLED): pyproject.toml constraints.txt | system
 	.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv .venv
 	echo "installing the packages of constraints.txt into .venv (the first time some 5 GB)"
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	.venv/bin/python -m pip install -qq --disable-pip-version-check -e ".[dev]" -c constraints.txt
 	touch $@

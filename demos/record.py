@@ -6,11 +6,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from demos.demonstration import Demonstration
+from s2robot.config import instantiate
 from s2robot.data.store import DemoStore, Episode
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import versions

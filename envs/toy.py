@@ -81,10 +81,9 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         asked = check_action(action, self.robot_spec)
         assert isinstance(self.action_space, gymnasium.spaces.Box)
         applied = np.clip(asked, self.action_space.low, self.action_space.high)
+        closing, near = bool(applied[3] > 0), bool(np.linalg.norm(self._gripper - self._cube) < _REACH)
+        self._held = closing and (self._held or near)
         self._gripper = np.clip(self._gripper + applied[:3], [-0.3, -0.3, 0.0], [0.3, 0.3, 0.3])
-        closing = applied[3] > 0
-        near = np.linalg.norm(self._gripper - self._cube) < _REACH
-        self._held = closing and (self._held or bool(near))
         self._opening = (0.04 if self._held else 0.0) if closing else 0.08
         self._cube = self._gripper.copy() if self._held else np.append(self._cube[:2], 0.0)
         self._steps += 1

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from cycler import cycler
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib import rc_context
@@ -21,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator
 
 from s2robot.errors import UserError

@@ -15,7 +15,7 @@ from av.error import FFmpegError
 
 from s2robot.errors import UserError
 
-# For libx264: small, and the cube still sharp; its macroblock tree makes other bytes of the same frames each run.
+# For libx264: small, the cube still sharp. With mbtree the same frames give other bytes in each run.
 _QUALITY = {"crf": "28", "mbtree": "0"}
 
 

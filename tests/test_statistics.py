@@ -15,7 +15,7 @@ from s2robot.statistics import exact, mcnemar, wilson
 counts = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 confidences = st.floats(0.5, 0.999)
 
-# Newcombe, Statistics in Medicine 17 (1998), table I, methods 3 and 5: successes, trials, Wilson, Clopper-Pearson.
+# Newcombe, Statistics in Medicine 17 (1998), table I: successes, trials, Wilson, Clopper-Pearson.
 PUBLISHED = [
     (81, 263, (0.2553, 0.3662), (0.2527, 0.3676)),
     (15, 148, (0.0624, 0.1605), (0.0578, 0.1617)),

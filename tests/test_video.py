@@ -79,7 +79,7 @@ def test_what_is_no_film_is_refused(frames, fps, message):
 
 
 def test_what_is_no_video_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="missing.mp4: No such file"):
+    with pytest.raises(UserError, match=r"missing\.mp4: No such file"):
         read_mp4(tmp_path / "missing.mp4")
     with pytest.raises(UserError, match="5 bytes"):
         read_mp4(b"hello")

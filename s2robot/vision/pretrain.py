@@ -7,7 +7,6 @@ are pure functions of the seed.
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 import time
 from collections.abc import Callable
@@ -17,16 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from s2robot.config import instantiate
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import sha256_file, sha256_json, versions, write_json
+from s2robot.schedule import cosine, parameter_groups
 from s2robot.vision.mae import MaskedAutoencoder
 from s2robot.vision.mvp import ARCHITECTURES, hash_weights
+from s2robot.workers import run_jobs
 
 SHARD = 100  # states
 _CHECKPOINT_EVERY = 200  # steps
@@ -57,28 +58,23 @@ def render_frames(cfg: DictConfig, folder: Path) -> list[Path]:
     missing = [i for i, shard in enumerate(shards) if not shard.is_file()]
     if not missing:
         return shards
-    jobs = [
-        (OmegaConf.to_container(cfg.source, resolve=True), cfg.seed, i, min(SHARD, cfg.states - i * SHARD), shards[i])
-        for i in missing
-    ]
-    # A process of their own each: a renderer beside torch's threads or CUDA does not end well.
-    with multiprocessing.get_context("spawn").Pool(cfg.workers) as pool:
-        progress = tqdm(total=sum(job[3] for job in jobs), desc="frames", unit="state")
-        for states in pool.imap_unordered(_render_shard, jobs):
+    jobs = [(i, min(SHARD, cfg.states - i * SHARD), shards[i]) for i in missing]
+    source = OmegaConf.to_container(cfg.source, resolve=True)
+    with tqdm(total=sum(states for _, states, _ in jobs), desc="frames", unit="state") as progress:
+        for states in run_jobs(
+            _render_shard, jobs, workers=cfg.workers, start=_start_source, start_args=(source, cfg.seed)
+        ):
             progress.update(states)
-        progress.close()
     return shards
 
 
-_sources: dict[str, FrameSource] = {}  # one simulator a worker process, whatever the number of shards
+def _start_source(config: dict[str, Any], seed: int) -> FrameSource:
+    return instantiate(config, seed=seed)
 
 
-def _render_shard(job: tuple[dict[str, Any], int, int, int, Path]) -> int:
-    source_config, seed, index, states, path = job
-    key = f"{source_config} {seed}"
-    if key not in _sources:
-        _sources[key] = instantiate(source_config, seed=seed)
-    frames = [f for i in range(states) for f in _sources[key](index * SHARD + i).values()]
+def _render_shard(source: FrameSource, job: tuple[int, int, Path]) -> int:
+    shard, states, path = job
+    frames = [f for i in range(states) for f in source(shard * SHARD + i).values()]
     staging = path.with_suffix(f".{os.getpid()}.part")
     with staging.open("wb") as file:
         np.save(file, np.stack(frames))
@@ -126,7 +122,7 @@ def _train(cfg: DictConfig, out: Path, frames: Frames) -> tuple[MaskedAutoencode
     torch.manual_seed(cfg.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = MaskedAutoencoder(ARCHITECTURES[cfg.encoder.architecture]).to(device)
-    optimiser = torch.optim.AdamW(_parameter_groups(model, cfg.weight_decay), lr=cfg.lr, betas=(0.9, 0.95))
+    optimiser = torch.optim.AdamW(parameter_groups(model, cfg.weight_decay), lr=cfg.lr, betas=(0.9, 0.95))
     start, losses, before = _resume(cfg, out, model, optimiser)
     began = time.monotonic()
     progress = tqdm(range(start, cfg.steps), desc="pretrain", unit="step", initial=start, total=cfg.steps)
@@ -158,21 +154,6 @@ def _step(
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     return loss.item()
-
-
-def cosine(step: int, steps: int, warmup: int) -> float:
-    """Factor of the learning rate: linear over `warmup` steps, then half a cosine down to 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    trained = [p for p in model.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _recipe(cfg: DictConfig) -> dict[str, Any]:

@@ -1,0 +1,96 @@
+"""A demo store and its feature cache as training windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from s2robot.data.windows import chunk_window, history_window, previous_actions
+from s2robot.errors import UserError
+
+To = Ta = 16
+"""Observed steps and predicted actions (S² paper, section on robotic manipulation; RPT)."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One episode as training sees it; every array has length T.
+
+    Attributes:
+        features: camera -> float16 (T, 1 + N, C).
+        proprio: float32 (T, Dp). action: float32 (T, Da), as asked for.
+        imitate: bool (T,): False where an action is not to be learned (a planned mistake before a recovery).
+    """
+
+    features: dict[str, np.ndarray]
+    proprio: np.ndarray
+    action: np.ndarray
+    imitate: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, array in (("proprio", self.proprio), ("action", self.action)):
+            if not np.isfinite(array).all():
+                step = int(np.argwhere(~np.isfinite(array))[0][0])
+                raise UserError(f"{name} is not finite at step {step}: drop this episode")
+
+    @property
+    def length(self) -> int:
+        return len(self.action)
+
+    def grasp(self) -> int | None:
+        """The last step at which the gripper's command (the last action entry) turns from open to close."""
+        closing = self.action[:, -1] > 0
+        turns = np.flatnonzero(closing[1:] & ~closing[:-1]) + 1
+        return int(turns[-1]) if len(turns) else None
+
+
+class WindowDataset(Dataset[dict[str, Tensor]]):
+    """Every step of every episode is the end of one window."""
+
+    def __init__(self, tracks: Sequence[Track], observed: int = To, predicted: int = Ta) -> None:
+        self._tracks = tracks
+        self._observed, self._predicted = observed, predicted
+        self._index = [(i, t) for i, track in enumerate(tracks) for t in range(track.length)]
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, item: int) -> dict[str, Tensor]:
+        """One window, not normalised:
+
+        features/<camera> float16 (To, 1 + N, C); proprio (To, Dp); previous_action (To, Da) with known (To,) bool;
+        valid (To,) bool; chunk (To, Ta, Da), the actions from each observed step on, with imitate (To, Ta) bool;
+        grasp (Dp,): proprioception at the grasp that is still to come, with before_grasp (To,) bool.
+        """
+        i, t = self._index[item]
+        track = self._tracks[i]
+        steps, valid = history_window(t, self._observed)
+        before, known = previous_actions(track.action, steps)
+        chunks = [chunk_window(int(s), self._predicted, track.length) for s in steps]
+        chunk_steps = np.stack([c[0] for c in chunks])
+        inside = np.stack([c[1] for c in chunks])
+        grasp = track.grasp()
+        first = int(steps[0])
+        window = {f"features/{name}": _take(f, first, steps) for name, f in track.features.items()}
+        arrays = {
+            "proprio": track.proprio[steps],
+            "previous_action": before,
+            "known": known & valid,
+            "valid": valid,
+            "chunk": track.action[chunk_steps],
+            "imitate": inside & track.imitate[chunk_steps] & valid[:, None],
+            "grasp": track.proprio[grasp or 0],
+            "before_grasp": valid & track.imitate[steps] & (steps <= (-1 if grasp is None else grasp)),
+        }
+        return window | {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+
+
+def _take(features: np.ndarray, first: int, steps: np.ndarray) -> Tensor:
+    """features[steps] by one contiguous read from a memory map."""
+    block = torch.from_numpy(np.array(features[first : int(steps[-1]) + 1]))
+    return block[torch.from_numpy(steps - first)]

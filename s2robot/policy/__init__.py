@@ -1,0 +1,1 @@
+"""Features to actions: pooling, transformer, normalisation, checkpoints, chunk execution."""

@@ -1,0 +1,100 @@
+"""A policy as a folder: `model.safetensors`, `config.yaml`, `stats.json`. No pickle; loaded strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from s2robot.errors import UserError
+from s2robot.policy.policy import Policy
+from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.provenance import sha256_folder, write_atomic, write_json
+from s2robot.spec import RobotSpec
+from s2robot.vision.cache import make_extractor
+
+FILES = ("model.safetensors", "config.yaml", "stats.json")
+_FORMAT = 1
+
+
+def save_checkpoint(
+    folder: Path, model: PolicyTransformer, spec: RobotSpec, settings: dict[str, Any]
+) -> None:
+    """Writes each file whole or not at all.
+
+    Args:
+        settings: `encoder` (as in `configs/encoder/`), `encoder_identity`, `bf16`, `env`, and the training's.
+    """
+    statistics = {
+        "proprio": {"mean": model.proprio_normalizer.mean, "std": model.proprio_normalizer.std},
+        "action": {"mean": model.action_normalizer.mean, "std": model.action_normalizer.std},
+    }
+    config = {
+        "format": _FORMAT,
+        "policy": model.config.to_dict(),
+        "robot_spec": spec.to_dict(),
+        **settings,
+    }
+    write_json(folder / "stats.json", statistics)
+    write_atomic(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    write_atomic(folder / "model.safetensors", save_tensors(state))
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """`config.yaml` of a checkpoint. Raises UserError where the folder holds none."""
+    folder = Path(folder)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        found = sorted(p.parent.name for p in folder.parent.glob("*/model.safetensors"))
+        raise UserError(
+            f"no checkpoint at {folder}: {', '.join(missing)} missing; "
+            f"checkpoints in {folder.parent}: {', '.join(found) or '(none)'}"
+        )
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{folder}/config.yaml is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+        raise UserError(f"{folder}/config.yaml is no checkpoint of format {_FORMAT}")
+    return config
+
+
+def load_policy(folder: str | Path) -> Policy:
+    """The policy, ready to act.
+
+    Raises UserError where files are missing or damaged, weights are of other dimensions than the config says, or
+    the encoder is not the one it was trained on.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    model = PolicyTransformer(PolicyConfig.from_dict(config["policy"]))
+    _load_strictly(model, folder / "model.safetensors")
+    extractor = make_extractor(config["encoder"], config["bf16"])
+    if extractor.identity != config["encoder_identity"]:
+        raise UserError(
+            f"{folder} was trained on features of {config['encoder_identity']}, "
+            f"but encoder {config['encoder']['name']} here gives {extractor.identity}"
+        )
+    return Policy(model, extractor, RobotSpec.from_dict(config["robot_spec"]))
+
+
+def checkpoint_sha256(folder: str | Path) -> str:
+    """The hash of a checkpoint's files."""
+    return sha256_folder(folder, FILES)
+
+
+def _load_strictly(model: PolicyTransformer, path: Path) -> None:
+    try:
+        state = load_tensors(path.read_bytes())
+    except SafetensorError as error:
+        raise UserError(f"{path} is no readable safetensors file: {error}") from error
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split("\n\t")[1:])[:200]
+        raise UserError(f"{path} is of other dimensions than its config.yaml says: {detail}") from error

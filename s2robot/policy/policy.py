@@ -1,0 +1,133 @@
+"""A trained policy behind `act`: frames and proprioception in, actions out. And how its chunks are executed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from s2robot.data.windows import history_window, previous_actions
+from s2robot.errors import UserError, unknown
+from s2robot.policy.transformer import PolicyTransformer
+from s2robot.spec import Observation, RobotSpec
+from s2robot.vision.features import FeatureExtractor
+
+
+class Policy:
+    """History, encoder, normaliser and transformer of one running episode.
+
+    `observe` each observation, `predict` a chunk when one is needed, `acted` each action that was asked for.
+    """
+
+    def __init__(self, model: PolicyTransformer, extractor: FeatureExtractor, spec: RobotSpec) -> None:
+        self.model = model.eval()
+        self.extractor = extractor
+        self.spec = spec
+        self.reset()
+
+    def reset(self) -> None:
+        """A new episode: forgets the last one."""
+        self._visual: list[torch.Tensor] = []
+        self._proprio: list[np.ndarray] = []
+        self._actions: list[np.ndarray] = []
+
+    @torch.inference_mode()
+    def observe(self, observation: Observation) -> None:
+        """Takes one step's observation. Raises UserError for other cameras or another proprioception."""
+        self._check(observation)
+        cameras = self.model.config.cameras
+        frames = np.stack([observation["images"][name] for name in cameras])
+        features = torch.from_numpy(self.extractor(frames)).float()
+        pooled = [self.model.pool(name, features[i : i + 1]) for i, name in enumerate(cameras)]
+        self._visual.append(torch.cat(pooled))
+        self._proprio.append(np.asarray(observation["proprio"], np.float32))
+
+    @torch.inference_mode()
+    def predict(self) -> np.ndarray:
+        """The chunk (Ta, Da) from the last observed step on."""
+        steps, valid = history_window(len(self._proprio) - 1, self.model.config.observed)
+        actions = np.array(self._actions, np.float32).reshape(-1, self.spec.action_dim)
+        before, known = previous_actions(actions, steps)
+        m = self.model
+        prediction = m(
+            torch.stack([self._visual[s] for s in steps])[None],
+            m.proprio_normalizer(torch.from_numpy(np.stack([self._proprio[s] for s in steps])))[None],
+            m.action_normalizer(torch.from_numpy(before))[None],
+            torch.from_numpy(known & valid)[None],
+            torch.from_numpy(valid)[None],
+        )
+        return m.action_normalizer.inverse(prediction[0, -1]).numpy()
+
+    def acted(self, action: np.ndarray) -> None:
+        """Takes note of the action asked for at the last observation."""
+        self._actions.append(np.asarray(action, np.float32))
+
+    def _check(self, observation: Observation) -> None:
+        for name in self.model.config.cameras:
+            if name not in observation["images"]:
+                raise unknown("camera", name, observation["images"])
+        shape = np.shape(observation["proprio"])
+        if shape != (self.spec.proprio_dim,):
+            raise UserError(
+                f"proprioception of shape {shape}: this policy was trained on ({self.spec.proprio_dim},): "
+                f"{', '.join(self.spec.proprio)}"
+            )
+
+
+class Executor(Protocol):
+    """Turns a policy that predicts chunks into an actor."""
+
+    def reset(self) -> None: ...
+
+    def act(self, observation: Observation) -> np.ndarray: ...
+
+
+class ChunkExecutor:
+    """Executes the first `horizon` actions of a chunk, then predicts anew."""
+
+    def __init__(self, policy: Policy, horizon: int = 8) -> None:
+        predicted = policy.model.config.predicted
+        if not 1 <= horizon <= predicted:
+            raise UserError(f"execution horizon {horizon}: this policy predicts {predicted} actions, expected 1 to that")
+        self.policy = policy
+        self.horizon = horizon
+        self._queue: deque[np.ndarray] = deque()
+
+    def reset(self) -> None:
+        self.policy.reset()
+        self._queue.clear()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        self.policy.observe(observation)
+        if not self._queue:
+            self._queue.extend(self.policy.predict()[: self.horizon])
+        action = self._queue.popleft()
+        self.policy.acted(action)
+        return action
+
+
+class TemporalEnsemble:
+    """Predicts at every step and averages all chunks that speak of it, with weights exp(-decay · i), i = 0 the
+    oldest (ACT, Zhao et al. 2023, section IV-A).
+    """
+
+    def __init__(self, policy: Policy, decay: float = 0.2) -> None:
+        self.policy = policy
+        self.decay = decay
+        self._chunks: deque[np.ndarray] = deque(maxlen=policy.model.config.predicted)
+
+    def reset(self) -> None:
+        self.policy.reset()
+        self._chunks.clear()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        self.policy.observe(observation)
+        self._chunks.append(self.policy.predict())
+        count = len(self._chunks)
+        spoken = np.stack([chunk[count - 1 - i] for i, chunk in enumerate(self._chunks)])
+        weights = np.exp(-self.decay * np.arange(count))
+        action = (weights[:, None] * spoken).sum(0) / weights.sum()
+        self.policy.acted(action.astype(np.float32))
+        return action.astype(np.float32)

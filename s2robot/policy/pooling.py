@@ -1,0 +1,125 @@
+"""One vector from a frame's tokens. What a small frozen encoder knows of *where* a thing is lies in which token
+says it: poolings that keep the grid keep it, a mean throws it away.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2robot.errors import unknown
+
+
+class Standardize(nn.Module):
+    """Each channel to mean 0 and deviation 1, by statistics of the training frames."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mean, self.std = nn.Buffer(torch.zeros(channels)), nn.Buffer(torch.ones(channels))
+
+    def fit(self, tokens: Tensor) -> None:
+        """Takes the statistics of tokens (..., C)."""
+        flat = tokens.flatten(0, -2).float()
+        self.mean.copy_(flat.mean(0))
+        self.std.copy_(flat.std(0).clamp_min(1e-3))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return (tokens - self.mean.to(tokens.dtype)) / self.std.to(tokens.dtype)
+
+    def linear(self, tokens: Tensor, layer: nn.Linear) -> Tensor:
+        """`layer(self(tokens))`, with the standardisation folded into the weights: one pass over the tokens."""
+        weight = layer.weight / self.std
+        return F.linear(tokens, weight, layer.bias - weight @ self.mean)
+
+
+class Pooling(nn.Module):
+    """Tokens (B, 1 + N, C), CLS first -> (B, width)."""
+
+    def __init__(self, tokens: int, channels: int, width: int) -> None:
+        super().__init__()
+        self.standardize = Standardize(channels)
+
+
+class SpatialProjection(Pooling):
+    """A few channels of every patch, side by side, through an MLP: keeps where things are (default)."""
+
+    def __init__(self, tokens: int, channels: int, width: int, kept: int = 16) -> None:
+        super().__init__(tokens, channels, width)
+        self.project = nn.Linear(channels, kept)
+        self.mlp = nn.Sequential(nn.Linear((tokens - 1) * kept, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.mlp(self.standardize.linear(tokens[:, 1:], self.project).flatten(1))
+
+
+class AttentionPooling(Pooling):
+    """Learned queries look at the patches, whose positions are added first (as the pooling of Set Transformer)."""
+
+    def __init__(self, tokens: int, channels: int, width: int, queries: int = 4) -> None:
+        super().__init__(tokens, channels, width)
+        self.project = nn.Linear(channels, width)
+        self.position = nn.Parameter(torch.randn(tokens - 1, width) * 0.02)
+        self.query = nn.Parameter(torch.randn(queries, width) * 0.02)
+        self.attention = nn.MultiheadAttention(width, num_heads=4, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(queries * width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        keys = self.standardize.linear(tokens[:, 1:], self.project) + self.position
+        query = self.query.expand(len(tokens), -1, -1)
+        return self.mlp(self.attention(query, keys, keys, need_weights=False)[0].flatten(1))
+
+
+class SpatialSoftmax(Pooling):
+    """Expected image coordinates of a few learned channels (Finn et al. 2016; robomimic's default)."""
+
+    def __init__(self, tokens: int, channels: int, width: int, points: int = 32) -> None:
+        super().__init__(tokens, channels, width)
+        side = math.isqrt(tokens - 1)
+        axis = torch.linspace(-1, 1, side)
+        row, column = torch.meshgrid(axis, axis, indexing="ij")
+        self.grid = nn.Buffer(torch.stack([row.flatten(), column.flatten()], dim=1))
+        self.project = nn.Linear(channels, points)
+        self.temperature = nn.Parameter(torch.zeros(points))
+        self.mlp = nn.Sequential(nn.Linear(2 * points, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scores = self.standardize.linear(tokens[:, 1:], self.project).float() * self.temperature.exp()
+        points = torch.einsum("bnp,nd->bpd", scores.softmax(dim=1), self.grid)
+        return self.mlp(points.flatten(1))
+
+
+class MeanPooling(Pooling):
+    """The mean of the patches: the path of the paper's lineage."""
+
+    def __init__(self, tokens: int, channels: int, width: int) -> None:
+        super().__init__(tokens, channels, width)
+        self.mlp = nn.Sequential(nn.Linear(channels, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.mlp(self.standardize(tokens[:, 1:].mean(1)))
+
+
+class ClsPooling(MeanPooling):
+    """The CLS token: MVP's own definition of its feature."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.mlp(self.standardize(tokens[:, 0]))
+
+
+POOLINGS: dict[str, type[Pooling]] = {
+    "spatial_projection": SpatialProjection,
+    "attention": AttentionPooling,
+    "spatial_softmax": SpatialSoftmax,
+    "mean": MeanPooling,
+    "cls": ClsPooling,
+}
+
+
+def make_pooling(name: str, tokens: int, channels: int, width: int) -> Pooling:
+    """The pooling of that name for tokens (B, `tokens`, `channels`), giving (B, `width`)."""
+    if name not in POOLINGS:
+        raise unknown("pooling", name, POOLINGS)
+    return POOLINGS[name](tokens, channels, width)

@@ -1,0 +1,65 @@
+"""`s2robot quickstart`: the whole loop in small, in one command."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from s2robot.config import compose
+from s2robot.config.targets import locate
+from s2robot.policy.checkpoint import checkpoint_sha256
+from s2robot.provenance import sha256_json, write_json
+from s2robot.report import headline
+
+
+def main(cfg: DictConfig) -> None:
+    """Records, encodes, trains and evaluates into `out`; what is complete there is reused."""
+    out = Path(cfg.out)
+    demos, features, checkpoint = out / "demos", out / "features", out / "checkpoint"
+    stages = Stages(out / "stages.json")
+    common = [f"seed={cfg.seed}", f"workers={cfg.workers}"]
+    data = [f"demos={demos}", f"features={features}", f"workers={cfg.workers}"]
+    stages.run("record", "demos.record:main", [f"out={demos}", f"episodes={cfg.episodes}", *common, *cfg.record])
+    stages.run("encode", "s2robot.vision.cache:main", [*data, *cfg.encode])
+    stages.run(
+        "train",
+        "s2robot.train:main",
+        [*data, f"out={checkpoint}", f"seed={cfg.seed}", f"steps={cfg.steps}", *cfg.encode, *cfg.train],
+    )
+    evaluation = _evaluate(cfg, out, checkpoint, stages, common)
+    print(f"{headline(evaluation)}: open {out / 'report.html'}")
+
+
+class Stages:
+    """Announces each stage, times it, and remembers the longest time each took: later runs reuse and are quick."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def run(self, verb: str, target: str, overrides: list[str]) -> None:
+        """Runs a verb with overrides as its command line would."""
+        print(f"== {verb}: s2robot {verb} {' '.join(overrides)}", flush=True)
+        began = time.monotonic()
+        locate(target)(compose(verb, overrides))
+        seconds = time.monotonic() - began
+        self._seconds[verb] = max(seconds, self._seconds.get(verb, 0.0))
+        write_json(self.path, self._seconds)
+        print(f"== {verb} took {seconds:.0f} s", flush=True)
+
+
+def _evaluate(cfg: DictConfig, out: Path, checkpoint: Path, stages: Stages, common: list[str]) -> dict[str, Any]:
+    """The evaluation of this checkpoint with these options: the one that is there, or a new one."""
+    overrides = [f"checkpoint={checkpoint}", f"out={out}", f"stages={stages.path}", *common, *cfg.evaluate]
+    stamp = out / "evaluated.json"
+    identity = sha256_json([checkpoint_sha256(checkpoint), OmegaConf.to_container(compose("evaluate", overrides))])
+    path = out / "evaluation.json"
+    done = path.is_file() and stamp.is_file() and json.loads(stamp.read_text()) == identity
+    if not done:
+        stages.run("evaluate", "s2robot.evaluate:main", overrides)
+        write_json(stamp, identity)
+    return json.loads(path.read_text())

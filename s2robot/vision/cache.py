@@ -1,0 +1,136 @@
+"""`s2robot encode`: features of a whole demo store, computed once.
+
+    ROOT/<key>/identity.json                 what made these features
+    ROOT/<key>/<episode>-<digest>/front.npy  float16 (T, 1 + N, C), read by memory map
+
+The key is made of the encoder's weights, the scales and the compute type; the folder's name of the episode's content.
+Features of anything else are never found, so nothing stale can be used. All tokens are kept: pooling belongs to the
+policy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from s2robot.data.durable import disk_errors
+from s2robot.data.store import DemoStore
+from s2robot.errors import UserError, unknown
+from s2robot.provenance import write_json
+from s2robot.vision.features import FeatureExtractor
+from s2robot.workers import run_jobs
+
+_BATCH = 8  # frames: the same for every episode, so that features do not depend on how work was split
+
+
+def main(cfg: DictConfig) -> None:
+    """Encodes what is missing of the store at `demos`."""
+    encoder: Any = OmegaConf.to_container(cfg.encoder, resolve=True)
+    cache = encode_store(
+        cfg.demos, cfg.features, encoder, cameras=cfg.cameras, bf16=cfg.bf16, workers=cfg.workers
+    )
+    print(f"{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
+
+
+class FeatureCache:
+    """Features of one extractor, for episodes of any store."""
+
+    def __init__(self, root: str | Path, identity: dict[str, Any], key: str) -> None:
+        self.folder = Path(root) / key
+        self._identity = identity
+
+    def path(self, store: DemoStore, episode_id: str, camera: str) -> Path:
+        """Where the features of an episode's camera lie, or would."""
+        digest = store.episode(episode_id).digest()[:16]
+        return self.folder / f"{episode_id}-{digest}" / f"{camera}.npy"
+
+    def load(self, store: DemoStore, episode_id: str, camera: str) -> np.ndarray:
+        """float16 (T, 1 + N, C), memory-mapped. Raises UserError where they are missing or damaged."""
+        path = self.path(store, episode_id, camera)
+        try:
+            return np.load(path, mmap_mode="r")
+        except FileNotFoundError:
+            raise UserError(f"no features of {camera}, episode {episode_id}: run `s2robot encode`") from None
+        except (ValueError, EOFError, OSError) as error:
+            raise UserError(f"{path} is damaged ({error}): delete it and run `s2robot encode`") from error
+
+    def save(self, path: Path, features: np.ndarray) -> None:
+        """Writes features whole or not at all."""
+        with disk_errors(f"write {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "identity.json").exists():
+                write_json(self.folder / "identity.json", self._identity)
+            staging = path.with_suffix(f".{os.getpid()}.part")
+            with staging.open("wb") as file:
+                np.save(file, features)
+            staging.replace(path)
+
+    def size(self) -> int:
+        """Bytes of all features in it."""
+        return sum(file.stat().st_size for file in self.folder.glob("*/*.npy"))
+
+
+def encode_store(
+    demos: str | Path,
+    root: str | Path | None,
+    encoder: dict[str, Any],
+    *,
+    cameras: Sequence[str] | None = None,
+    bf16: bool = True,
+    workers: int = 0,
+) -> FeatureCache:
+    """Computes the features that are missing and returns the cache.
+
+    Args:
+        root: the caches' folder; default DEMOS/features.
+        encoder: `name`, `checkpoint`, `sizes` as in `configs/encoder/`.
+        cameras: default all of the store's.
+        workers: processes with one thread each; 0: this process with all of torch's threads.
+    """
+    store = DemoStore.open(demos)
+    cameras = list(cameras or store.spec.cameras)
+    for camera in cameras:
+        if camera not in store.spec.cameras:
+            raise unknown("camera", camera, store.spec.cameras)
+    extractor = make_extractor(encoder, bf16)
+    cache = FeatureCache(root or store.path / "features", extractor.identity, extractor.key)
+    jobs = [(i, c) for i in store.ids() for c in cameras if not cache.path(store, i, c).is_file()]
+    if not jobs:
+        return cache
+    with tqdm(total=len(jobs), desc="encode", unit="video") as progress:
+        arguments = (str(demos), str(cache.folder.parent), encoder, bf16, workers > 0)
+        for _ in run_jobs(
+            _encode_one, jobs, workers=min(workers, len(jobs)), start=_start, start_args=arguments
+        ):
+            progress.update()
+    return cache
+
+
+def make_extractor(encoder: dict[str, Any], bf16: bool) -> FeatureExtractor:
+    """The extractor of a config of `configs/encoder/`."""
+    name = encoder["architecture"] if encoder.get("checkpoint") else encoder["name"]
+    return FeatureExtractor(name, encoder["sizes"], encoder.get("checkpoint"), bf16)
+
+
+def _start(
+    demos: str, root: str, encoder: dict[str, Any], bf16: bool, one_thread: bool
+) -> tuple[DemoStore, FeatureCache, FeatureExtractor]:
+    if one_thread:
+        torch.set_num_threads(1)
+    extractor = make_extractor(encoder, bf16)
+    return DemoStore.open(demos), FeatureCache(root, extractor.identity, extractor.key), extractor
+
+
+def _encode_one(context: tuple[DemoStore, FeatureCache, FeatureExtractor], job: tuple[str, str]) -> None:
+    store, cache, extractor = context
+    episode_id, camera = job
+    frames = store.episode(episode_id).images(camera)
+    features = [extractor(frames[i : i + _BATCH]) for i in range(0, len(frames), _BATCH)]
+    cache.save(cache.path(store, episode_id, camera), np.concatenate(features))

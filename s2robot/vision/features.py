@@ -1,0 +1,68 @@
+"""From camera frames to the features a policy sees: one path for the cache and for rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from s2robot.provenance import sha256_json
+from s2robot.vision.multiscale import multiscale_forward
+from s2robot.vision.mvp import load_encoder, to_float
+
+_RECIPE = 1  # raise when anything below changes what comes out for the same encoder and sizes
+
+
+class FeatureExtractor:
+    """A frozen encoder over several image scales, in bf16 where asked; features leave as float16.
+
+    Args:
+        name, checkpoint: as for `load_encoder`.
+        sizes: image scales of S² in px; one of them is a plain single-scale encoder.
+        bf16: compute type; float32 otherwise.
+    """
+
+    def __init__(
+        self, name: str, sizes: Sequence[int], checkpoint: str | None = None, bf16: bool = True
+    ) -> None:
+        self.encoder = load_encoder(name, checkpoint)
+        self.sizes = tuple(sizes)
+        self._tile = self.encoder.architecture.image_size
+        self.bf16 = bf16
+        if bf16:
+            self.encoder.vit.to(torch.bfloat16)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(1 + N, C) of one frame's features: CLS first, N patch tokens row by row, scales side by side in C."""
+        return 1 + self.encoder.architecture.grid**2, self.encoder.width * len(self.sizes)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the features of a frame."""
+        return {
+            "weights_sha256": self.encoder.weights_sha256,
+            "sizes": list(self.sizes),
+            "tile": self._tile,
+            "compute": "bf16" if self.bf16 else "fp32",
+            "recipe": _RECIPE,
+        }
+
+    @property
+    def key(self) -> str:
+        """16 hex digits of `identity`: names a feature cache."""
+        return sha256_json(self.identity)[:16]
+
+    @torch.inference_mode()
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 (B, S, S, 3) -> float16 (B, 1 + N, C)."""
+        features = multiscale_forward(
+            self.encoder,
+            to_float(torch.from_numpy(np.ascontiguousarray(frames))),
+            self.sizes,
+            tile=self._tile,
+            prefix_tokens=self.encoder.prefix_tokens,
+        )
+        return features.to(torch.float16).numpy()
