@@ -59,7 +59,8 @@ def main(cfg: DictConfig) -> None:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     missing = _missing(plain)
     failures = 0
-    with tqdm(total=cfg.episodes, initial=cfg.episodes - len(missing), desc="record", unit="demo") as progress:
+    done = cfg.episodes - len(missing)
+    with tqdm(total=cfg.episodes, initial=done, desc="record", unit="demo") as progress:
         for attempts in run_jobs(
             _record_one, missing, workers=min(cfg.workers, len(missing)), start=_start, start_args=(plain,)
         ):
@@ -73,7 +74,7 @@ def _missing(plain: dict[str, Any]) -> list[int]:
     try:
         store = DemoStore.open(plain["out"])
     except UserError:
-        return list(range(plain["episodes"]))  # where something else lies there, creating the store will say so
+        return list(range(plain["episodes"]))  # creating the store says so where something else lies there
     if store.attributes.get("record") != _identity(plain):
         raise UserError(
             f"{plain['out']} holds demos recorded with other options ({store.attributes.get('record')}): "
@@ -96,7 +97,10 @@ def _start(plain: dict[str, Any]) -> tuple[dict[str, Any], gymnasium.Env, DemoSt
 
 
 def _record_one(context: tuple[dict[str, Any], gymnasium.Env, DemoStore], index: int) -> int:
-    """Tries episode `index` until it succeeds, and says how often; each try is a pure function of (seed, index, try)."""
+    """Tries episode `index` until it succeeds, and says how often.
+
+    Each try is a pure function of (seed, index, try).
+    """
     plain, env, store = context
     for attempt in range(plain["attempts"]):
         seeds = [plain["seed"], index, attempt]
@@ -111,7 +115,8 @@ def _record_one(context: tuple[dict[str, Any], gymnasium.Env, DemoStore], index:
             subscribers=[recorder],
         )
         if outcome.success:
-            store.append(recorder.episode(_attributes(plain, demonstration, outcome, env_seed, attempt)), _id(index))
+            attributes = _attributes(plain, demonstration, outcome, env_seed, attempt)
+            store.append(recorder.episode(attributes), _id(index))
             return attempt + 1
     raise UserError(f"the expert failed {plain['attempts']} times at episode {index} of seed {plain['seed']}")
 

@@ -9,15 +9,16 @@ import gymnasium
 import numpy as np
 
 from demos.demonstration import Demonstration
-from envs.cube_pick import CUBE_HALF_SIZE, EE_STEP, CubePick
+from envs.cube_pick import EE_STEP, CubePick
 from envs.kinematics import ArmKinematics
+from envs.lift import CUBE_HALF_SIZE
 from envs.positions import demo_position
 from envs.toy import Toy, ToyExpert
 from s2robot.spec import Observation
 
 OPEN, CLOSE = -1.0, 1.0
 
-_GAIN = 1.6  # displacement asked for per remaining distance: the arm covers about a third of it in one 10 Hz step
+_GAIN = 1.6  # displacement asked for per remaining distance: the arm covers a third of it in a 10 Hz step
 _ALIGNED = 0.008  # m: horizontal error at which the gripper goes down
 _DOWN = 0.006  # m: vertical error at which the gripper closes
 _STILL = 0.0005  # m: change of opening a step below which the fingers have met something

@@ -4,43 +4,28 @@ Observation and action are those of a real arm: camera frames, joint angles, gri
 Only `cube_pose()` and success see the simulator's state.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (mujoco is compiled and has no stubs)
+
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
+from scipy.spatial.transform import Rotation
 
+from envs.lift import CAMERAS, CUBE_HALF_SIZE, Renderer, global_numpy_seed, make_simulation, mujoco
 from envs.positions import X_RANGE, Y_RANGE, CubePose, demo_position
 from s2robot.errors import UserError, unknown
-from s2robot.gl import choose_gl
 from s2robot.spec import Observation, RobotSpec, check_action
 
-choose_gl()  # before mujoco is imported: the choice cannot be changed later
-
-import mujoco  # noqa: E402
-from scipy.spatial.transform import Rotation  # noqa: E402
-
-_log = logging.getLogger("robosuite_logs")
-_log.disabled = True  # its import warns about optional parts that nobody asked for
-
-import robosuite  # noqa: E402
-
-_log.disabled = False
-_log.setLevel(logging.ERROR)
-
-CAMERAS = {"front": "frontview", "wrist": "robot0_eye_in_hand"}
 ACTION_SPACES = ("ee_delta", "joint")
 MAX_IMAGE_SIZE = 448
-CUBE_HALF_SIZE = 0.021  # m: 42 mm, as MVP's and the paper's cubes are about 45 mm
 LIFT_HEIGHT = 0.05  # m above where the cube rested
 HOLD_STEPS = 5  # consecutive steps at that height: 0.5 s at 10 Hz
 EE_STEP = 0.05  # m: full scale of one `ee_delta` step in x, y and z
-JOINT_STIFFNESS = 200.0  # 1/s²: reaches a joint target with a time constant of 1/sqrt(200) = 0.07 s
-START_NOISE = 0.02  # rad: standard deviation of the arm's joints at the start of an episode
 
 _PROPRIO = (
     *(f"joint{i} [rad]" for i in range(1, 8)),
@@ -60,22 +45,23 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     Args:
         cameras: any of `front` (the cube is about 9 px wide in a 224 px frame) and `wrist`.
         image_size: side of the square frames in px, rendered natively, at most 448.
-        action_space: `ee_delta`: displacement of the gripper in the base frame (m, at most 0.05 a step and axis;
-            orientation held) and gripper command; `joint`: absolute targets of the seven joints (rad) and gripper
-            command, as real arms take them.
+        action_space: `ee_delta`: displacement of the gripper in the base frame (m, at most 0.05 a step and
+            axis; orientation held) and gripper command; `joint`: absolute targets of the seven joints (rad)
+            and gripper command, as real arms take them.
         rate: control steps a second (Hz).
         max_steps: the episode is truncated here.
         multisampling: samples a pixel (0: off; costs 1.4x in software rendering).
         shadows, reflections: 2x together in software rendering.
 
-    The proprioception is 7 joint angles and the gripper opening, as in the papers, and the gripper's pose in the
-    robot's base frame, which forward kinematics gives on any arm: without it a small policy has to learn them.
+    The proprioception is 7 joint angles and the gripper opening, as in the papers, and the gripper's pose in
+    the robot's base frame, which forward kinematics gives on any arm: without it a small policy has to learn
+    them.
 
-    Success: the cube's centre is `LIFT_HEIGHT` above its resting height for `HOLD_STEPS` consecutive steps. The
-    episode terminates there.
+    Success: the cube's centre is `LIFT_HEIGHT` above its resting height for `HOLD_STEPS` consecutive steps.
+    The episode terminates there.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(
         self,
@@ -92,13 +78,13 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         _check_arguments(cameras, image_size, action_space)
         self.render_mode = render_mode
         self.max_steps = max_steps
-        self._simulation = _make_simulation(action_space, rate)
+        self._simulation = make_simulation(action_space, rate)
         self._model, self._data = self._simulation.sim.model._model, self._simulation.sim.data._data
         self._robot = self._simulation.robots[0]
         self._cube_joint = self._simulation.cube.joints[0]
-        self._renderer = _Renderer(self._model, image_size, multisampling, shadows, reflections)
+        self._renderer = Renderer(self._model, image_size, multisampling, shadows, reflections)
         self.robot_spec = RobotSpec(
-            cameras={name: (image_size, image_size, 3) for name in cameras},
+            cameras=dict.fromkeys(cameras, (image_size, image_size, 3)),
             proprio=_PROPRIO,
             action=_ACTION[action_space],
             action_space=action_space,
@@ -115,14 +101,15 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Arm near home, gripper open, cube at `options["cube_pose"] = (x, y, yaw)` or drawn from the rectangle.
+        """Arm near home, gripper open, cube at `options["cube_pose"] = (x, y, yaw)` or drawn.
 
         Raises UserError for a pose outside the rectangle.
         """
         super().reset(seed=seed)
         pose = (options or {}).get("cube_pose")
         pose = demo_position(self.np_random) if pose is None else _check_pose(pose)
-        with _global_numpy_seed(int(self.np_random.integers(2**31))):  # robosuite draws the arm's noise from it
+        # robosuite draws the arm's noise from numpy's global state
+        with global_numpy_seed(int(self.np_random.integers(2**31))):
             self._simulation.reset()
         self._place_cube(pose)
         self._steps = self._steps_held = 0
@@ -131,8 +118,8 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One control step. The reward is 1 on success, else 0.
 
-        Raises UserError for an action of another shape or with values that are not finite; values out of range are
-        clipped, and `info["action_applied"]` is what the arm took.
+        Raises UserError for an action of another shape or with values that are not finite; values out of
+        range are clipped, and `info["action_applied"]` is what the arm took.
         """
         asked = check_action(action, self.robot_spec)
         box = self.action_space
@@ -156,7 +143,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     # ------------------------------------------------------------------ privileged state
 
     def cube_pose(self) -> CubePose:
-        """(x, y, yaw) of the cube now, in the table frame: for the expert and for tests, never for a policy."""
+        """(x, y, yaw) of the cube now (m, rad; table frame): for experts and tests, never a policy."""
         qpos = self._simulation.sim.data.get_joint_qpos(self._cube_joint)
         yaw = Rotation.from_quat(qpos[3:], scalar_first=True).as_euler("zyx")[0]
         return float(qpos[0]), float(qpos[1]), float(yaw)
@@ -179,7 +166,9 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         """Puts the robot and the cube anywhere, without physics, and looks: for pre-training frames.
 
         Args:
-            joints: (7,) rad. gripper: opening in m. cube: (7,) position (m, table frame) and quaternion (wxyz).
+            joints: (7,) rad.
+            gripper: opening in m.
+            cube: (7,) position (m, table frame) and quaternion (wxyz).
         """
         self._data.qpos[self._robot._ref_joint_pos_indexes] = joints
         self._data.qpos[self._finger_indexes()] = (gripper / 2, -gripper / 2)
@@ -227,85 +216,6 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         return {"success": success, "time": float(self._data.time)}
 
 
-class _Renderer:
-    """MuJoCo's own off-screen renderer with robosuite's visual geometry, and with the costly effects optional."""
-
-    def __init__(
-        self, model: mujoco.MjModel, size: int, multisampling: int, shadows: bool, reflections: bool
-    ) -> None:
-        model.vis.quality.offsamples = multisampling
-        model.vis.global_.offwidth = model.vis.global_.offheight = max(size, 64)
-        self._option = mujoco.MjvOption()
-        self._option.geomgroup[0] = 0  # robosuite keeps collision geometry in group 0, what is seen in group 1
-        try:
-            self._renderer = mujoco.Renderer(model, size, size)
-        except Exception as error:
-            raise UserError(
-                f"cannot render: {str(error).splitlines()[0]}; run `s2robot doctor` to see which GL is missing"
-            ) from error
-        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
-        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
-
-    def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
-        self._renderer.update_scene(data, CAMERAS[camera], self._option)
-        return self._renderer.render()
-
-    def close(self) -> None:
-        self._renderer.close()
-
-
-def _make_simulation(action_space: str, rate: float) -> Any:
-    config = robosuite.load_composite_controller_config(robot="Panda")
-    if action_space == "joint":
-        arm = config["body_parts"]["right"]
-        gripper = arm["gripper"]
-        arm.clear()
-        arm.update(
-            type="JOINT_POSITION",
-            input_type="absolute",
-            impedance_mode="fixed",
-            kp=JOINT_STIFFNESS,
-            damping_ratio=1,
-            input_max=1,
-            input_min=-1,
-            output_max=0.05,
-            output_min=-0.05,
-            kp_limits=[0, 300],
-            damping_ratio_limits=[0, 10],
-            qpos_limits=None,
-            interpolation=None,
-            ramp_ratio=0.2,
-            gripper=gripper,
-        )
-    with _global_numpy_seed(0):  # robosuite draws the cube's size from it
-        simulation = robosuite.make(
-            "Lift",
-            robots="Panda",
-            controller_configs=config,
-            control_freq=rate,
-            has_renderer=False,
-            has_offscreen_renderer=False,
-            use_camera_obs=False,
-            ignore_done=True,
-            hard_reset=False,
-            initialization_noise={"magnitude": START_NOISE, "type": "gaussian"},
-        )
-    model = simulation.sim.model._model
-    for geom in simulation.cube.contact_geoms + simulation.cube.visual_geoms:
-        model.geom(geom).size[:] = CUBE_HALF_SIZE
-    return simulation
-
-
-@contextlib.contextmanager
-def _global_numpy_seed(seed: int) -> Iterator[None]:
-    state = np.random.get_state()
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
-
-
 def _check_arguments(cameras: Sequence[str], image_size: int, action_space: str) -> None:
     for name in cameras:
         if name not in CAMERAS:
@@ -339,6 +249,8 @@ def _action_box(action_space: str, joint_range: np.ndarray) -> gymnasium.spaces.
 
 
 def _observation_space(spec: RobotSpec) -> gymnasium.spaces.Dict:
-    images = {n: gymnasium.spaces.Box(0, 255, shape, np.uint8) for n, shape in spec.cameras.items()}
+    images: dict[str, gymnasium.Space[Any]] = {
+        name: gymnasium.spaces.Box(0, 255, shape, np.uint8) for name, shape in spec.cameras.items()
+    }
     proprio = gymnasium.spaces.Box(-np.inf, np.inf, (spec.proprio_dim,), np.float32)
     return gymnasium.spaces.Dict({"images": gymnasium.spaces.Dict(images), "proprio": proprio})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from envs.cube_pick import CUBE_HALF_SIZE, CubePick
+from envs.cube_pick import CubePick
 from envs.kinematics import TOOL_DOWN, ArmKinematics
+from envs.lift import CUBE_HALF_SIZE
 from envs.positions import demo_position
 
 _REACH = np.array([[-0.2, -0.25, 0.02], [0.2, 0.25, 0.35]])  # m, table frame: where the gripper is put
@@ -16,8 +17,8 @@ _HOME = np.array([0.0, 0.196, 0.0, -2.618, 0.0, 2.942, 0.785])  # rad: robosuite
 class RandomFrames:
     """State i of a seed: a pure function of both, so that rendering may be split and resumed anywhere.
 
-    The gripper is anywhere over the table (half of the states), close to the cube (three tenths), or holds it (two
-    tenths), tilted a little; the cube never lies at one of the 16 evaluation positions.
+    The gripper is anywhere over the table (half of the states), close to the cube (three tenths), or holds it
+    (two tenths), tilted a little; the cube never lies at one of the 16 evaluation positions.
     """
 
     def __init__(self, seed: int, image_size: int = 448) -> None:
@@ -51,5 +52,5 @@ class RandomFrames:
         if kind == "close":
             return cube + rng.normal(0.0, 0.03, 3) * [1, 1, 0] + [0, 0, rng.uniform(0.0, 0.15)], 0.08, False
         if kind == "holds":
-            return cube + [0, 0, rng.uniform(0.0, 0.25)], 2 * CUBE_HALF_SIZE, True
+            return cube + np.array([0.0, 0.0, rng.uniform(0.0, 0.25)]), 2 * CUBE_HALF_SIZE, True
         return rng.uniform(*_REACH), rng.uniform(0.0, 0.08), False

@@ -10,6 +10,7 @@ from envs.cube_pick import CubePick
 TOOL_DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 """Rotation of the gripper at home: pointing down, fingers opening along the robot's y."""
 
+_GRIPPER = "gripper0_right_grip_site"
 _ITERATIONS = 20
 _TOLERANCE = 1e-4  # m and rad
 
@@ -21,10 +22,9 @@ class ArmKinematics:
         self._model, _ = env.mujoco
         self._base = np.array(self._model.body("robot0_base").pos)
         self._arm = [int(self._model.joint(f"robot0_joint{i}").qposadr[0]) for i in range(1, 8)]
-        self._frame = mink.FrameTask("gripper0_right_grip_site", "site", position_cost=1.0, orientation_cost=0.3)
-        home = mink.PostureTask(self._model, cost=1e-3)
-        self._tasks = [self._frame, home]
-        self._posture = home
+        self._frame = mink.FrameTask(_GRIPPER, "site", position_cost=1.0, orientation_cost=0.3)
+        self._posture = mink.PostureTask(self._model, cost=1e-3)
+        self._tasks = [self._frame, self._posture]
         self._limits = [mink.ConfigurationLimit(self._model)]
 
     def solve(self, joints: np.ndarray, position: np.ndarray, rotation: np.ndarray = TOOL_DOWN) -> np.ndarray:

@@ -1,13 +1,13 @@
 """`s2robot/Toy-v0`: the cube-pick task without physics, for tests that must be fast.
 
-Same observation, action, reset options and success as `CubePick`; a frame takes microseconds. A red square on a grey
-table is the cube, a dark one the gripper, which shrinks as it comes down.
+Same observation, action, reset options and success as `CubePick`; a frame takes microseconds. A red square on
+a grey table is the cube, a dark one the gripper, which shrinks as it comes down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -27,7 +27,7 @@ _HALF_VIEW = {"front": 0.2, "wrist": 0.1}  # m from the middle of the frame to i
 class Toy(gymnasium.Env[Observation, np.ndarray]):
     """Move over the cube, go down, close, go up."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         self.render_mode = render_mode
         self.max_steps = max_steps
         self.robot_spec = RobotSpec(
-            cameras={name: (image_size, image_size, 3) for name in cameras},
+            cameras=dict.fromkeys(cameras, (image_size, image_size, 3)),
             proprio=("x [m]", "y [m]", "z [m]", "gripper opening [m]"),
             action=("dx [m]", "dy [m]", "dz [m]", "gripper [-1 open, 1 close]"),
             action_space="ee_delta",
@@ -130,8 +130,11 @@ class ToyExpert:
         aligned = np.linalg.norm(cube[:2] - gripper[:2]) < 0.005
         self._closed = self._closed or bool(aligned and gripper[2] < 0.01)
         self.imitate.append(True)
-        target = np.append(gripper[:2], _TOP) if self._closed else np.append(cube[:2], 0.0 if aligned else _TOP)
-        return np.append(np.clip(target - gripper, -STEP, STEP), 1.0 if self._closed else -1.0).astype(np.float32)
+        if self._closed:
+            target, command = np.append(gripper[:2], _TOP), 1.0
+        else:
+            target, command = np.append(cube[:2], 0.0 if aligned else _TOP), -1.0
+        return np.append(np.clip(target - gripper, -STEP, STEP), command).astype(np.float32)
 
 
 def _square(frame: np.ndarray, centre: np.ndarray, half: float, colour: tuple[int, int, int]) -> None:

@@ -13,7 +13,7 @@ from s2robot.spec import Observation
 
 
 class Actor(Protocol):
-    """Whoever acts: a policy, an expert, a person at a device. Its state of the episode lives in the instance."""
+    """Whoever acts: a policy, an expert, a person at a device. Its state lives in the instance."""
 
     def reset(self) -> None:
         """A new episode begins."""

@@ -1,4 +1,4 @@
-"""Independent jobs in processes of their own: simulators and renderers never share one with torch's threads."""
+"""Independent jobs in processes of their own: a simulator never shares one with torch's threads."""
 
 from __future__ import annotations
 

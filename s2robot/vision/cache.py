@@ -3,9 +3,9 @@
     ROOT/<key>/identity.json                 what made these features
     ROOT/<key>/<episode>-<digest>/front.npy  float16 (T, 1 + N, C), read by memory map
 
-The key is made of the encoder's weights, the scales and the compute type; the folder's name of the episode's content.
-Features of anything else are never found, so nothing stale can be used. All tokens are kept: pooling belongs to the
-policy.
+The key is made of the encoder's weights, the scales and the compute type; the folder's name of the episode's
+content. Features of anything else are never found, so nothing stale can be used. All tokens are kept: pooling
+belongs to the policy.
 """
 
 from __future__ import annotations

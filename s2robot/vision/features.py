@@ -36,7 +36,7 @@ class FeatureExtractor:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(1 + N, C) of one frame's features: CLS first, N patch tokens row by row, scales side by side in C."""
+        """(1 + N, C) of one frame's features: CLS, then N patches row by row; scales side by side in C."""
         return 1 + self.encoder.architecture.grid**2, self.encoder.width * len(self.sizes)
 
     @property

@@ -1,8 +1,8 @@
 """Masked autoencoder (He et al. 2022) around a ViT: the pre-training of MVP.
 
-Three quarters of the patches are hidden; the encoder sees the rest alone; a light decoder predicts the pixels of
-hidden patches. To spend a small machine's time on the encoder, only the visible patches are embedded, and the decoder
-is one block that predicts a random part of the hidden patches.
+Three quarters of the patches are hidden; the encoder sees the rest alone; a light decoder predicts the pixels
+of hidden patches. To spend a small machine's time on the encoder, only the visible patches are embedded, and
+the decoder is one block that predicts a random part of the hidden patches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from s2robot.vision.mvp import (
 )
 
 _CONTRAST_FLOOR = 0.02
-"""Standard deviation (of [0, 1]) below which a patch counts as flat: normalising would make noise its target."""
+"""Standard deviation (of [0, 1]) below which a patch is flat: normalised, its noise would be the target."""
 
 
 class MaskedAutoencoder(nn.Module):
@@ -66,7 +66,8 @@ class MaskedAutoencoder(nn.Module):
             images: float (B, 3, H, W) in [0, 1].
             generator: draws the masks.
         """
-        order = torch.rand(len(images), self._patches(images), generator=generator).argsort(1).to(images.device)
+        order = torch.rand(len(images), self._patches(images), generator=generator).argsort(1)
+        order = order.to(images.device)
         shown, hidden = order[:, : self.visible], order[:, self.visible :][:, : self.predicted]
         patches = self._patchify(images)
         latent = self._encode((take(patches, shown) - self.mean) / self.std, shown)

@@ -1,8 +1,9 @@
 """S²: any frozen vision model over several image scales.
 
-"When Do We Not Need Larger Vision Models?" (Shi et al. 2024), section 3.1: interpolate the image to each scale,
-split the larger ones into tiles of the size the model knows, run the same model on every tile, merge the tiles of a
-scale into one feature map, pool it to the size of the first scale's map, and concatenate over channels.
+"When Do We Not Need Larger Vision Models?" (Shi et al. 2024), section 3.1: interpolate the image to each
+scale, split the larger ones into tiles of the size the model knows, run the same model on every tile, merge
+the tiles of a scale into one feature map, pool it to the size of the first scale's map, and concatenate over
+channels.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def multiscale_forward(
     """Features of `images` at several scales, as one map.
 
     Args:
-        model: float (b, 3, h, w) -> (b, P + n, C) where `layout` is `bnc`, or (b, C, h', w') where it is `bchw`.
-        images: float (B, 3, S, S). A source larger than a scale is resampled down, so that a natively rendered
-            or captured high-resolution image brings its own detail (section 3.1 upsamples).
+        model: float (b, 3, h, w) -> (b, P + n, C) where `layout` is `bnc`, (b, C, h', w') where it is `bchw`.
+        images: float (B, 3, S, S). A source larger than a scale is resampled down, so that a natively
+            rendered or captured high-resolution image brings its own detail (section 3.1 upsamples).
         sizes: side of each scale (px); default (224, 448). Or `scales`: each relative to `tile`.
         tile: side (px) of the largest tile the model is given; a scale of size s is cut into ceil(s / tile)²
             tiles, and s must divide by ceil(s / tile).

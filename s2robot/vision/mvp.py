@@ -1,8 +1,8 @@
 """MVP encoders: frozen vision transformers from masked visual pre-training, by name.
 
 MVP (Xiao et al. 2022; Radosavovic et al. 2022) pre-trains a ViT as a masked autoencoder and freezes it. The
-architectures are timm's, but for ViT-S, which has 12 heads here (timm: 6; the weights' shapes match either way, the
-features do not).
+architectures are timm's, but for ViT-S, which has 12 heads here (timm: 6; the weights' shapes match either
+way, the features do not).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         """Tokens (B, 1 + N, C), CLS first, after the final norm (MVP's definition of the feature is its CLS).
 
         Args:
-            images: uint8 (B, H, W, 3), or float (B, 3, H, W) in [0, 1]; H = W = the architecture's image size.
+            images: uint8 (B, H, W, 3), or float (B, 3, H, W) in [0, 1]; H = W = `architecture.image_size`.
         """
         images = to_float(images)
         dtype = self.vit.cls_token.dtype
@@ -114,7 +114,7 @@ def build_vit(architecture: Architecture) -> VisionTransformer:
 
 
 def sincos_position_embedding(width: int, grid: int) -> Tensor:
-    """(1, 1 + grid², width): zeros for CLS, then MAE's fixed embedding of (column, row), half the channels each."""
+    """(1, 1 + grid², width): zeros for CLS, then MAE's embedding of (column, row), half of C each."""
     omega = 1.0 / 10000 ** (torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     row, column = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
     parts = []
@@ -129,8 +129,9 @@ def load_encoder(name: str = "mvp-tiny-sim", checkpoint: str | Path | None = Non
     """The frozen encoder of that name.
 
     Args:
-        name: an embedded encoder; or, with `checkpoint`, an architecture (`tiny`, `small`, ...); `random-tiny` and
-            the like give a frozen random initialisation (seed 0), the control of every probe.
+        name: an embedded encoder; or, with `checkpoint`, an architecture (`tiny`, `small`, ...);
+            `random-tiny` and the like give a frozen random initialisation (seed 0), the control of every
+            probe.
         checkpoint: a safetensors file that `s2robot pretrain` wrote.
 
     Raises:

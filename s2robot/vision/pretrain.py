@@ -1,7 +1,7 @@
 """`s2robot pretrain`: makes an encoder by masked visual pre-training on frames of the simulator.
 
-Two stages, each resumed where it stopped: render frames of random states into shards, then train. Frame i and batch i
-are pure functions of the seed.
+Two stages, each resumed where it stopped: render frames of random states into shards, then train. Frame i and
+batch i are pure functions of the seed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FrameSource = Callable[[int], dict[str, np.ndarray]]
 
 
 def main(cfg: DictConfig) -> None:
-    """Renders `states` states, trains `steps` steps, writes `encoder.safetensors` and `card.json` into `out`."""
+    """Renders `states` states, trains `steps` steps, writes the encoder and its card into `out`."""
     if cfg.encoder.architecture not in ARCHITECTURES:
         raise unknown("architecture", cfg.encoder.architecture, ARCHITECTURES)
     out = Path(cfg.out)
@@ -105,7 +105,8 @@ class Frames:
     def _view(frame: np.ndarray, size: int, rng: np.random.Generator) -> Tensor:
         side = len(frame)
         kind = rng.choice(["whole", "tile", "crop"], p=[0.4, 0.4, 0.2])
-        extent = {"whole": side, "tile": min(size, side), "crop": int(rng.integers(side // 3, side + 1))}[kind]
+        crop = int(rng.integers(side // 3, side + 1))
+        extent = {"whole": side, "tile": min(size, side), "crop": crop}[kind]
         step = extent if kind == "tile" else 1
         top, left = (step * int(rng.integers((side - extent) // step + 1)) for _ in range(2))
         view = torch.from_numpy(frame[top : top + extent, left : left + extent].copy())

@@ -1,0 +1,117 @@
+"""robosuite's Lift with a Panda, as `CubePick` wants it: its controllers, the size of its cube, its renderer."""
+
+# pyright: reportAttributeAccessIssue=false
+# (mujoco is compiled and has no stubs)
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from s2robot.errors import UserError
+from s2robot.gl import choose_gl
+
+choose_gl()  # before mujoco is imported: the choice cannot be changed later
+
+import mujoco  # noqa: E402
+
+_log = logging.getLogger("robosuite_logs")
+_log.disabled = True  # its import warns about optional parts that nobody asked for
+
+import robosuite  # noqa: E402
+
+_log.disabled = False
+_log.setLevel(logging.ERROR)
+
+CAMERAS = {"front": "frontview", "wrist": "robot0_eye_in_hand"}
+"""Our name of a camera -> robosuite's."""
+CUBE_HALF_SIZE = 0.021  # m: 42 mm, as MVP's and the paper's cubes are about 45 mm
+JOINT_STIFFNESS = 200.0  # 1/s²: reaches a joint target with a time constant of 1/sqrt(200) = 0.07 s
+START_NOISE = 0.02  # rad: standard deviation of the arm's joints at the start of an episode
+
+
+class Renderer:
+    """MuJoCo's own off-screen renderer with robosuite's visual geometry; the costly effects are optional."""
+
+    def __init__(
+        self, model: mujoco.MjModel, size: int, multisampling: int, shadows: bool, reflections: bool
+    ) -> None:
+        model.vis.quality.offsamples = multisampling
+        model.vis.global_.offwidth = model.vis.global_.offheight = max(size, 64)
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[0] = 0  # collision geometry; what is seen is in group 1
+        try:
+            self._renderer = mujoco.Renderer(model, size, size)
+        except Exception as error:
+            first_line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(
+                f"cannot render: {first_line}; run `s2robot doctor` to see which GL is missing"
+            ) from error
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
+
+    def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
+        """One camera's frame, uint8 (size, size, 3)."""
+        self._renderer.update_scene(data, CAMERAS[camera], self._option)
+        return self._renderer.render()
+
+    def close(self) -> None:
+        self._renderer.close()
+
+
+def make_simulation(action_space: str, rate: float) -> Any:
+    """robosuite's Lift without its own rendering; `action_space` is `ee_delta` or `joint`, `rate` in Hz."""
+    config = robosuite.load_composite_controller_config(robot="Panda")
+    if action_space == "joint":
+        arm = config["body_parts"]["right"]
+        gripper = arm["gripper"]
+        arm.clear()
+        arm.update(
+            type="JOINT_POSITION",
+            input_type="absolute",
+            impedance_mode="fixed",
+            kp=JOINT_STIFFNESS,
+            damping_ratio=1,
+            input_max=1,
+            input_min=-1,
+            output_max=0.05,
+            output_min=-0.05,
+            kp_limits=[0, 300],
+            damping_ratio_limits=[0, 10],
+            qpos_limits=None,
+            interpolation=None,
+            ramp_ratio=0.2,
+            gripper=gripper,
+        )
+    with global_numpy_seed(0):  # robosuite draws the cube's size from it
+        simulation = robosuite.make(
+            "Lift",
+            robots="Panda",
+            controller_configs=config,
+            control_freq=rate,
+            has_renderer=False,
+            has_offscreen_renderer=False,
+            use_camera_obs=False,
+            ignore_done=True,
+            hard_reset=False,
+            initialization_noise={"magnitude": START_NOISE, "type": "gaussian"},
+        )
+    model = simulation.sim.model._model
+    for geom in simulation.cube.contact_geoms + simulation.cube.visual_geoms:
+        model.geom(geom).size[:] = CUBE_HALF_SIZE
+    return simulation
+
+
+@contextlib.contextmanager
+def global_numpy_seed(seed: int) -> Iterator[None]:
+    """robosuite draws from numpy's global state: seeded within, and as it was before afterwards."""
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
