@@ -1,4 +1,4 @@
-"""robosuite's Lift with a Panda, as `CubePick` wants it: its controllers, the size of its cube, its renderer."""
+"""robosuite's Lift with a Panda, as `CubePick` wants it: controllers, the cube's size, the renderer."""
 
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is compiled and has no stubs)
@@ -65,7 +65,7 @@ class Renderer:
 
 def make_simulation(action_space: str, rate: float) -> Any:
     """robosuite's Lift without its own rendering; `action_space` is `ee_delta` or `joint`, `rate` in Hz."""
-    config = robosuite.load_composite_controller_config(robot="Panda")
+    config: Any = robosuite.load_composite_controller_config(robot="Panda")
     if action_space == "joint":
         arm = config["body_parts"]["right"]
         gripper = arm["gripper"]

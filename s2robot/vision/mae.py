@@ -86,9 +86,10 @@ class MaskedAutoencoder(nn.Module):
         projection = vit.patch_embed.proj
         assert isinstance(projection, nn.Conv2d)
         embedded = F.linear(patches, projection.weight.flatten(1), projection.bias)
-        position = vit.pos_embed
+        position, cls_token = vit.pos_embed, vit.cls_token
+        assert position is not None and cls_token is not None
         embedded = embedded + position[0, 1:][shown]
-        cls = (vit.cls_token + position[:, :1]).expand(len(patches), -1, -1)
+        cls = (cls_token + position[:, :1]).expand(len(patches), -1, -1)
         return vit.norm(vit.blocks(torch.cat([cls, embedded], dim=1)))
 
     def _decode(self, latent: Tensor, shown: Tensor, hidden: Tensor) -> Tensor:

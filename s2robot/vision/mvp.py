@@ -59,6 +59,8 @@ class Encoder(nn.Module):
     """
 
     prefix_tokens = 1
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, vit: VisionTransformer, name: str, architecture: Architecture) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class Encoder(nn.Module):
             images: uint8 (B, H, W, 3), or float (B, 3, H, W) in [0, 1]; H = W = `architecture.image_size`.
         """
         images = to_float(images)
-        dtype = self.vit.cls_token.dtype
+        dtype = next(self.vit.parameters()).dtype
         normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
         return self.vit.forward_features(normalised.to(dtype))
 
