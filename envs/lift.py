@@ -15,9 +15,21 @@ import numpy as np
 from s2robot.errors import UserError
 from s2robot.gl import choose_gl
 
+
+def cannot_render(error: Exception) -> UserError:
+    """What a GL back end said, in one line."""
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return UserError(f"cannot render: {reason}; run `s2robot doctor` to see which GL is missing")
+
+
 choose_gl()  # before mujoco is imported: the choice cannot be changed later
 
-import mujoco  # noqa: E402
+try:
+    import mujoco
+except (
+    Exception
+) as error:  # whatever its GL back end raises: of a library that is missing, of an unknown name
+    raise cannot_render(error) from error
 
 _log = logging.getLogger("robosuite_logs")
 _log.disabled = True  # its import warns about optional parts that nobody asked for
@@ -47,10 +59,7 @@ class Renderer:
         try:
             self._renderer = mujoco.Renderer(model, size, size)
         except Exception as error:
-            first_line = next(iter(str(error).splitlines()), type(error).__name__)
-            raise UserError(
-                f"cannot render: {first_line}; run `s2robot doctor` to see which GL is missing"
-            ) from error
+            raise cannot_render(error) from error
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
 

@@ -58,7 +58,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def environment(plain: dict[str, Any]) -> tuple[dict[str, Any], RobotSpec]:
-    """The config of the environment the demos were recorded in, seen through the policy's cameras; its spec."""
+    """The config of the environment of the demos, seen through the policy's cameras; its spec."""
     config = read_config(plain["checkpoint"])
     if config["env"] is None:
         raise UserError(f"{plain['checkpoint']} was trained on demos of no simulated environment")
@@ -71,13 +71,13 @@ def environment(plain: dict[str, Any]) -> tuple[dict[str, Any], RobotSpec]:
 def positions(plain: dict[str, Any]) -> list[Sequence[float]]:
     """The first `positions` of the 16 and `extra` further ones: (x [m], y [m], yaw [rad])."""
     fixed = instantiate(plain["position_source"])
-    if not 0 <= plain["positions"] <= len(fixed) or plain["positions"] + plain["extra"] < 1 or plain["extra"] < 0:
+    count, extra = plain["positions"], plain["extra"]
+    if not 0 <= count <= len(fixed) or extra < 0 or count + extra < 1:
         raise UserError(
-            f"positions={plain['positions']} extra={plain['extra']}: expected 0 to {len(fixed)} positions, "
+            f"positions={count} extra={extra}: expected 0 to {len(fixed)} positions, "
             "any number of further ones, and at least one in all"
         )
-    further = instantiate(plain["extra_source"], count=plain["extra"], seed=plain["seed"])
-    return [*fixed[: plain["positions"]], *further]
+    return [*fixed[:count], *instantiate(plain["extra_source"], count=extra, seed=plain["seed"])]
 
 
 # ---------------------------------------------------------------------- one rollout
@@ -114,9 +114,8 @@ def _roll_out(
     index, (x, y, yaw), filmed = job
     seed = int(np.random.SeedSequence([plain["seed"], index, 6]).generate_state(1)[0])
     collector = FrameCollector()
-    outcome = run_episode(
-        env, executor, seed=seed, options={"cube_pose": (x, y, yaw)}, subscribers=[collector] if filmed else []
-    )
+    options, subscribers = {"cube_pose": (x, y, yaw)}, [collector] if filmed else []
+    outcome = run_episode(env, executor, seed=seed, options=options, subscribers=subscribers)
     result = {"x": x, "y": y, "yaw": yaw, "success": outcome.success, "steps": outcome.steps, "seed": seed}
     return index, result, encode_mp4(collector.frames, env.metadata["render_fps"]) if filmed else None
 
@@ -160,7 +159,8 @@ def _evaluation(
 
 
 def _video(index: int, outcome: dict[str, Any], mp4: bytes) -> RolloutVideo:
-    title = f"position {index}: x {100 * outcome['x']:+.1f} cm, y {100 * outcome['y']:+.1f} cm, {outcome['steps']} steps"
+    x, y = (f"{100 * outcome[axis]:+.1f} cm" for axis in ("x", "y"))
+    title = f"position {index}: x {x}, y {y}, {outcome['steps']} steps"
     return RolloutVideo(title, outcome["success"], mp4)
 
 
@@ -170,4 +170,4 @@ def _curves(checkpoint: Path) -> dict[str, list[tuple[int, float]]] | None:
 
 
 def _stages(path: str | None) -> list[tuple[str, float]] | None:
-    return None if path is None else [(name, seconds) for name, seconds in json.loads(Path(path).read_text()).items()]
+    return None if path is None else list(json.loads(Path(path).read_text()).items())

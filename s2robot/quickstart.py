@@ -23,7 +23,8 @@ def main(cfg: DictConfig) -> None:
     stages = Stages(out / "stages.json")
     common = [f"seed={cfg.seed}", f"workers={cfg.workers}"]
     data = [f"demos={demos}", f"features={features}", f"workers={cfg.workers}"]
-    stages.run("record", "demos.record:main", [f"out={demos}", f"episodes={cfg.episodes}", *common, *cfg.record])
+    recording = [f"out={demos}", f"episodes={cfg.episodes}", *common]
+    stages.run("record", "demos.record:main", [*recording, *cfg.record])
     stages.run("encode", "s2robot.vision.cache:main", [*data, *cfg.encode])
     stages.run(
         "train",
@@ -35,7 +36,10 @@ def main(cfg: DictConfig) -> None:
 
 
 class Stages:
-    """Announces each stage, times it, and remembers the longest time each took: later runs reuse and are quick."""
+    """Announces and times each stage.
+
+    It remembers the longest time each took: later runs reuse what is there and are quick.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,11 +56,14 @@ class Stages:
         print(f"== {verb} took {seconds:.0f} s", flush=True)
 
 
-def _evaluate(cfg: DictConfig, out: Path, checkpoint: Path, stages: Stages, common: list[str]) -> dict[str, Any]:
+def _evaluate(
+    cfg: DictConfig, out: Path, checkpoint: Path, stages: Stages, common: list[str]
+) -> dict[str, Any]:
     """The evaluation of this checkpoint with these options: the one that is there, or a new one."""
     overrides = [f"checkpoint={checkpoint}", f"out={out}", f"stages={stages.path}", *common, *cfg.evaluate]
     stamp = out / "evaluated.json"
-    identity = sha256_json([checkpoint_sha256(checkpoint), OmegaConf.to_container(compose("evaluate", overrides))])
+    config = OmegaConf.to_container(compose("evaluate", overrides))
+    identity = sha256_json([checkpoint_sha256(checkpoint), config])
     path = out / "evaluation.json"
     done = path.is_file() and stamp.is_file() and json.loads(stamp.read_text()) == identity
     if not done:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -212,134 +212,14 @@ def _variables(colours: Mapping[str, str]) -> str:
     return "; ".join(f"--{name}: {colour}" for name, colour in colours.items())
 
 
-_PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; media-src data:">
-<title>{{ evaluation.successes }} of {{ evaluation.trials }}: s2robot evaluation</title>
-<style>
-:root { color-scheme: light dark; --paper: #fff; --tint: #f5f7fa; {{ day }} }
-@media (prefers-color-scheme: dark) { :root { --paper: #12161c; --tint: #1b2129; {{ night }} } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums }
-h1 { font-size: clamp(1.5rem, 5vw, 2.4rem); line-height: 1.15; margin: 0 0 .5rem; text-wrap: balance }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem }
-p { margin: .25rem 0 }
-code, pre { font-family: ui-monospace, monospace }
-figcaption, dt, th { color: var(--soft); font-size: .875rem }
-figure { margin: 0 }
-svg { display: block; width: 100%; height: auto }
-svg text { font-family: inherit !important }
-.map text { paint-order: stroke; stroke: var(--paper); stroke-width: 3px }
-.bar { position: relative; height: .5rem; max-width: 30rem; margin: .75rem 0; border-radius: 1rem;
-  background: var(--line) }
-.bar i, .bar b { position: absolute; top: 0; bottom: 0; border-radius: 1rem; background: var(--hit) }
-.bar i { opacity: .45 } .bar b { width: 4px; margin: -3px -2px }
-.two { display: grid; gap: 2rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)) }
-.films { display: grid; gap: 1.25rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)) }
-video { display: block; width: 100%; border-radius: .4rem; background: var(--tint) }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; font-size: .875rem; white-space: nowrap }
-th, td { padding: .25rem .4rem; text-align: right; border-bottom: 1px solid var(--line) }
-th { font-weight: 500 }
-.stages { width: auto }
-.hit { color: var(--hit) } .miss { color: var(--miss); font-weight: 600 }
-pre { overflow-x: auto; padding: 1rem; border-radius: .4rem; background: var(--tint); font-size: .8rem }
-summary { cursor: pointer } details { margin: .75rem 0 }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.25rem; margin: 0 }
-dd { margin: 0; overflow-wrap: anywhere }
-</style>
-</head>
-<body>
-{% macro bar(result) %}
-{% set low, high = result.wilson_95 %}
-<div class="bar"><i style="left: {{ 100 * low }}%; width: {{ 100 * (high - low) }}%"></i>
-<b style="left: {{ 100 * result.success_rate }}%"></b></div>
-{% endmacro %}
-{% macro outcome(success) %}
-<span class="{{ 'hit' if success else 'miss' }}">{{ '✓ picked up' if success else '✗ missed' }}</span>
-{%- endmacro %}
-{% macro table(positions) %}
-<div class="scroll"><table>
-<tr><th>position<th>x [m]<th>y [m]<th>yaw [rad]<th>outcome<th>steps (time)<th>seed</tr>
-{% for index, p in positions | failures_first %}
-<tr><td>{{ index }}<td>{{ '%.3f' % p.x }}<td>{{ '%.3f' % p.y }}<td>{{ '%.2f' % p.yaw }}
-<td>{{ outcome(p.success) }}
-<td>{% if p.steps is none %}-{% else %}{{ p.steps }} ({{ '%.1f' % (p.steps / evaluation.rate) }} s){% endif %}
-<td>{{ p.seed }}</tr>
-{% endfor %}
-</table></div>
-{% endmacro %}
-<header>
-<h1>Picked up the cube at {{ evaluation.successes }} of {{ evaluation.trials }} positions</h1>
-{{ bar(evaluation) }}
-<p>{{ evaluation | certainty }} (Wilson)</p>
-{% if extra %}
-<p>And at {{ extra.successes }} of {{ extra.trials }} further positions:
-{{ extra | certainty }} (Wilson)</p>
-{% endif %}
-</header>
-<section class="two">
-<figure class="map">
-<h2>Where</h2>
-{{ table_map }}
-<figcaption>From above, the robot below. Filled: picked up. Hollow and crossed: missed.
-{% if extra %}Small and faint: further positions.{% endif %} Dotted: where demos place the cube.</figcaption>
-</figure>
-<div><h2>Positions, misses first</h2>{{ table(evaluation.positions) }}
-{% if extra %}
-<details><summary>{{ extra.trials }} further positions</summary>{{ table(extra.positions) }}</details>
-{% endif %}
-</div>
-</section>
-{% if videos %}
-<h2>Rollouts, misses first</h2>
-<section class="films">
-{% for video in videos %}
-<figure><video controls muted loop playsinline preload="metadata" src="{{ video.url }}"></video>
-<figcaption>{{ outcome(video.success) }} {{ video.title }}</figcaption></figure>
-{% endfor %}
-</section>
-{% endif %}
-{% if figures %}
-<h2>Training</h2>
-<section class="two">
-{% for title, figure in figures %}
-<figure><figcaption>{{ title }}</figcaption>{{ figure }}</figure>
-{% endfor %}
-</section>
-{% endif %}
-{% if stages %}
-<h2>Time of each stage</h2>
-<table class="stages">
-{% for name, seconds in stages %}
-<tr><th>{{ name }}<td>{{ seconds | duration }}</tr>
-{% endfor %}
-<tr><th>together<td>{{ stages | sum(attribute=1) | duration }}</tr>
-</table>
-{% endif %}
-<h2>What made this</h2>
-<dl>
-<dt>seed<dd>{{ evaluation.seed }}
-<dt>time allowed<dd>{{ evaluation.max_steps }} steps at {{ evaluation.rate }} Hz
-<dt>checkpoint<dd>sha256 <code>{{ evaluation.checkpoint_sha256 }}</code>
-{% for name, version in evaluation.versions | items %}
-<dt>{{ name }}<dd>{{ version }}
-{% endfor %}
-</dl>
-<details><summary>Configuration</summary><pre>{{ config }}</pre></details>
-</body>
-</html>
-"""
-
-_ENVIRONMENT = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 _ENVIRONMENT.filters |= {"certainty": _certainty, "duration": _duration, "failures_first": _failures_first}
-_TEMPLATE = _ENVIRONMENT.from_string(
-    _PAGE, globals={"day": Markup(_variables(_DAY)), "night": Markup(_variables(_NIGHT))}
+_TEMPLATE = _ENVIRONMENT.get_template(
+    "report.html.jinja", globals={"day": Markup(_variables(_DAY)), "night": Markup(_variables(_NIGHT))}
 )

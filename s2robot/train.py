@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -22,8 +24,9 @@ from s2robot.data.store import DemoStore
 from s2robot.errors import UserError
 from s2robot.policy.checkpoint import save_checkpoint
 from s2robot.policy.normalize import FLOOR, Statistics
+from s2robot.policy.pooling import Pooling
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
-from s2robot.provenance import git_state, machine, sha256_json, versions, write_json
+from s2robot.provenance import git_state, machine, sha256_json, versions, write_atomic, write_json
 from s2robot.schedule import cosine, parameter_groups
 from s2robot.spec import RobotSpec
 from s2robot.vision.cache import encode_store, make_extractor
@@ -33,7 +36,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 _STATE = "training_state.pt"
 _VALIDATION_WINDOWS = 128
-_FIT_FRAMES = 64  # an episode: enough for the channels' mean and deviation
+_FIT_FRAMES = 64  # over all episodes: enough for the channels' mean and deviation
 
 
 @dataclass
@@ -80,9 +83,8 @@ def load_tracks(store: DemoStore, spec: RobotSpec, plain: dict[str, Any]) -> lis
     if not ids:
         raise UserError(f"{store.path} holds no demos: `s2robot record` makes some")
     cameras = list(spec.cameras)
-    cache = encode_store(
-        store.path, plain["features"], plain["encoder"], cameras=cameras, bf16=plain["bf16"], workers=plain["workers"]
-    )
+    options = {"bf16": plain["bf16"], "workers": plain["workers"]}
+    cache = encode_store(store.path, plain["features"], plain["encoder"], cameras=cameras, **options)
     tracks = []
     for episode_id in ids:
         episode = store.episode(episode_id)
@@ -111,6 +113,7 @@ class Batches:
     def __init__(self, windows: int, batch_size: int, seed: int, first: int, last: int) -> None:
         self._windows, self._size, self._seed = windows, batch_size, seed
         self._range = range(first, last)
+        self._epoch, self._order = -1, np.empty(0, int)
 
     def __len__(self) -> int:
         return len(self._range)
@@ -121,8 +124,9 @@ class Batches:
 
     def _window(self, position: int) -> int:
         epoch, index = divmod(position, self._windows)
-        if getattr(self, "_epoch", None) != epoch:
-            self._epoch, self._order = epoch, np.random.default_rng([self._seed, 3, epoch]).permutation(self._windows)
+        if epoch != self._epoch:
+            rng = np.random.default_rng([self._seed, 3, epoch])
+            self._epoch, self._order = epoch, rng.permutation(self._windows)
         return int(self._order[index])
 
 
@@ -146,9 +150,11 @@ def _start(plain: dict[str, Any], spec: RobotSpec, tracks: list[Track], recipe: 
         Statistics.of([t.action for t in tracks], FLOOR["action"]),
     )
     rng = np.random.default_rng([plain["seed"], 4])
-    for name in spec.cameras:
-        frames = [t.features[name][rng.integers(t.length)] for t in tracks for _ in range(_FIT_FRAMES // len(tracks) + 1)]
-        model.pooling[name].standardize.fit(torch.from_numpy(np.stack(frames)))
+    each = _FIT_FRAMES // len(tracks) + 1
+    for name, pooling in model.pooling.items():
+        assert isinstance(pooling, Pooling)
+        frames = [t.features[name][rng.integers(t.length)] for t in tracks for _ in range(each)]
+        pooling.standardize.fit(torch.from_numpy(np.stack(frames)))
     groups = parameter_groups(model, plain["weight_decay"])
     return Run(model, torch.optim.AdamW(groups, lr=plain["lr"]), recipe)
 
@@ -156,18 +162,17 @@ def _start(plain: dict[str, Any], spec: RobotSpec, tracks: list[Track], recipe: 
 def _fit(
     cfg: DictConfig,
     run: Run,
-    training: Dataset[Window],
-    validation: Dataset[Window],
+    training: WindowDataset,
+    validation: WindowDataset,
     out: Path,
     spec: RobotSpec,
     settings: dict[str, Any],
 ) -> None:
     if run.step >= cfg.steps:
         return
-    batches = Batches(len(training), cfg.batch_size, cfg.seed, run.step, cfg.steps)  # type: ignore[arg-type]
-    progress = tqdm(
-        DataLoader(training, batch_sampler=batches), desc="train", unit="step", initial=run.step, total=cfg.steps
-    )
+    batches = Batches(len(training), cfg.batch_size, cfg.seed, run.step, cfg.steps)
+    loader = DataLoader(training, batch_sampler=batches)
+    progress = tqdm(loader, desc="train", unit="step", initial=run.step, total=cfg.steps)
     with SummaryWriter(str(out / "log"), purge_step=run.step) as writer:
         for window in progress:
             losses = _step(cfg, run, window)
@@ -177,7 +182,7 @@ def _fit(
                     run.log(writer, f"{name}/train", value)
                 progress.set_postfix(loss=f"{losses['total']:.4f}")
             if run.step % cfg.checkpoint_every == 0 or run.step == cfg.steps:
-                if len(validation):  # type: ignore[arg-type]
+                if len(validation):
                     for name, value in validate(run.model, validation, cfg.batch_size).items():
                         run.log(writer, f"{name}/validation", value)
                 _save(run, out, spec, settings)
@@ -191,7 +196,8 @@ def _step(cfg: DictConfig, run: Run, window: Window) -> dict[str, float]:
     run.model.train()
     losses = run.model.loss(window, torch.Generator().manual_seed(seed))
     if not torch.isfinite(losses["total"]):
-        raise UserError(f"the loss is {losses['total'].item()} at step {run.step}: try a smaller lr than {cfg.lr}")
+        loss = losses["total"].item()
+        raise UserError(f"the loss is {loss} at step {run.step}: try a smaller lr than {cfg.lr}")
     run.optimiser.zero_grad()
     losses["total"].backward()
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), cfg.clip)
@@ -200,10 +206,10 @@ def _step(cfg: DictConfig, run: Run, window: Window) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def validate(model: PolicyTransformer, windows: Dataset[Window], batch_size: int) -> dict[str, float]:
+def validate(model: PolicyTransformer, windows: WindowDataset, batch_size: int) -> dict[str, float]:
     """Mean losses over windows spread evenly over the held-out episodes."""
     model.eval()
-    count = len(windows)  # type: ignore[arg-type]
+    count = len(windows)
     chosen = np.linspace(0, count - 1, min(count, _VALIDATION_WINDOWS)).astype(int)
     batches = [chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)]
     losses = [model.loss(default_collate([windows[int(i)] for i in batch])) for batch in batches]
@@ -246,20 +252,24 @@ def _save(run: Run, out: Path, spec: RobotSpec, settings: dict[str, Any]) -> Non
             "optimiser": run.optimiser.state_dict(),
             "curves": run.curves,
         }
-        staging = out / f".{_STATE}.{os.getpid()}"
-        torch.save(state, staging)
-        staging.replace(out / _STATE)
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(out / _STATE, buffer.getvalue())
 
 
 def _resume(run: Run, out: Path) -> None:
     path = out / _STATE
     if not path.is_file():
         if (out / "model.safetensors").exists():
-            raise UserError(f"{out} holds a checkpoint without {_STATE}: it cannot be resumed; give another out=")
+            raise UserError(f"{out} holds a checkpoint without {_STATE} to resume from: give another out=")
         return
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} is damaged: delete {out} and train again, or give another out=") from error
     if state["recipe"] != run.recipe:
-        raise UserError(f"{out} was trained with other options or other demos: give the same ones, or another out=")
+        what = "was trained with other options or other demos"
+        raise UserError(f"{out} {what}: give the same ones, or another out=")
     run.model.load_state_dict(state["model"])
     run.optimiser.load_state_dict(state["optimiser"])
     run.step, run.curves = state["step"], state["curves"]

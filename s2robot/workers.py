@@ -6,11 +6,12 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache, partial
 from typing import Any
 
 from s2robot.errors import UserError
 
-_context: Any = None
+_context: Callable[[], Any]
 
 
 def run_jobs(
@@ -26,13 +27,16 @@ def run_jobs(
     Args:
         work, start: functions of a module, since they are named to other processes.
         workers: processes; 0 does everything in this one.
-        start: makes each process's context (a simulator, a policy) once, from `start_args`.
+        start: makes each process's context (a simulator, a policy) once, from `start_args`, for its first job.
 
     Raises:
-        UserError: fewer than 0 workers, or a process that died. What a job raises is raised here.
+        UserError: fewer than 0 workers, or a process that died. What `start` or a job raises is raised here.
     """
     if workers < 0:
         raise UserError(f"workers={workers}: expected 0 (in this process) or more")
+    jobs = list(jobs)
+    if not jobs:
+        return
     if workers == 0:
         context = start(*start_args)
         yield from (work(context, job) for job in jobs)
@@ -57,8 +61,9 @@ def run_jobs(
 
 def _start(start: Callable[..., Any], start_args: tuple[Any, ...]) -> None:
     global _context
-    _context = start(*start_args)
+    # Made by the first job: what an initializer raises would be told as a process that died.
+    _context = cache(partial(start, *start_args))
 
 
 def _work(work: Callable[[Any, Any], Any], job: Any) -> Any:
-    return work(_context, job)
+    return work(_context(), job)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from s2robot.gl import choose_gl
@@ -15,3 +17,21 @@ choose_gl()
 # A slow machine is no failure; in CI the same examples every time.
 settings.register_profile("s2robot", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("s2robot")
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo store of 4 toy episodes with the features of the small encoder. Read it, do not change it."""
+    import toy_loop  # it imports torch
+
+    store = toy_loop.record(tmp_path_factory.mktemp("toy") / "demos")
+    assert toy_loop.s2robot("encode", f"demos={store}", *toy_loop.ENCODER, "workers=0") == 0
+    return store
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint(toy_store: Path) -> Path:
+    """A policy trained on `toy_store` for a few steps. Read it, do not change it."""
+    import toy_loop
+
+    return toy_loop.train(toy_store, toy_store.parent / "policy")

@@ -63,9 +63,10 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         """One window, not normalised:
 
-        features/<camera> float16 (To, 1 + N, C); proprio (To, Dp); previous_action (To, Da) with known (To,) bool;
-        valid (To,) bool; chunk (To, Ta, Da), the actions from each observed step on, with imitate (To, Ta) bool;
-        grasp (Dp,): proprioception at the grasp that is still to come, with before_grasp (To,) bool.
+        features/<camera> float16 (To, 1 + N, C); proprio (To, Dp); valid (To,) bool;
+        previous_action (To, Da) with known (To,) bool;
+        chunk (To, Ta, Da), the actions from each observed step on, with imitate (To, Ta) bool;
+        grasp (Dp,), the proprioception at the grasp that is still to come, with before_grasp (To,) bool.
         """
         i, t = self._index[item]
         track = self._tracks[i]
@@ -84,7 +85,7 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
             "valid": valid,
             "chunk": track.action[chunk_steps],
             "imitate": inside & track.imitate[chunk_steps] & valid[:, None],
-            "grasp": track.proprio[grasp or 0],
+            "grasp": track.proprio[grasp or 0].copy(),
             "before_grasp": valid & track.imitate[steps] & (steps <= (-1 if grasp is None else grasp)),
         }
         return window | {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}

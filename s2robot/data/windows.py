@@ -20,7 +20,7 @@ def history_window(t: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def previous_actions(actions: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The action before each step: (size, Da), and bool (size,): False at step 0, which has none (zeros there)."""
+    """The action before each step (size, Da), and bool (size,): False at step 0, which has none (zeros)."""
     known = steps > 0
     before = np.zeros((len(steps), actions.shape[-1]), actions.dtype)
     before[known] = actions[steps[known] - 1]

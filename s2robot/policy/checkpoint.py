@@ -19,6 +19,7 @@ from s2robot.vision.cache import make_extractor
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
 _FORMAT = 1
+_REQUIRED = ("policy", "robot_spec", "encoder", "encoder_identity", "bf16", "env")
 
 
 def save_checkpoint(
@@ -61,14 +62,16 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{folder}/config.yaml is damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
         raise UserError(f"{folder}/config.yaml is no checkpoint of format {_FORMAT}")
+    if absent := [key for key in _REQUIRED if key not in config]:
+        raise UserError(f"{folder}/config.yaml is damaged: it lacks {', '.join(absent)}")
     return config
 
 
 def load_policy(folder: str | Path) -> Policy:
     """The policy, ready to act.
 
-    Raises UserError where files are missing or damaged, weights are of other dimensions than the config says, or
-    the encoder is not the one it was trained on.
+    Raises UserError where files are missing or damaged, weights are of other dimensions than the config
+    says, or the encoder is not the one it was trained on.
     """
     folder = Path(folder)
     config = read_config(folder)

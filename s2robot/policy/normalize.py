@@ -35,9 +35,9 @@ class Normalizer(nn.Module):
 
     def __init__(self, size: int, statistics: Statistics | None = None) -> None:
         super().__init__()
-        mean, std = (np.zeros(size), np.ones(size)) if statistics is None else (statistics.mean, statistics.std)
-        self.mean = nn.Buffer(torch.as_tensor(mean, dtype=torch.float32))
-        self.std = nn.Buffer(torch.as_tensor(std, dtype=torch.float32))
+        known = statistics or Statistics(np.zeros(size), np.ones(size))
+        self.mean = nn.Buffer(torch.as_tensor(known.mean, dtype=torch.float32))
+        self.std = nn.Buffer(torch.as_tensor(known.std, dtype=torch.float32))
 
     def forward(self, values: Tensor) -> Tensor:
         return (values - self.mean) / self.std

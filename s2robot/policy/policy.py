@@ -1,4 +1,4 @@
-"""A trained policy behind `act`: frames and proprioception in, actions out. And how its chunks are executed."""
+"""A trained policy: frames and proprioception in, actions out. And how its chunks are executed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class ChunkExecutor:
     def __init__(self, policy: Policy, horizon: int = 8) -> None:
         predicted = policy.model.config.predicted
         if not 1 <= horizon <= predicted:
-            raise UserError(f"execution horizon {horizon}: this policy predicts {predicted} actions, expected 1 to that")
+            raise UserError(f"horizon={horizon}: expected 1 to {predicted}, the actions this policy predicts")
         self.policy = policy
         self.horizon = horizon
         self._queue: deque[np.ndarray] = deque()
@@ -109,8 +109,9 @@ class ChunkExecutor:
 
 
 class TemporalEnsemble:
-    """Predicts at every step and averages all chunks that speak of it, with weights exp(-decay · i), i = 0 the
-    oldest (ACT, Zhao et al. 2023, section IV-A).
+    """Predicts at every step and averages all chunks that speak of it (ACT, Zhao et al. 2023, section IV-A).
+
+    The weights are exp(-decay · i), i = 0 the oldest.
     """
 
     def __init__(self, policy: Policy, decay: float = 0.2) -> None:

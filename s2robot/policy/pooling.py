@@ -1,5 +1,7 @@
-"""One vector from a frame's tokens. What a small frozen encoder knows of *where* a thing is lies in which token
-says it: poolings that keep the grid keep it, a mean throws it away.
+"""One vector from a frame's tokens.
+
+What a small frozen encoder knows of *where* a thing is lies in which token says it: poolings that keep the
+grid keep it, a mean throws it away.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Standardize(nn.Module):
         return (tokens - self.mean.to(tokens.dtype)) / self.std.to(tokens.dtype)
 
     def linear(self, tokens: Tensor, layer: nn.Linear) -> Tensor:
-        """`layer(self(tokens))`, with the standardisation folded into the weights: one pass over the tokens."""
+        """`layer(self(tokens))` in one pass over the tokens: the weights take the standardisation in."""
         weight = layer.weight / self.std
         return F.linear(tokens, weight, layer.bias - weight @ self.mean)
 
@@ -56,7 +58,7 @@ class SpatialProjection(Pooling):
 
 
 class AttentionPooling(Pooling):
-    """Learned queries look at the patches, whose positions are added first (as the pooling of Set Transformer)."""
+    """Learned queries look at the patches, whose positions are added first (Set Transformer's pooling)."""
 
     def __init__(self, tokens: int, channels: int, width: int, queries: int = 4) -> None:
         super().__init__(tokens, channels, width)

@@ -1,19 +1,20 @@
 """16 steps of visual features, proprioception and actions -> the next 16 actions.
 
-S² paper, section on robotic manipulation; one token a modality and step as in RPT (Radosavovic et al. 2023), causal
-over steps.
+S² paper, section on robotic manipulation; one token a modality and step as in RPT (Radosavovic et al. 2023),
+causal over steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2robot.errors import UserError, unknown
 from s2robot.policy.normalize import Normalizer, Statistics
 from s2robot.policy.pooling import make_pooling
 
@@ -30,11 +31,11 @@ class PolicyConfig:
         pooling: a name of `POOLINGS`.
         width, depth, heads: of the transformer.
         dropout: inside the transformer.
-        action_dropout: share of the windows whose past actions are hidden in training, since a policy that sees
-            them may copy them.
+        action_dropout: share of the windows whose past actions are hidden in training, since a policy that
+            sees them may copy them.
         proprio_noise: standard deviation added in training, in normalised units.
-        grasp_weight: of an auxiliary loss by which the visual tokens alone tell the proprioception at the grasp to
-            come; taken from the demo in hindsight, so it needs no privileged label.
+        grasp_weight: of an auxiliary loss by which the visual tokens alone tell the proprioception at the
+            grasp to come; taken from the demo in hindsight, so it needs no privileged label.
     """
 
     cameras: tuple[str, ...]
@@ -58,6 +59,14 @@ class PolicyConfig:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
+        """The inverse of `to_dict`. Raises UserError for an unknown or missing option."""
+        names = [f.name for f in fields(cls)]
+        for name in plain:
+            if name not in names:
+                raise unknown("policy option", name, names)
+        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in plain]
+        if missing:
+            raise UserError(f"policy lacks {', '.join(missing)}; it has {', '.join(plain) or 'nothing'}")
         return cls(**{**plain, "cameras": tuple(plain["cameras"])})
 
 
@@ -126,17 +135,17 @@ class PolicyTransformer(nn.Module):
 
     # ------------------------------------------------------------------ training
 
-    def loss(self, window: Mapping[str, Tensor], generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def loss(
+        self, window: Mapping[str, Tensor], generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
         """Losses of a batch of `WindowDataset` windows: `total`, `action` (smooth L1), `grasp`.
 
         With a generator, as in training: past actions of some windows hidden, noise on proprioception.
         """
         c = self.config
-        features = [window[f"features/{name}"] for name in c.cameras]
-        visual = torch.stack(
-            [self.pool(name, f.to(self.head.weight.dtype)) for name, f in zip(c.cameras, features, strict=True)],
-            dim=2,
-        )
+        dtype = self.head.weight.dtype
+        pooled = [self.pool(name, window[f"features/{name}"].to(dtype)) for name in c.cameras]
+        visual = torch.stack(pooled, dim=2)
         proprio = self.proprio_normalizer(window["proprio"])
         known = window["known"]
         if generator is not None:
