@@ -27,7 +27,8 @@ def run_jobs(
     Args:
         work, start: functions of a module, since they are named to other processes.
         workers: processes; 0 does everything in this one.
-        start: makes each process's context (a simulator, a policy) once, from `start_args`, for its first job.
+        start: makes each process's context (a simulator, a policy) once, from `start_args`, for its first
+            job.
 
     Raises:
         UserError: fewer than 0 workers, or a process that died. What `start` or a job raises is raised here.
