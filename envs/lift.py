@@ -54,6 +54,7 @@ class Renderer:
     ) -> None:
         model.vis.quality.offsamples = multisampling
         model.vis.global_.offwidth = model.vis.global_.offheight = max(size, 64)
+        model.light_castshadow[:] = shadows  # robosuite's arena says no
         self._option = mujoco.MjvOption()
         self._option.geomgroup[0] = 0  # collision geometry; what is seen is in group 1
         try:

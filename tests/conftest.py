@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from s2robot.gl import choose_gl
+
+if TYPE_CHECKING:
+    from envs.cube_pick import CubePick
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -35,3 +40,31 @@ def toy_checkpoint(toy_store: Path) -> Path:
     import toy_loop
 
     return toy_loop.train(toy_store, toy_store.parent / "policy")
+
+
+@pytest.fixture
+def no_osmesa(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no OSMesa library can be loaded."""
+    for suffix in ["", *(f".{n}" for n in range(10))]:
+        (tmp_path / f"libOSMesa.so{suffix}").write_text("no library")
+    return {"LD_LIBRARY_PATH": str(tmp_path), "MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
+
+
+@pytest.fixture(scope="session")
+def cube_pick() -> Iterator[CubePick]:
+    """The simulator with small frames and the action space `ee_delta`. Reset it before use."""
+    from envs.cube_pick import CubePick
+
+    env = CubePick(image_size=16)
+    yield env
+    env.close()
+
+
+@pytest.fixture(scope="session")
+def cube_pick_joint() -> Iterator[CubePick]:
+    """Likewise with the action space `joint`."""
+    from envs.cube_pick import CubePick
+
+    env = CubePick(image_size=16, action_space="joint")
+    yield env
+    env.close()

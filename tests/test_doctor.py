@@ -22,14 +22,6 @@ def run_doctor(*overrides: str, **environment: str) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, timeout=300)
 
 
-@pytest.fixture
-def no_osmesa(tmp_path: Path) -> dict[str, str]:
-    """An environment in which no OSMesa library can be loaded."""
-    for suffix in ["", *(f".{n}" for n in range(10))]:
-        (tmp_path / f"libOSMesa.so{suffix}").write_text("no library")
-    return {"LD_LIBRARY_PATH": str(tmp_path), "MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
-
-
 def test_a_healthy_machine() -> None:
     done = run_doctor("json=true")
     report = json.loads(done.stdout)

@@ -21,9 +21,9 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode
+from mistakes import refusal
 
 from s2robot.data.store import DemoStore, Episode, EpisodeReader
-from s2robot.errors import UserError
 from s2robot.spec import RobotSpec
 
 SERIES = ("proprio", "action", "action_applied", "time")
@@ -54,13 +54,6 @@ def assert_intact(store: DemoStore) -> None:
 
 def snapshot(folder: Path) -> set[tuple[str, int, int]]:
     return {(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
-
-
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # Round trip

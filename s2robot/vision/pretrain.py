@@ -6,8 +6,8 @@ batch i are pure functions of the seed.
 
 from __future__ import annotations
 
-import math
 import os
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,11 +54,11 @@ def render_frames(cfg: DictConfig, folder: Path) -> list[Path]:
     """Shards of frames (uint8 .npy of (states · cameras, H, W, 3)); those that are there already are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     recipe = sha256_json({"source": OmegaConf.to_container(cfg.source, resolve=True), "seed": cfg.seed})[:12]
-    shards = [folder / f"frames-{recipe}-{i:05d}.npy" for i in range(math.ceil(cfg.states / SHARD))]
-    missing = [i for i, shard in enumerate(shards) if not shard.is_file()]
-    if not missing:
+    sizes = [min(SHARD, cfg.states - start) for start in range(0, cfg.states, SHARD)]
+    shards = [folder / _shard_name(recipe, i, size) for i, size in enumerate(sizes)]
+    jobs = [(i, sizes[i], shard) for i, shard in enumerate(shards) if not shard.is_file()]
+    if not jobs:
         return shards
-    jobs = [(i, min(SHARD, cfg.states - i * SHARD), shards[i]) for i in missing]
     source = OmegaConf.to_container(cfg.source, resolve=True)
     with tqdm(total=sum(states for _, states, _ in jobs), desc="frames", unit="state") as progress:
         for states in run_jobs(
@@ -66,6 +66,11 @@ def render_frames(cfg: DictConfig, folder: Path) -> list[Path]:
         ):
             progress.update(states)
     return shards
+
+
+def _shard_name(recipe: str, index: int, states: int) -> str:
+    part = "" if states == SHARD else f"-first{states}"  # another number of states must not make do with it
+    return f"frames-{recipe}-{index:05d}{part}.npy"
 
 
 def _start_source(config: dict[str, Any], seed: int) -> FrameSource:
@@ -190,7 +195,10 @@ def _resume(
     path = out / _STATE
     if not path.is_file():
         return 0, [], 0.0
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} is damaged: delete it to train again, or give another out=") from error
     if state["recipe"] != sha256_json(_recipe(cfg)):
         raise UserError(f"{path} was made with other options: give the same ones, or another out=")
     model.load_state_dict(state["model"])

@@ -1,0 +1,69 @@
+"""From frames to features: the same for a frame alone as in a batch, and an identity for what makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from s2robot.vision.features import FeatureExtractor
+from s2robot.vision.multiscale import multiscale_forward
+from s2robot.vision.mvp import load_encoder
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+
+
+def test_features_are_those_of_the_encoder_at_each_scale(frames: np.ndarray) -> None:
+    extractor = FeatureExtractor("random-tiny", [224, 448], bf16=False)
+    images = torch.from_numpy(frames).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        expected = multiscale_forward(load_encoder("random-tiny"), images, [224, 448], prefix_tokens=1)
+    features = extractor(frames)
+    assert features.dtype == np.float16
+    assert features.shape == (2, *extractor.shape) == (2, 197, 2 * 192)
+    np.testing.assert_allclose(features, expected.numpy(), atol=2e-2)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_frame_alone_has_the_features_it_has_in_a_batch(frames: np.ndarray, bf16: bool) -> None:
+    extractor = FeatureExtractor("random-tiny", [224], bf16=bf16)
+    alone = np.concatenate([extractor(frame[None]) for frame in frames])
+    np.testing.assert_allclose(alone, extractor(frames), atol=0.05 if bf16 else 5e-3)
+
+
+def test_bf16_is_near_to_float32(frames: np.ndarray) -> None:
+    exact, quick = (
+        FeatureExtractor("random-tiny", [224], bf16=b)(frames).astype(float) for b in (False, True)
+    )
+    assert np.abs(exact - quick).mean() < 0.02 * np.abs(exact).mean()
+    assert not np.array_equal(exact, quick)
+
+
+def test_reversed_frames_are_read_as_they_are(frames: np.ndarray) -> None:
+    extractor = FeatureExtractor("random-tiny", [224], bf16=False)
+    mirrored = frames[:, :, ::-1]  # a view with a negative stride
+    assert np.array_equal(extractor(mirrored), extractor(mirrored.copy()))
+
+
+def test_the_key_is_of_everything_that_decides_the_features(tmp_path: Path) -> None:
+    state = load_encoder("random-tiny").vit.state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "same.safetensors")
+    state["cls_token"] = state["cls_token"] + 1e-3
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "other.safetensors")
+    made = {
+        "plain": FeatureExtractor("random-tiny", [224]),
+        "same weights from a file": FeatureExtractor("tiny", [224], str(tmp_path / "same.safetensors")),
+        "other weights": FeatureExtractor("tiny", [224], str(tmp_path / "other.safetensors")),
+        "other sizes": FeatureExtractor("random-tiny", [224, 448]),
+        "other compute": FeatureExtractor("random-tiny", [224], bf16=False),
+    }
+    keys = {name: extractor.key for name, extractor in made.items()}
+    assert keys["plain"] == keys.pop("same weights from a file")
+    assert len(set(keys.values())) == len(keys)
+    assert all(len(key) == 16 for key in keys.values())
