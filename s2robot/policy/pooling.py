@@ -32,8 +32,8 @@ class Standardize(nn.Module):
         return (tokens - self.mean.to(tokens.dtype)) / self.std.to(tokens.dtype)
 
     def linear(self, tokens: Tensor, layer: nn.Linear) -> Tensor:
-        """`layer(self(tokens))`, with the scale folded into the weights. The mean is not: beside a small deviation
-        it would cancel against the bias in float32.
+        """`layer(self(tokens))`, with the scale folded into the weights. The mean is not: beside a small
+        deviation it would cancel against the bias in float32.
         """
         return F.linear(tokens - self.mean, layer.weight / self.std, layer.bias)
 
