@@ -26,9 +26,7 @@ choose_gl()  # before mujoco is imported: the choice cannot be changed later
 
 try:
     import mujoco
-except (
-    Exception
-) as error:  # whatever its GL back end raises: of a library that is missing, of an unknown name
+except Exception as error:  # its GL back end raises what it likes: a missing library, an unknown name
     raise cannot_render(error) from error
 
 _log = logging.getLogger("robosuite_logs")
@@ -41,7 +39,7 @@ _log.setLevel(logging.ERROR)
 
 CAMERAS = {"front": "frontview", "wrist": "robot0_eye_in_hand"}
 """Our name of a camera -> robosuite's."""
-CUBE_HALF_SIZE = 0.021  # m: 42 mm, as MVP's and the paper's cubes are about 45 mm
+CUBE_HALF_SIZE = 0.021  # m: 42 mm, about as MVP's FrankaPick has it (45 mm)
 JOINT_STIFFNESS = 200.0  # 1/s²: reaches a joint target with a time constant of 1/sqrt(200) = 0.07 s
 START_NOISE = 0.02  # rad: standard deviation of the arm's joints at the start of an episode
 

@@ -16,10 +16,10 @@ from tqdm import tqdm
 from s2robot.config import instantiate
 from s2robot.errors import UserError, unknown
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
-from s2robot.policy.policy import ChunkExecutor, Executor, Policy, TemporalEnsemble
+from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
 from s2robot.provenance import machine, versions, write_json
 from s2robot.report import RolloutVideo, headline, write_report
-from s2robot.rollout import Subscriber, run_episode
+from s2robot.rollout import Actor, Subscriber, run_episode
 from s2robot.spec import Observation, RobotSpec
 from s2robot.statistics import wilson
 from s2robot.video import encode_mp4
@@ -30,10 +30,16 @@ _VIDEO_SIDE = 224  # px
 
 
 def main(cfg: DictConfig) -> None:
-    """Runs the rollouts, writes `evaluation.json` and `report.html` into `out`."""
+    """Runs the rollouts, writes `evaluation.json` and `report.html` into `out`.
+
+    Raises UserError where an evaluation lies there already, unless `overwrite`.
+    """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     if cfg.execution not in EXECUTIONS:
         raise unknown("execution", cfg.execution, EXECUTIONS)
+    out = Path(cfg.out)
+    if (out / "evaluation.json").exists() and not cfg.overwrite:
+        raise UserError(f"{out} holds an evaluation already: give another out=, or overwrite=true")
     torch.set_num_threads(1)
     env, spec = environment(plain)
     poses = positions(plain)
@@ -48,7 +54,6 @@ def main(cfg: DictConfig) -> None:
             progress.update()
     ordered = [results[i] for i in range(len(jobs))]
     evaluation = _evaluation(plain, env, spec, [outcome for outcome, _ in ordered])
-    out = Path(cfg.out)
     write_json(out / "evaluation.json", evaluation)
     videos = [_video(i, o, v) for i, (o, v) in enumerate(ordered) if v is not None]
     write_report(out / "report.html", evaluation, videos, _curves(Path(cfg.checkpoint)), _stages(cfg.stages))
@@ -94,20 +99,20 @@ class FrameCollector(Subscriber):
         self.frames.append(frame[:: max(1, len(frame) // _VIDEO_SIDE), :: max(1, len(frame) // _VIDEO_SIDE)])
 
 
-def make_executor(policy: Policy, plain: dict[str, Any]) -> Executor:
+def make_executor(policy: Policy, plain: dict[str, Any]) -> Actor:
     """How the predicted chunks become actions."""
     if plain["execution"] == "ensemble":
         return TemporalEnsemble(policy, plain["decay"])
     return ChunkExecutor(policy, plain["horizon"])
 
 
-def _start(plain: dict[str, Any], env: dict[str, Any]) -> tuple[dict[str, Any], gymnasium.Env, Executor]:
+def _start(plain: dict[str, Any], env: dict[str, Any]) -> tuple[dict[str, Any], gymnasium.Env, Actor]:
     torch.set_num_threads(1)
     return plain, instantiate(env), make_executor(load_policy(plain["checkpoint"]), plain)
 
 
 def _roll_out(
-    context: tuple[dict[str, Any], gymnasium.Env, Executor], job: tuple[int, Sequence[float], bool]
+    context: tuple[dict[str, Any], gymnasium.Env, Actor], job: tuple[int, Sequence[float], bool]
 ) -> tuple[int, dict[str, Any], bytes | None]:
     """Rollout i is a pure function of (checkpoint, seed, i): order and workers change nothing."""
     plain, env, executor = context
@@ -148,7 +153,7 @@ def _evaluation(
         "machine": machine(),
         "checkpoint_sha256": checkpoint_sha256(plain["checkpoint"]),
         "config": {
-            "evaluate": {k: v for k, v in plain.items() if k not in ("workers", "stages")},
+            "evaluate": {k: v for k, v in plain.items() if k not in ("workers", "stages", "overwrite")},
             "env": env,
             **{k: config[k] for k in ("policy", "encoder", "encoder_identity", "training", "demos_sha256")},
         },

@@ -60,7 +60,8 @@ def _evaluate(
     cfg: DictConfig, out: Path, checkpoint: Path, stages: Stages, common: list[str]
 ) -> dict[str, Any]:
     """The evaluation of this checkpoint with these options: the one that is there, or a new one."""
-    overrides = [f"checkpoint={checkpoint}", f"out={out}", f"stages={stages.path}", *common, *cfg.evaluate]
+    overrides = [f"checkpoint={checkpoint}", f"out={out}", f"stages={stages.path}", "overwrite=true"]
+    overrides += [*common, *cfg.evaluate]
     stamp = out / "evaluated.json"
     config = OmegaConf.to_container(compose("evaluate", overrides))
     identity = sha256_json([checkpoint_sha256(checkpoint), config])

@@ -66,7 +66,9 @@ def main(cfg: DictConfig) -> None:
     settings = _settings(plain, store)
     out = Path(cfg.out)
     _resume(run, out)
-    _fit(cfg, run, WindowDataset(training), WindowDataset(validation), out, spec, settings)
+    sizes = (cfg.policy.observed, cfg.policy.predicted)
+    windows = WindowDataset(training, *sizes), WindowDataset(validation, *sizes)
+    _fit(cfg, run, *windows, out, spec, settings)
     summary = ", ".join(f"{name} {values[-1][1]:.4f}" for name, values in run.curves.items())
     print(f"{out}: {run.step} steps on {len(training)} demos; {summary}")
 

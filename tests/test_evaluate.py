@@ -279,3 +279,15 @@ def test_policies_are_made_as_their_options_say(toy_checkpoint: Path) -> None:
     chunk = stage.make_executor(policy, {"execution": "chunk", "horizon": 5, "decay": 0.2})
     ensemble = stage.make_executor(policy, {"execution": "ensemble", "horizon": 5, "decay": 0.7})
     assert (chunk.horizon, ensemble.decay) == (5, 0.7)  # type: ignore[attr-defined]
+
+
+def test_an_evaluation_that_lies_there_is_replaced_only_where_asked(
+    toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = evaluate(toy_checkpoint, tmp_path, "positions=1", "max_steps=2")
+    before = (tmp_path / "evaluation.json").read_bytes(), (tmp_path / "report.html").read_bytes()
+    said = refusal(capsys, *arguments(toy_checkpoint, tmp_path, "positions=2", "max_steps=2"))
+    assert "holds an evaluation already: give another out=, or overwrite=true" in said
+    assert before == ((tmp_path / "evaluation.json").read_bytes(), (tmp_path / "report.html").read_bytes())
+    again = evaluate(toy_checkpoint, tmp_path, "positions=2", "max_steps=2", "overwrite=true")
+    assert (first["trials"], again["trials"]) == (1, 2)

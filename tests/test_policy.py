@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from s2robot.errors import UserError
-from s2robot.policy.policy import ChunkExecutor, Executor, Policy, TemporalEnsemble
+from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.rollout import Actor
 from s2robot.spec import Observation, RobotSpec
 from s2robot.vision.features import FeatureExtractor
 
@@ -47,7 +48,7 @@ def observation(seed: int) -> Observation:
     return {"images": {"front": frame}, "proprio": rng.standard_normal(3).astype(np.float32)}
 
 
-def acts(executor: Executor, seeds: range) -> np.ndarray:
+def acts(executor: Actor, seeds: range) -> np.ndarray:
     return np.stack([executor.act(observation(seed)) for seed in seeds])
 
 

@@ -60,6 +60,14 @@ def test_how_often_it_saves_and_logs_does_not_change_the_weights(
     assert weights(other) == weights(toy_checkpoint)
 
 
+def test_another_history_and_another_chunk_train_and_act(toy_store: Path, tmp_path: Path) -> None:
+    policy = load_policy(train(toy_store, tmp_path, "policy.observed=5", "policy.predicted=3"))
+    env = Toy()
+    observation, _ = env.reset(seed=0)
+    policy.observe(observation)
+    assert policy.predict().shape == (3, env.robot_spec.action_dim)
+
+
 def test_a_checkpoint_says_what_made_it(toy_store: Path, toy_checkpoint: Path) -> None:
     config = read_config(toy_checkpoint)
     assert config["env"]["_target_"] == "envs.toy.Toy"

@@ -31,8 +31,8 @@ def save_checkpoint(
         settings: `encoder` (as in `configs/encoder/`), `encoder_identity`, `bf16`, `env`, and the training's.
     """
     statistics = {
-        "proprio": {"mean": model.proprio_normalizer.mean, "std": model.proprio_normalizer.std},
-        "action": {"mean": model.action_normalizer.mean, "std": model.action_normalizer.std},
+        "proprio": model.proprio_normalizer.statistics.to_dict(),
+        "action": model.action_normalizer.statistics.to_dict(),
     }
     config = {
         "format": _FORMAT,

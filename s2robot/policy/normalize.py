@@ -39,6 +39,11 @@ class Normalizer(nn.Module):
         self.mean = nn.Buffer(torch.as_tensor(known.mean, dtype=torch.float32))
         self.std = nn.Buffer(torch.as_tensor(known.std, dtype=torch.float32))
 
+    @property
+    def statistics(self) -> Statistics:
+        """What it was made of, in float32."""
+        return Statistics(self.mean.numpy(), self.std.numpy())
+
     def forward(self, values: Tensor) -> Tensor:
         return (values - self.mean) / self.std
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -74,14 +73,6 @@ class Policy:
                 f"proprioception of shape {shape}: this policy was trained on ({self.spec.proprio_dim},): "
                 f"{', '.join(self.spec.proprio)}"
             )
-
-
-class Executor(Protocol):
-    """Turns a policy that predicts chunks into an actor."""
-
-    def reset(self) -> None: ...
-
-    def act(self, observation: Observation) -> np.ndarray: ...
 
 
 class ChunkExecutor:
