@@ -233,7 +233,7 @@ def _settings(plain: dict[str, Any], store: DemoStore) -> dict[str, Any]:
     return {
         "encoder": plain["encoder"],
         "encoder_identity": extractor.identity,
-        "bf16": plain["bf16"],
+        "bf16": extractor.bf16,
         "env": store.attributes.get("record", {}).get("env"),
         "training": _recipe(plain) | {"demos": str(store.path), "episodes": len(store)},
         "demos_sha256": store.digest(),

@@ -161,10 +161,20 @@ def test_another_encoder_than_the_one_it_was_trained_on(folder: Path) -> None:
 
 
 def test_other_scales_and_another_compute_type_are_another_encoder(folder: Path) -> None:
+    edit(folder, lambda config: config["encoder_identity"].update(compute="fp16"))
+    assert "was trained on features of" in one_line(folder)
+    edit(folder, lambda config: config.update(encoder=config["encoder"] | {"sizes": [224, 448]}))
+    assert "was trained on features of" in one_line(folder)
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_a_policy_trained_on_bf16_acts_where_the_processor_has_none(
+    folder: Path, has_bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2robot.policy.checkpoint.has_bf16", lambda: has_bf16)
     edit(folder, lambda config: config.update(bf16=True))
-    assert "was trained on features of" in one_line(folder)
-    edit(folder, lambda config: config.update(bf16=False, encoder=config["encoder"] | {"sizes": [224, 448]}))
-    assert "was trained on features of" in one_line(folder)
+    edit(folder, lambda config: config["encoder_identity"].update(compute="bf16"))
+    assert load_policy(folder).extractor.bf16 is has_bf16
 
 
 def test_an_encoder_that_is_not_there(folder: Path) -> None:

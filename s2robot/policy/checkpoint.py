@@ -13,7 +13,7 @@ from safetensors.torch import save as save_tensors
 from s2robot.errors import UserError
 from s2robot.policy.policy import Policy
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
-from s2robot.provenance import sha256_folder, write_atomic, write_json
+from s2robot.provenance import has_bf16, sha256_folder, write_atomic, write_json
 from s2robot.spec import RobotSpec
 from s2robot.vision.cache import make_extractor
 
@@ -71,14 +71,16 @@ def load_policy(folder: str | Path) -> Policy:
     """The policy, ready to act.
 
     Raises UserError where files are missing or damaged, weights are of other dimensions than the config
-    says, or the encoder is not the one it was trained on.
+    says, or the encoder is not the one it was trained on. Features may be float32 where they were bf16 in
+    training: a processor without it is no obstacle.
     """
     folder = Path(folder)
     config = read_config(folder)
     model = PolicyTransformer(PolicyConfig.from_dict(config["policy"]))
     _load_strictly(model, folder / "model.safetensors")
-    extractor = make_extractor(config["encoder"], config["bf16"])
-    if extractor.identity != config["encoder_identity"]:
+    emulated = config["bf16"] and not has_bf16()
+    extractor = make_extractor(config["encoder"], config["bf16"] and not emulated)
+    if extractor.identity != config["encoder_identity"] | ({"compute": "fp32"} if emulated else {}):
         raise UserError(
             f"{folder} was trained on features of {config['encoder_identity']}, "
             f"but encoder {config['encoder']['name']} here gives {extractor.identity}"

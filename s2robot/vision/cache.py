@@ -83,7 +83,7 @@ def encode_store(
     encoder: dict[str, Any],
     *,
     cameras: Sequence[str] | None = None,
-    bf16: bool = True,
+    bf16: bool | None = None,
     workers: int = 0,
 ) -> FeatureCache:
     """Computes the features that are missing and returns the cache.
@@ -113,14 +113,14 @@ def encode_store(
     return cache
 
 
-def make_extractor(encoder: dict[str, Any], bf16: bool) -> FeatureExtractor:
+def make_extractor(encoder: dict[str, Any], bf16: bool | None) -> FeatureExtractor:
     """The extractor of a config of `configs/encoder/`."""
     name = encoder["architecture"] if encoder.get("checkpoint") else encoder["name"]
     return FeatureExtractor(name, encoder["sizes"], encoder.get("checkpoint"), bf16)
 
 
 def _start(
-    demos: str, root: str, encoder: dict[str, Any], bf16: bool, one_thread: bool
+    demos: str, root: str, encoder: dict[str, Any], bf16: bool | None, one_thread: bool
 ) -> tuple[DemoStore, FeatureCache, FeatureExtractor]:
     if one_thread:
         torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from s2robot.provenance import sha256_json
+from s2robot.provenance import has_bf16, sha256_json
 from s2robot.vision.multiscale import multiscale_forward
 from s2robot.vision.mvp import load_encoder, to_float
 
@@ -16,22 +16,22 @@ _RECIPE = 1  # raise when anything below changes what comes out for the same enc
 
 
 class FeatureExtractor:
-    """A frozen encoder over several image scales, in bf16 where asked; features leave as float16.
+    """A frozen encoder over several image scales; features leave as float16.
 
     Args:
         name, checkpoint: as for `load_encoder`.
         sizes: image scales of S² in px; one of them is a plain single-scale encoder.
-        bf16: compute type; float32 otherwise.
+        bf16: compute type, float32 otherwise; default where the processor has it.
     """
 
     def __init__(
-        self, name: str, sizes: Sequence[int], checkpoint: str | None = None, bf16: bool = True
+        self, name: str, sizes: Sequence[int], checkpoint: str | None = None, bf16: bool | None = None
     ) -> None:
         self.encoder = load_encoder(name, checkpoint)
         self.sizes = tuple(sizes)
         self._tile = self.encoder.architecture.image_size
-        self.bf16 = bf16
-        if bf16:
+        self.bf16 = has_bf16() if bf16 is None else bf16
+        if self.bf16:
             self.encoder.vit.to(torch.bfloat16)
 
     @property

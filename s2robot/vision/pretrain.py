@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from s2robot.config import instantiate
 from s2robot.errors import UserError, unknown
-from s2robot.provenance import sha256_file, sha256_json, versions, write_json
+from s2robot.provenance import has_bf16, sha256_file, sha256_json, versions, write_json
 from s2robot.schedule import cosine, parameter_groups
 from s2robot.vision.mae import MaskedAutoencoder
 from s2robot.vision.mvp import ARCHITECTURES, hash_weights
@@ -153,7 +153,7 @@ def _step(
     rng = np.random.default_rng([cfg.seed, step])
     masks = torch.Generator().manual_seed(int(rng.integers(2**62)))
     images = frames.batch(cfg.batch_size, ARCHITECTURES[cfg.encoder.architecture].image_size, rng).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=cfg.bf16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16() if cfg.bf16 is None else cfg.bf16):
         loss = model(images, masks)
     optimiser.zero_grad()
     loss.backward()
