@@ -82,9 +82,7 @@ def draw_frames(store: DemoStore, camera: str, count: int, seed: int) -> ProbeSe
     for number, episode_id in enumerate(tqdm(store.ids(), desc="read", unit="demo")):
         episode = store.episode(episode_id)
         if "cube_pose" not in episode.attributes:
-            raise UserError(
-                f"episode {episode_id} of {store.path} has no cube_pose to probe for"
-            )
+            raise UserError(f"episode {episode_id} of {store.path} has no cube_pose to probe for")
         closing = np.flatnonzero(episode.action[:, -1] > 0)
         last = closing[0] if len(closing) else episode.length
         steps = np.sort(rng.choice(max(1, last), min(count, max(1, last)), replace=False))

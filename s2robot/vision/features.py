@@ -12,6 +12,7 @@ from s2robot.provenance import has_bf16, sha256_json
 from s2robot.vision.multiscale import multiscale_forward
 from s2robot.vision.mvp import load_encoder, to_float
 
+_TILES = 8  # a forward: more leave the processor's cache
 _RECIPE = 1  # raise when anything below changes what comes out for the same encoder and sizes
 
 
@@ -64,5 +65,6 @@ class FeatureExtractor:
             self.sizes,
             tile=self._tile,
             prefix_tokens=self.encoder.prefix_tokens,
+            max_tiles=_TILES,
         )
         return features.to(torch.float16).numpy()
