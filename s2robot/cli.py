@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2robot import __version__
+from s2robot.allocator import keep_freed_memory
 from s2robot.errors import UserError, unknown
 
 
@@ -68,6 +69,7 @@ def run(verb: Verb, arguments: Sequence[str]) -> int:
         print(verb_help(verb.name, verb.help, overrides))
         return 0
     config = compose(verb.name, overrides)  # before the import: a typing error is told within a second
+    keep_freed_memory()
     stage: Callable[[Any], int | None] = locate(verb.target)
     return stage(config) or 0
 

@@ -28,7 +28,7 @@ from s2robot.vision.features import FeatureExtractor
 
 _BATCH = 64  # frames
 _WIDTH = 192  # of the head: a policy's
-_LR, _WEIGHT_DECAY = 1.0e-3, 0.05
+_LR, _WEIGHT_DECAY, _DROPOUT = 1.0e-3, 0.05, 0.3
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def cross_validate(
 class _Head(nn.Module):
     def __init__(self, pooling: str, features: torch.Tensor, target: torch.Tensor) -> None:
         super().__init__()
-        self.pooling = make_pooling(pooling, *features.shape[1:], _WIDTH)
+        self.pooling = make_pooling(pooling, *features.shape[1:], _WIDTH, _DROPOUT)
         self.pooling.standardize.fit(features)
         self.linear = nn.Linear(_WIDTH, target.shape[1])
         self.mean, self.std = nn.Buffer(target.mean(0)), nn.Buffer(target.std(0))
@@ -147,7 +147,7 @@ def _fit(
         for group in optimiser.param_groups:
             group["lr"] = _LR * cosine(step, steps, warmup=steps // 10)
         chosen = rng.choice(training, min(_BATCH, len(training)), replace=False)
-        loss = F.smooth_l1_loss(head(features[chosen]), (wanted[chosen] - head.mean) / head.std)
+        loss = F.l1_loss(head(features[chosen]), (wanted[chosen] - head.mean) / head.std)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import cache, partial
 from typing import Any
 
+from s2robot.allocator import keep_freed_memory
 from s2robot.errors import UserError
 
 _context: Callable[[], Any]
@@ -62,6 +63,7 @@ def run_jobs(
 
 def _start(start: Callable[..., Any], start_args: tuple[Any, ...]) -> None:
     global _context
+    keep_freed_memory()
     # Made by the first job: what an initializer raises would be told as a process that died.
     _context = cache(partial(start, *start_args))
 

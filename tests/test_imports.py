@@ -20,7 +20,7 @@ PACKAGES = ("s2robot", "envs", "demos")
 # Each part of s2robot may import those of its own row and of the rows above it.
 LAYERS = (
     {"__init__", "errors"},
-    {"config", "gl", "provenance", "schedule", "spec", "statistics", "video", "workers"},
+    {"allocator", "config", "gl", "provenance", "schedule", "spec", "statistics", "video", "workers"},
     {"data", "vision"},
     {"policy"},
     {"rollout", "train"},

@@ -38,10 +38,18 @@ class Standardize(nn.Module):
         return F.linear(tokens - self.mean, layer.weight / self.std, layer.bias)
 
 
-class Pooling(nn.Module):
-    """Tokens (B, 1 + N, C), CLS first -> (B, width)."""
+def _mlp(inputs: int, width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
 
-    def __init__(self, tokens: int, channels: int, width: int) -> None:
+
+class Pooling(nn.Module):
+    """Tokens (B, 1 + N, C), CLS first -> (B, width).
+
+    `dropout` hides a share of what was read from the tokens: with a hundred demos, a head that may rely on
+    every patch remembers the demos.
+    """
+
+    def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.standardize = Standardize(channels)
 
@@ -49,10 +57,10 @@ class Pooling(nn.Module):
 class SpatialProjection(Pooling):
     """A few channels of every patch, side by side, through an MLP: keeps where things are (default)."""
 
-    def __init__(self, tokens: int, channels: int, width: int, kept: int = 16) -> None:
-        super().__init__(tokens, channels, width)
+    def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0, kept: int = 32) -> None:
+        super().__init__(tokens, channels, width, dropout)
         self.project = nn.Linear(channels, kept)
-        self.mlp = nn.Sequential(nn.Linear((tokens - 1) * kept, width), nn.GELU(), nn.Linear(width, width))
+        self.mlp = _mlp((tokens - 1) * kept, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.mlp(self.standardize.linear(tokens[:, 1:], self.project).flatten(1))
@@ -61,13 +69,15 @@ class SpatialProjection(Pooling):
 class AttentionPooling(Pooling):
     """Learned queries look at the patches, whose positions are added first (Set Transformer's pooling)."""
 
-    def __init__(self, tokens: int, channels: int, width: int, queries: int = 4) -> None:
-        super().__init__(tokens, channels, width)
+    def __init__(
+        self, tokens: int, channels: int, width: int, dropout: float = 0.0, queries: int = 4
+    ) -> None:
+        super().__init__(tokens, channels, width, dropout)
         self.project = nn.Linear(channels, width)
-        self.position = nn.Parameter(torch.randn(tokens - 1, width) * 0.02)
-        self.query = nn.Parameter(torch.randn(queries, width) * 0.02)
+        self.position = nn.Parameter(torch.randn(tokens - 1, width) * 0.5)  # as large as what it is added to
+        self.query = nn.Parameter(torch.randn(queries, width))
         self.attention = nn.MultiheadAttention(width, num_heads=4, batch_first=True)
-        self.mlp = nn.Sequential(nn.Linear(queries * width, width), nn.GELU(), nn.Linear(width, width))
+        self.mlp = _mlp(queries * width, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         keys = self.standardize.linear(tokens[:, 1:], self.project) + self.position
@@ -78,15 +88,17 @@ class AttentionPooling(Pooling):
 class SpatialSoftmax(Pooling):
     """Expected image coordinates of a few learned channels (Finn et al. 2016; robomimic's default)."""
 
-    def __init__(self, tokens: int, channels: int, width: int, points: int = 32) -> None:
-        super().__init__(tokens, channels, width)
+    def __init__(
+        self, tokens: int, channels: int, width: int, dropout: float = 0.0, points: int = 32
+    ) -> None:
+        super().__init__(tokens, channels, width, dropout)
         side = math.isqrt(tokens - 1)
         axis = torch.linspace(-1, 1, side)
         row, column = torch.meshgrid(axis, axis, indexing="ij")
         self.grid = nn.Buffer(torch.stack([row.flatten(), column.flatten()], dim=1))
         self.project = nn.Linear(channels, points)
         self.temperature = nn.Parameter(torch.zeros(points))
-        self.mlp = nn.Sequential(nn.Linear(2 * points, width), nn.GELU(), nn.Linear(width, width))
+        self.mlp = _mlp(2 * points, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         scores = self.standardize.linear(tokens[:, 1:], self.project).float() * self.temperature.exp()
@@ -97,9 +109,9 @@ class SpatialSoftmax(Pooling):
 class MeanPooling(Pooling):
     """The mean of the patches: the path of the paper's lineage."""
 
-    def __init__(self, tokens: int, channels: int, width: int) -> None:
-        super().__init__(tokens, channels, width)
-        self.mlp = nn.Sequential(nn.Linear(channels, width), nn.GELU(), nn.Linear(width, width))
+    def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__(tokens, channels, width, dropout)
+        self.mlp = _mlp(channels, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.mlp(self.standardize(tokens[:, 1:].mean(1)))
@@ -121,8 +133,8 @@ POOLINGS: dict[str, type[Pooling]] = {
 }
 
 
-def make_pooling(name: str, tokens: int, channels: int, width: int) -> Pooling:
+def make_pooling(name: str, tokens: int, channels: int, width: int, dropout: float = 0.0) -> Pooling:
     """The pooling of that name for tokens (B, `tokens`, `channels`), giving (B, `width`)."""
     if name not in POOLINGS:
         raise unknown("pooling", name, POOLINGS)
-    return POOLINGS[name](tokens, channels, width)
+    return POOLINGS[name](tokens, channels, width, dropout)

@@ -30,6 +30,7 @@ class PolicyConfig:
         observed, predicted: To, Ta.
         pooling: a name of `POOLINGS`.
         width, depth, heads: of the transformer.
+        pooling_dropout: share of what a pooling read from the tokens that is hidden in training.
         dropout: inside the transformer.
         action_dropout: share of the windows whose past actions are hidden in training, since a policy that
             sees them may copy them.
@@ -49,6 +50,7 @@ class PolicyConfig:
     width: int = 192
     depth: int = 4
     heads: int = 4
+    pooling_dropout: float = 0.3
     dropout: float = 0.0
     action_dropout: float = 0.5
     proprio_noise: float = 0.02
@@ -81,7 +83,10 @@ class PolicyTransformer(nn.Module):
         self.proprio_normalizer = Normalizer(c.proprio_dim, proprio)
         self.action_normalizer = Normalizer(c.action_dim, action)
         self.pooling = nn.ModuleDict(
-            {name: make_pooling(c.pooling, c.tokens, c.channels, c.width) for name in c.cameras}
+            {
+                name: make_pooling(c.pooling, c.tokens, c.channels, c.width, c.pooling_dropout)
+                for name in c.cameras
+            }
         )
         self.proprio_embed = nn.Sequential(
             nn.Linear(c.proprio_dim, c.width), nn.GELU(), nn.Linear(c.width, c.width)
@@ -138,7 +143,7 @@ class PolicyTransformer(nn.Module):
     def loss(
         self, window: Mapping[str, Tensor], generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Losses of a batch of `WindowDataset` windows: `total`, `action` (smooth L1), `grasp`.
+        """Losses of a batch of `WindowDataset` windows: `total`, `action`, `grasp`; L1, in normalised units.
 
         With a generator, as in training: past actions of some windows hidden, noise on proprioception.
         """
@@ -156,14 +161,14 @@ class PolicyTransformer(nn.Module):
         previous = self.action_normalizer(window["previous_action"])
         prediction = self(visual, proprio, previous, known, window["valid"])
         target = self.action_normalizer(window["chunk"])
-        action = _masked_mean(F.smooth_l1_loss(prediction, target, reduction="none"), window["imitate"])
+        action = _masked_mean(F.l1_loss(prediction, target, reduction="none"), window["imitate"])
         grasp = self._grasp_loss(visual, window)
         return {"total": action + c.grasp_weight * grasp, "action": action, "grasp": grasp}
 
     def _grasp_loss(self, visual: Tensor, window: Mapping[str, Tensor]) -> Tensor:
         guess = self.grasp_head(visual.flatten(2))
         target = self.proprio_normalizer(window["grasp"])[:, None].expand_as(guess)
-        return _masked_mean(F.smooth_l1_loss(guess, target, reduction="none"), window["before_grasp"])
+        return _masked_mean(F.l1_loss(guess, target, reduction="none"), window["before_grasp"])
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
