@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -63,9 +65,18 @@ def run_jobs(
 
 def _start(start: Callable[..., Any], start_args: tuple[Any, ...]) -> None:
     global _context
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     # Made by the first job: what an initializer raises would be told as a process that died.
     _context = cache(partial(start, *start_args))
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would go on to the end of its queue."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(work: Callable[[Any, Any], Any], job: Any) -> Any:

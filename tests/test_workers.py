@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,3 +101,42 @@ def test_a_process_that_dies_is_told_in_one_line() -> None:
 
 def test_a_negative_number_of_workers_is_refused() -> None:
     assert refusal(lambda: results(add, range(2), -1, nothing)).startswith("workers=-1: expected 0")
+
+
+ORPHANS = """
+import sys
+from test_workers import log_start, wait_long
+from pathlib import Path
+from s2robot.workers import run_jobs
+if __name__ == "__main__":
+    list(run_jobs(wait_long, range(50), workers=2, start=log_start, start_args=(Path(sys.argv[1]),)))
+"""
+
+
+def wait_long(context: int, job: int) -> None:
+    time.sleep(1)
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "(zombie)" not in status.read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    log, script = tmp_path / "starts", tmp_path / "parent.py"
+    script.write_text(ORPHANS)
+    paths = f"{Path(__file__).parent}:{Path(__file__).parents[1]}"
+    parent = subprocess.Popen(
+        [sys.executable, str(script), str(log)], env={**os.environ, "PYTHONPATH": paths}
+    )
+    deadline = time.monotonic() + 60
+    while not (log.exists() and len(log.read_text().split()) == 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    workers = [int(pid) for pid in log.read_text().split()]
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline, "workers outlived their parent"
+        time.sleep(0.1)
