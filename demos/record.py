@@ -140,6 +140,6 @@ def _summary(store: DemoStore) -> str:
     attempts = sum(a["attempts"] for a in attributes)
     recovered = sum(not all(a["imitate"]) for a in attributes)
     return (
-        f"{store.path}: {len(attributes)} demos, {recovered} of them with a recovery; "
+        f"{store}: {len(attributes)} demos, {recovered} of them with a recovery; "
         f"{attempts - len(attributes)} of {attempts} attempts failed and were not kept"
     )

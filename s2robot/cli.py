@@ -1,4 +1,7 @@
-"""`s2robot VERB [option=value ...]`: one verb a stage, each a function of the composed configuration."""
+"""`s2robot VERB [option=value ...]`: one verb a stage, each a function of the composed configuration.
+
+A verb may have two words (`demos list`); those that share the first are a family.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,36 @@ from s2robot.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class Verb:
-    """A stage: its name (and that of its YAML), one line of help, and where it is: `module:function`."""
+    """A stage: its name (and that of its YAML), one line of help, and where it is: `module:function`.
+
+    Attributes:
+        places: options that are given by place, without their names; one that ends in `...` takes all that
+            are left as a list.
+    """
 
     name: str
     help: str
     target: str
+    places: tuple[str, ...] = ()
 
+
+_TOOL = "s2robot.demos_tool"
 
 VERBS = (
     Verb("quickstart", "record, encode, train and evaluate in one small run", "s2robot.quickstart:main"),
     Verb("doctor", "check Python, packages, rendering and processor; say how to mend", "s2robot.doctor:main"),
     Verb("record", "record demos into a store", "demos.record:main"),
+    Verb("demos list", "the episodes of a store, one line each", f"{_TOOL}.listing:main", ("path",)),
+    Verb("demos stats", "lengths, rates, values and sizes on disk", f"{_TOOL}.stats:main", ("path",)),
+    Verb("demos inspect", "one page that shows what a store holds", f"{_TOOL}.inspect:main", ("path",)),
+    Verb(
+        "demos validate", "read every byte and say what is wrong", f"{_TOOL}.check:validate_store", ("path",)
+    ),
+    Verb("demos repair", "move broken episodes aside", f"{_TOOL}.check:repair_store", ("path",)),
+    Verb("demos replay", "act what was recorded in the simulator again", f"{_TOOL}.replay:main", ("path",)),
+    Verb("demos drop", "hide episodes for good", f"{_TOOL}.edit:drop", ("path", "ids...")),
+    Verb("demos merge", "several stores into a new one", f"{_TOOL}.edit:merge", ("stores...",)),
+    Verb("demos split", "a store into two new ones", f"{_TOOL}.edit:split", ("path",)),
     Verb("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
     Verb("pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain:main"),
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
@@ -33,6 +55,9 @@ VERBS = (
     Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate:main"),
 )
 """In the order of the pipeline."""
+
+FAMILIES = {"demos": "look after a demo store"}
+"""What the verbs have in common that share their first word."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,26 +72,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"s2robot {__version__}")
         return 0
-    return _guarded(arguments[0], arguments[1:])
+    if arguments[0] in FAMILIES and arguments[1:] in ([], ["-h"], ["--help"]):
+        print(overview(arguments[0]))
+        return 0
+    words = 2 if arguments[0] in FAMILIES else 1
+    return _guarded(" ".join(arguments[:words]), arguments[words:])
 
 
-def overview() -> str:
-    """The verbs, one line each."""
-    width = max(len(verb.name) for verb in VERBS)
-    verbs = "\n".join(f"  {verb.name:{width}}  {verb.help}" for verb in VERBS)
-    more = "s2robot VERB --help lists the options of a verb with their defaults and units."
-    return f"usage: s2robot VERB [option=value ...]\n\n{verbs}\n\n{more}"
+def overview(family: str | None = None) -> str:
+    """The verbs, one line each, a family as one; or those of one family."""
+    rows: dict[str, str] = {}
+    for verb in VERBS:
+        first, _, second = verb.name.partition(" ")
+        if family is None and second:
+            rows[f"{first} VERB"] = FAMILIES[first]
+        elif family in (None, first):
+            rows[verb.name] = verb.help
+    width = max(map(len, rows))
+    verbs = "\n".join(f"  {name:{width}}  {text}" for name, text in rows.items())
+    command = "s2robot VERB" if family is None else f"s2robot {family} VERB"
+    more = f"{command} --help lists the options of a verb with their defaults and units."
+    return f"usage: {command} [option=value ...]\n\n{verbs}\n\n{more}"
 
 
 def run(verb: Verb, arguments: Sequence[str]) -> int:
     """Runs one verb, or shows its help. Raises UserError for a mistake in the arguments."""
     from s2robot.config import compose  # here, so that `s2robot --help` answers at once
     from s2robot.config.help import verb_help
+    from s2robot.config.overrides import place
     from s2robot.config.targets import locate
 
-    overrides = [_as_override(a) for a in arguments if a not in ("-h", "--help")]
-    if len(overrides) < len(arguments):
-        print(verb_help(verb.name, verb.help, overrides))
+    overrides = place([_as_override(a) for a in arguments if a not in ("-h", "--help")], verb.places)
+    if {"-h", "--help"} & set(arguments):
+        print(verb_help(verb.name, verb.help, overrides, places=verb.places))
         return 0
     config = compose(verb.name, overrides)  # before the import: a typing error is told within a second
     keep_freed_memory()
@@ -91,7 +129,9 @@ def _find(name: str) -> Verb:
     for verb in VERBS:
         if verb.name == name:
             return verb
-    raise unknown("verb", name, [verb.name for verb in VERBS])
+    family = name.partition(" ")[0]
+    beside = [verb.name for verb in VERBS if family in FAMILIES and verb.name.startswith(f"{family} ")]
+    raise unknown("verb", name, beside or dict.fromkeys(verb.name.partition(" ")[0] for verb in VERBS))
 
 
 def _as_override(argument: str) -> str:

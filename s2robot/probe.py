@@ -76,13 +76,13 @@ def draw_frames(store: DemoStore, camera: str, count: int, seed: int) -> ProbeSe
     if camera not in store.spec.cameras:
         raise unknown("camera", camera, store.spec.cameras)
     if not store.ids():
-        raise UserError(f"{store.path} holds no demos: `s2robot record` makes some")
+        raise UserError(f"{store} holds no demos: `s2robot record` makes some")
     rng = np.random.default_rng([seed, 6])
     frames, targets, episodes = [], [], []
     for number, episode_id in enumerate(tqdm(store.ids(), desc="read", unit="demo")):
         episode = store.episode(episode_id)
         if "cube_pose" not in episode.attributes:
-            raise UserError(f"episode {episode_id} of {store.path} has no cube_pose to probe for")
+            raise UserError(f"episode {episode_id} of {store} has no cube_pose to probe for")
         closing = np.flatnonzero(episode.action[:, -1] > 0)
         last = closing[0] if len(closing) else episode.length
         steps = np.sort(rng.choice(max(1, last), min(count, max(1, last)), replace=False))

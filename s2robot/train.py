@@ -83,7 +83,7 @@ def load_tracks(store: DemoStore, spec: RobotSpec, plain: dict[str, Any]) -> lis
     """
     ids = store.ids()
     if not ids:
-        raise UserError(f"{store.path} holds no demos: `s2robot record` makes some")
+        raise UserError(f"{store} holds no demos: `s2robot record` makes some")
     cameras = list(spec.cameras)
     options = {"bf16": plain["bf16"], "workers": plain["workers"]}
     cache = encode_store(store.path, plain["features"], plain["encoder"], cameras=cameras, **options)
@@ -96,7 +96,7 @@ def load_tracks(store: DemoStore, spec: RobotSpec, plain: dict[str, Any]) -> lis
         try:
             tracks.append(Track(features, episode.proprio, action, imitate))
         except UserError as error:
-            raise UserError(f"episode {episode_id} of {store.path}: {error}") from error
+            raise UserError(f"episode {episode_id} of {store}: {error}") from error
     return tracks
 
 
@@ -235,7 +235,7 @@ def _settings(plain: dict[str, Any], store: DemoStore) -> dict[str, Any]:
         "encoder_identity": extractor.identity,
         "bf16": extractor.bf16,
         "env": store.attributes.get("record", {}).get("env"),
-        "training": _recipe(plain) | {"demos": str(store.path), "episodes": len(store)},
+        "training": _recipe(plain) | {"demos": str(store), "episodes": len(store)},
         "demos_sha256": store.digest(),
         "versions": versions(),
         "git": git_state(),

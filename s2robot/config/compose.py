@@ -16,7 +16,7 @@ def compose(verb: str, overrides: Sequence[str] = (), folder: Path | None = None
     """The configuration of a verb under `name=value` overrides. Interpolations stay live.
 
     Args:
-        verb: name of the YAML file, e.g. `train`.
+        verb: names the YAML file, e.g. `train`.
         overrides: in Hydra's grammar, e.g. `["demos=runs/demos", "env=toy", "env.cameras=[front]"]`.
         folder: where the YAML files lie; the package's own where None.
 
@@ -26,7 +26,7 @@ def compose(verb: str, overrides: Sequence[str] = (), folder: Path | None = None
     """
     defaults, lines = _checked(verb, overrides, folder)
     with one_line_errors():
-        config = run_hydra(verb, lines, defaults.folder)
+        config = run_hydra(defaults.name, lines, defaults.folder)
         _require_all_given(config, defaults)
         OmegaConf.to_container(config, resolve=True)  # a broken interpolation shows now, not hours later
     return config
@@ -49,7 +49,7 @@ def _checked(verb: str, overrides: Sequence[str], folder: Path | None) -> tuple[
     defaults = load_defaults(verb, folder=folder)
     choices = [check_choice(override, defaults) for override in given if chooses(override, defaults)]
     if choices:
-        defaults = load_defaults(verb, choices, defaults.folder)
+        defaults = load_defaults(verb, choices, folder)
     values = [check_value(override, defaults) for override in given if not chooses(override, defaults)]
     return defaults, choices + values
 

@@ -24,16 +24,21 @@ class Defaults:
     """A verb's configuration before values are overridden.
 
     Attributes:
-        verb: the name of the top YAML file.
+        name: of the top YAML file.
         folder: where the YAML files lie.
         groups: group -> the choice made of it, e.g. `{"env": "cube_pick"}`.
         config: the composed configuration, `???` where a value must be given.
     """
 
-    verb: str
+    name: str
     folder: Path
     groups: dict[str, str]
     config: DictConfig
+
+    @property
+    def path(self) -> Path:
+        """The top YAML file."""
+        return self.folder / f"{self.name}.yaml"
 
     def options(self) -> list[str]:
         """The dotted names of all options in the order of the YAML, without Hydra's own (`_target_`)."""
@@ -53,7 +58,7 @@ class Defaults:
 
     def comments(self) -> dict[str, str]:
         """Option -> the comment beside it."""
-        found = comments(self.folder / f"{self.verb}.yaml")
+        found = comments(self.path)
         for group, choice in self.groups.items():
             path = self.folder / group / f"{choice}.yaml"
             prefix = "" if "@package _global_" in head_comment(path) else f"{group.replace('/', '.')}."
@@ -62,17 +67,21 @@ class Defaults:
 
 
 def load_defaults(verb: str, choices: Sequence[str] = (), folder: Path | None = None) -> Defaults:
-    """The defaults of a verb under choices such as `env=toy`. Raises UserError for an unknown verb."""
-    folder = folder or config_folder()
-    if not (folder / f"{verb}.yaml").is_file():
+    """The defaults of a verb under choices such as `env=toy`. Raises UserError for an unknown verb.
+
+    Those of a verb of two words, `demos list`, are in `demos/list.yaml`.
+    """
+    *family, name = verb.split()
+    folder = (folder or config_folder()).joinpath(*family)
+    if not (folder / f"{name}.yaml").is_file():
         raise unknown("configuration", verb, names_in(folder))
     with one_line_errors():
-        config = run_hydra(verb, choices, folder, return_hydra_config=True)
+        config = run_hydra(name, choices, folder, return_hydra_config=True)
     chosen: Mapping[str, str | None] = config.hydra.runtime.choices
     groups = {g: choice for g, choice in chosen.items() if choice and not g.startswith("hydra/")}
     with open_dict(config):
         del config["hydra"]
-    return Defaults(verb, folder, groups, config)
+    return Defaults(name, folder, groups, config)
 
 
 def config_folder() -> Path:
@@ -102,11 +111,11 @@ def _leaves(node: Any, name: str) -> Iterator[str]:
 
 
 def run_hydra(
-    verb: str, overrides: Sequence[str], folder: Path, return_hydra_config: bool = False
+    name: str, overrides: Sequence[str], folder: Path, return_hydra_config: bool = False
 ) -> DictConfig:
     """Hydra's composition, without its working folders, logs and global state."""
     with hydra.initialize_config_dir(str(folder.resolve()), version_base="1.3"):
-        return hydra.compose(verb, list(overrides), return_hydra_config=return_hydra_config)
+        return hydra.compose(name, list(overrides), return_hydra_config=return_hydra_config)
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""Stores made of the episodes of others: whole or not at all, and each episode says where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from s2robot.data.durable import STAGING, clean_staging, disk_errors, rename_new, staged, sync
+from s2robot.data.root import check_vacant
+from s2robot.data.store import DemoStore
+from s2robot.data.validate import examine
+from s2robot.errors import UserError
+
+Named = tuple[DemoStore, str, str | None]
+"""A store, the id of one of its episodes, and the id of the copy (None: the next number)."""
+
+
+def merge(stores: Sequence[DemoStore], path: str | Path) -> DemoStore:
+    """A new store of all episodes of these, in their order, under new numbers.
+
+    Raises UserError where the specs differ, an episode is damaged, or the path holds anything.
+    """
+    first = stores[0]
+    for other in stores[1:]:
+        difference = first.spec.difference(other.spec)
+        if difference:
+            raise UserError(f"{first} and {other} hold demos of different robots: {difference}")
+    episodes = [(store, episode_id, None) for store in stores for episode_id in store.ids()]
+    attributes = {"merged_from": [str(store) for store in stores], **_common_record(stores)}
+    return copy_episodes(episodes, Path(path), attributes)
+
+
+def copy_episodes(episodes: Sequence[Named], path: Path, attributes: Mapping[str, Any]) -> DemoStore:
+    """A new store of copies of these episodes, each with one more of its `sources`. Raises as `merge`."""
+    with new_store(path, episodes[0][0], attributes) as store:
+        for source, episode_id, new_id in tqdm(episodes, desc=f"copy to {path}", unit="demo"):
+            reader = source.episode(episode_id)
+            _check_whole(source, episode_id)
+            came = {"store": str(source), "id": episode_id, "sha256": reader.digest()}
+            before = reader.attributes.get("sources", [])
+            store.append_copy(reader, {"sources": [*before, came]}, new_id)
+    return DemoStore.open(path)
+
+
+@contextmanager
+def new_store(path: Path, like: DemoStore, attributes: Mapping[str, Any]) -> Iterator[DemoStore]:
+    """An empty store of the same robot that gets its name at the end, and is gone where anything fails."""
+    check_vacant(path)
+    with disk_errors(f"create {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    clean_staging(path.parent)
+    try:
+        with staged(path.parent, path.name) as folder:
+            yield DemoStore.create(folder, like.spec, attributes)
+            if not rename_new(folder, path):
+                raise UserError(f"{path} was made meanwhile by another process: name another folder")
+            sync(path.parent)
+    finally:
+        _remove_if_empty(path.parent / STAGING)
+
+
+def choose(ids: Sequence[str], share: float, seed: int) -> list[str]:
+    """A seeded share of the ids, at least one and not all, in order."""
+    if len(ids) < 2:
+        raise UserError(f"{len(ids)} episodes cannot be split: expected at least 2")
+    if not 0 < share < 1:
+        raise UserError(f"share={share}: expected more than 0 and less than 1")
+    count = min(max(1, round(share * len(ids))), len(ids) - 1)
+    order = np.random.default_rng([seed, 9]).permutation(len(ids))
+    return [ids[i] for i in sorted(order[:count])]
+
+
+def _check_whole(store: DemoStore, episode_id: str) -> None:
+    damage = [f for f in examine(store.episode(episode_id), store.spec)[0] if f.damaged]
+    if damage:
+        hint = f"`s2robot demos repair {store}` moves it aside"
+        raise UserError(f"episode {episode_id} of {store} is damaged ({damage[0].what}): {hint}")
+
+
+def _common_record(stores: Iterable[DemoStore]) -> dict[str, Any]:
+    """What the stores say of their recording and agree on: training asks it for the environment."""
+    first, *others = (store.attributes.get("record", {}) for store in stores)
+    common = {key: value for key, value in first.items() if all(o.get(key) == value for o in others)}
+    return {"record": common} if common else {}
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        return  # another writer's, or never made
