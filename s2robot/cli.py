@@ -39,7 +39,7 @@ VERBS = (
     Verb("record", "record demos into a store", "demos.record:main"),
     Verb("demos list", "the episodes of a store, one line each", f"{_TOOL}.listing:main", ("path",)),
     Verb("demos stats", "lengths, rates, values and sizes on disk", f"{_TOOL}.stats:main", ("path",)),
-    Verb("demos inspect", "one page that shows what a store holds", f"{_TOOL}.inspect:main", ("path",)),
+    Verb("demos inspect", "one page that shows what a store holds", f"{_TOOL}.inspection:main", ("path",)),
     Verb(
         "demos validate", "read every byte and say what is wrong", f"{_TOOL}.check:validate_store", ("path",)
     ),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +11,16 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator
 
 from s2robot.errors import UserError
+from s2robot.page import DAY, STYLE, corners, map_axes, svg, template
 from s2robot.provenance import plain, write_atomic
 
 Result = Mapping[str, Any]
@@ -34,30 +31,6 @@ FIELDS = (
     *("seed", "versions", "checkpoint_sha256", "config"),
 )
 """What an evaluation must hold to be shown."""
-
-_DAY = {"ink": "#1b2430", "soft": "#667084", "line": "#d5dbe4", "hit": "#1f6fb3", "miss": "#c2510b"}
-_NIGHT = {"ink": "#e4e8ee", "soft": "#97a1b2", "line": "#363e4a", "hit": "#62aeea", "miss": "#f2914e"}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # names may hold dollars
-    "font.size": 9,
-    "axes.labelcolor": _DAY["soft"],
-    "axes.edgecolor": _DAY["line"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": _DAY["ink"],
-    "xtick.color": _DAY["line"],
-    "ytick.color": _DAY["line"],
-    "xtick.labelcolor": _DAY["soft"],
-    "ytick.labelcolor": _DAY["soft"],
-    "grid.color": _DAY["line"],
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.5,
-    "axes.prop_cycle": cycler(
-        color=[_DAY[n] for n in ("hit", "miss", "ink", "soft")], ls=["-", "--", "-.", ":"]
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -118,39 +91,30 @@ def headline(result: Result) -> str:
 
 def _table_map(evaluation: Result) -> Markup:
     """The table from above: x up the page, away from the robot, and y to the left, as the robot sees it."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
-        axes = figure.add_subplot(aspect="equal")
+        axes = map_axes(figure)
         (x, x_end), (y, y_end) = evaluation["rectangle"]["x"], evaluation["rectangle"]["y"]
         axes.add_patch(
-            Rectangle((y, x), y_end - y, x_end - x, fill=False, edgecolor=_DAY["soft"], linestyle=":")
+            Rectangle((y, x), y_end - y, x_end - x, fill=False, edgecolor=DAY["soft"], linestyle=":")
         )
         _draw_cubes(axes, (evaluation.get("extra") or {}).get("positions", ()), side=0.010, alpha=0.35)
         _draw_cubes(axes, evaluation["positions"], side=0.020, alpha=1.0)
         for index, p in enumerate(evaluation["positions"]):
             axes.annotate(str(index), (p["y"], p["x"]), (9, 5), textcoords="offset points", weight="bold")
         axes.autoscale_view()
-        axes.invert_xaxis()
-        axes.set(xlabel="y [m], the robot's left is left", ylabel="x [m], away from the robot")
-        return _svg(figure, "map")
+        return svg(figure, "map")
 
 
 def _draw_cubes(axes: Axes, positions: Sequence[Result], side: float, alpha: float) -> None:
     """Squares of `side` (m), turned by yaw: filled for a pick, hollow and crossed for a miss."""
-    hits = [_corners(p, side) for p in positions if p["success"]]
-    misses = [_corners(p, side) for p in positions if not p["success"]]
-    edges = {"facecolors": "none", "edgecolors": _DAY["miss"], "linewidths": 1.3}
-    axes.add_collection(PolyCollection(hits, facecolors=_DAY["hit"], edgecolors="none", alpha=alpha))
+    hits = [corners(p["x"], p["y"], p["yaw"], side) for p in positions if p["success"]]
+    misses = [corners(p["x"], p["y"], p["yaw"], side) for p in positions if not p["success"]]
+    edges = {"facecolors": "none", "edgecolors": DAY["miss"], "linewidths": 1.3}
+    axes.add_collection(PolyCollection(hits, facecolors=DAY["hit"], edgecolors="none", alpha=alpha))
     axes.add_collection(PolyCollection(misses, alpha=alpha, **edges))
     crosses = [square[diagonal] for square in misses for diagonal in ([0, 2], [1, 3])]
-    axes.add_collection(LineCollection(crosses, colors=_DAY["miss"], linewidths=1.3, alpha=alpha))
-
-
-def _corners(position: Result, side: float) -> np.ndarray:
-    """The square's corners as the map's (y, x): (4, 2), in m."""
-    angles = position["yaw"] + np.pi / 4 + np.pi / 2 * np.arange(4)
-    offsets = side / np.sqrt(2) * np.stack([np.sin(angles), np.cos(angles)], axis=1)
-    return np.array([position["y"], position["x"]]) + offsets
+    axes.add_collection(LineCollection(crosses, colors=DAY["miss"], linewidths=1.3, alpha=alpha))
 
 
 def _curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
@@ -164,7 +128,7 @@ def _curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
 
 
 def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.add_subplot(xlabel="step")
         lines = {label: np.asarray(points, dtype=float) for label, points in group.items()}
@@ -178,20 +142,7 @@ def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
         axes.grid()
         if list(group) != [title]:
             axes.legend()
-        return _svg(figure, title)
-
-
-def _svg(figure: Figure, name: str) -> Markup:
-    """The figure as an inline SVG element whose colours follow the page, day and night."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with rc_context({"svg.hashsalt": name}):  # no two figures of the page share an id
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = re.sub(r' id="\w+[_.]\w*\d+"', "", text[text.index("<svg") :])
-    for variable, colour in _DAY.items():
-        text = text.replace(colour, f"var(--{variable})")
-    return Markup(text)
+        return svg(figure, title)
 
 
 def _certainty(result: Result) -> str:
@@ -208,18 +159,7 @@ def _failures_first(positions: Sequence[Result]) -> list[tuple[int, Result]]:
     return sorted(enumerate(positions), key=lambda numbered: numbered[1]["success"])
 
 
-def _variables(colours: Mapping[str, str]) -> str:
-    return "; ".join(f"--{name}: {colour}" for name, colour in colours.items())
-
-
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters |= {"certainty": _certainty, "duration": _duration, "failures_first": _failures_first}
-_TEMPLATE = _ENVIRONMENT.get_template(
-    "report.html.jinja", globals={"day": Markup(_variables(_DAY)), "night": Markup(_variables(_NIGHT))}
+_TEMPLATE = template(
+    Path(__file__).with_name("report.html.jinja"),
+    {"certainty": _certainty, "duration": _duration, "failures_first": _failures_first},
 )

@@ -86,7 +86,7 @@ def load_tracks(store: DemoStore, spec: RobotSpec, plain: dict[str, Any]) -> lis
         raise UserError(f"{store} holds no demos: `s2robot record` makes some")
     cameras = list(spec.cameras)
     options = {"bf16": plain["bf16"], "workers": plain["workers"]}
-    cache = encode_store(store.path, plain["features"], plain["encoder"], cameras=cameras, **options)
+    cache = encode_store(str(store), plain["features"], plain["encoder"], cameras=cameras, **options)
     tracks = []
     for episode_id in ids:
         episode = store.episode(episode_id)

@@ -35,6 +35,14 @@ def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def toy_demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo store of 4 toy episodes without features. Read it, do not change it."""
+    import toy_loop
+
+    return toy_loop.record(tmp_path_factory.mktemp("toy") / "demos")
+
+
+@pytest.fixture(scope="session")
 def toy_checkpoint(toy_store: Path) -> Path:
     """A policy trained on `toy_store` for a few steps. Read it, do not change it."""
     import toy_loop

@@ -49,7 +49,7 @@ def _checked(verb: str, overrides: Sequence[str], folder: Path | None) -> tuple[
     defaults = load_defaults(verb, folder=folder)
     choices = [check_choice(override, defaults) for override in given if chooses(override, defaults)]
     if choices:
-        defaults = load_defaults(verb, choices, folder)
+        defaults = load_defaults(verb, choices, defaults.folder)
     values = [check_value(override, defaults) for override in given if not chooses(override, defaults)]
     return defaults, choices + values
 

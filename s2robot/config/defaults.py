@@ -69,10 +69,9 @@ class Defaults:
 def load_defaults(verb: str, choices: Sequence[str] = (), folder: Path | None = None) -> Defaults:
     """The defaults of a verb under choices such as `env=toy`. Raises UserError for an unknown verb.
 
-    Those of a verb of two words, `demos list`, are in `demos/list.yaml`.
+    Those of a verb of two words, `demos list`, are in `demos_list.yaml`.
     """
-    *family, name = verb.split()
-    folder = (folder or config_folder()).joinpath(*family)
+    folder, name = folder or config_folder(), verb.replace(" ", "_")
     if not (folder / f"{name}.yaml").is_file():
         raise unknown("configuration", verb, names_in(folder))
     with one_line_errors():

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from s2robot.data.durable import STAGING, clean_staging, disk_errors, rename_new, staged, sync
+from s2robot.data.files import local_path
 from s2robot.data.root import check_vacant
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import examine
@@ -32,7 +33,7 @@ def merge(stores: Sequence[DemoStore], path: str | Path) -> DemoStore:
             raise UserError(f"{first} and {other} hold demos of different robots: {difference}")
     episodes = [(store, episode_id, None) for store in stores for episode_id in store.ids()]
     attributes = {"merged_from": [str(store) for store in stores], **_common_record(stores)}
-    return copy_episodes(episodes, Path(path), attributes)
+    return copy_episodes(episodes, local_path(path), attributes)
 
 
 def copy_episodes(episodes: Sequence[Named], path: Path, attributes: Mapping[str, Any]) -> DemoStore:
@@ -72,7 +73,7 @@ def choose(ids: Sequence[str], share: float, seed: int) -> list[str]:
         raise UserError(f"share={share}: expected more than 0 and less than 1")
     count = min(max(1, round(share * len(ids))), len(ids) - 1)
     order = np.random.default_rng([seed, 9]).permutation(len(ids))
-    return [ids[i] for i in sorted(order[:count])]
+    return [str(ids[i]) for i in sorted(order[:count])]
 
 
 def _check_whole(store: DemoStore, episode_id: str) -> None:

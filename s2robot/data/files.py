@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from s2robot.errors import UserError
+
 
 class Files(Protocol):
     """The files of a demo store, for reading; names are relative to the store, with slashes.
 
     What is missing raises FileNotFoundError. `str()` gives the place as a user writes it.
     """
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What reading through `zarr` raises where the place cannot be reached."""
+        ...
 
     @property
     def zarr(self) -> Any:
@@ -40,6 +47,27 @@ class Files(Protocol):
         ...
 
 
+def open_files(path: str | Path) -> Files:
+    """The files at a path or, as text, a URL. Raises UserError for a URL that cannot be read."""
+    if not is_url(path):
+        return LocalFiles(Path(path))
+    from s2robot.data.remote import RemoteFiles  # here, since most stores are folders
+
+    return RemoteFiles.open(str(path))
+
+
+def local_path(path: str | Path) -> Path:
+    """A path to write to. Raises UserError for a URL."""
+    if is_url(path):
+        raise UserError(f"{path} is not on this machine, and stores are written only here: name a folder")
+    return Path(path)
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether text names a place on a network."""
+    return isinstance(path, str) and "://" in path
+
+
 @dataclass(frozen=True)
 class LocalFiles:
     """A folder on this machine."""
@@ -48,6 +76,10 @@ class LocalFiles:
 
     def __str__(self) -> str:
         return str(self.root)
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        return (OSError,)
 
     @property
     def zarr(self) -> Path:

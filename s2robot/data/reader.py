@@ -159,8 +159,9 @@ class EpisodeReader:
         except _DAMAGE as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise Damaged(where, name, " ".join(reason.split()).partition(". ")[0]) from error
-        except OSError as error:
-            raise UserError(f"{where}: {name} cannot be read: {error.strerror or error}") from error
+        except self._files.errors as error:
+            reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+            raise UserError(f"{where}: {name} cannot be read: {reason}") from error
 
 
 def copy_episode(source: EpisodeReader, folder: Path, attributes: Mapping[str, Any]) -> None:

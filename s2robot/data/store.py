@@ -25,7 +25,7 @@ import zarr
 
 from s2robot.data.durable import clean_staging, disk_errors, rename_new, staged, sync, sync_tree
 from s2robot.data.episode import MARKER, Episode, check_episode, check_json, write_episode
-from s2robot.data.files import Files, LocalFiles
+from s2robot.data.files import Files, LocalFiles, local_path, open_files
 from s2robot.data.reader import EpisodeReader, copy_episode
 from s2robot.data.root import check_vacant, new_root, root_attributes
 from s2robot.errors import UserError
@@ -63,7 +63,7 @@ class DemoStore:
     def path(self) -> Path:
         """The folder, for whatever is written. Raises UserError where the store is not on this machine."""
         if not isinstance(self.files, LocalFiles):
-            raise UserError(f"{self} is not on this machine: it can be read, but nothing is written into it")
+            raise UserError(f"{self} is not on this machine: nothing is written there, name a folder for it")
         return self.files.root
 
     @classmethod
@@ -71,7 +71,7 @@ class DemoStore:
         cls, path: str | Path, spec: RobotSpec, attributes: Mapping[str, Any] | None = None
     ) -> DemoStore:
         """Makes an empty store. Raises UserError where the path holds anything already."""
-        path = Path(path)
+        path = local_path(path)
         check_vacant(path)
         root = new_root(spec.to_dict(), dict(attributes or {}))
         check_json(root)
@@ -89,8 +89,11 @@ class DemoStore:
 
     @classmethod
     def open(cls, path: str | Path) -> DemoStore:
-        """Opens a store without changing it. Raises UserError where there is none of this schema version."""
-        files = LocalFiles(Path(path))
+        """Opens a store, in a folder or at s3://BUCKET/PREFIX, without changing it.
+
+        Raises UserError where there is none of this schema version.
+        """
+        files = open_files(path)
         root = root_attributes(files)
         return cls(files, RobotSpec.from_dict(root.get("robot_spec", {})), root)
 
@@ -102,7 +105,7 @@ class DemoStore:
 
         Raises UserError where the store is of another robot spec, or the path holds something else.
         """
-        marker = Path(path) / MARKER
+        marker = local_path(path) / MARKER
         if not marker.exists():
             try:
                 cls.create(path, spec, attributes)

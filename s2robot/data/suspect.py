@@ -12,6 +12,7 @@ from s2robot.spec import RobotSpec
 _STUCK_TIME = 0.5  # s of one and the same frame
 _STUCK_TRAVEL = 0.25  # of what a proprioception entry travels in the episode, meanwhile
 _STILL = 0.01  # m or rad: an entry that travels less in an episode stands still
+_FEWEST = 10  # episodes from which a usual range can be told
 _RANGE = re.compile(r"\[(-?[\d.]+)[^,\]]*,\s*(-?[\d.]+)[^,\]]*\]")  # `gripper [-1 open, 1 close]`
 
 
@@ -47,12 +48,10 @@ def out_of_range(
 ) -> Iterator[tuple[str, str]]:
     """Episodes with actions (T, Da) beyond what the label says or far from all others; which, in words.
 
-    Far: by more than twice the width of the range in which nine of ten episodes stay. What was asked for may
-    exceed the label, since the robot takes no more than it can.
+    Far: by more than twice the width of the range in which nine of ten (or more) episodes stay. What was
+    asked for may exceed the label, since the robot takes no more than it can.
     """
-    if not of_episodes:
-        return
-    usual = _usual_ranges(list(of_episodes.values()))
+    usual = _usual_ranges(list(of_episodes.values()), len(labels))
     for entry, label in enumerate(labels):
         said = _RANGE.search(label) if name == "action_applied" else None
         low, high = (float(said[1]), float(said[2])) if said else usual[entry]
@@ -65,8 +64,10 @@ def out_of_range(
                 yield episode_id, f"{name}[{step}] '{label}' is {array[step, entry]:.4g}, {why}"
 
 
-def _usual_ranges(arrays: list[np.ndarray]) -> list[tuple[float, float]]:
-    """Of each entry, the range in which nine of ten episodes stay (of ten or fewer: all but one)."""
+def _usual_ranges(arrays: list[np.ndarray], entries: int) -> list[tuple[float, float]]:
+    """Of each entry, the range in which nine of ten episodes stay; any, where there are too few."""
+    if len(arrays) < _FEWEST:
+        return [(-np.inf, np.inf)] * entries
     lows = np.quantile([a.min(axis=0) for a in arrays], 0.1, axis=0, method="higher")
     highs = np.quantile([a.max(axis=0) for a in arrays], 0.9, axis=0, method="lower")
     return [(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]

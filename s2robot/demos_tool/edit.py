@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from s2robot.data import copies
+from s2robot.data.files import local_path
 from s2robot.data.root import check_vacant
 from s2robot.data.store import DemoStore
 from s2robot.errors import UserError
@@ -38,18 +38,17 @@ def split(cfg: DictConfig) -> None:
     """Copies some episodes into one new store and, where it is named, the rest into another."""
     store = DemoStore.open(cfg.path)
     ids = chosen(store, cfg.ids) or copies.choose(store.ids(), cfg.share, cfg.seed)
-    parts = {Path(cfg.held_out): ids}
+    rest = [i for i in store.ids() if i not in set(ids)]
+    parts = [(local_path(cfg.held_out), ids)]
     if cfg.rest is not None:
-        parts[Path(cfg.rest)] = [i for i in store.ids() if i not in set(ids)]
-        if len(parts) < 2 or not parts[Path(cfg.rest)]:
+        parts.append((local_path(cfg.rest), rest))
+        if not rest or cfg.rest == cfg.held_out:
             raise UserError(f"rest={cfg.rest}: expected another folder than held_out, and episodes for it")
-    for path in parts:
+    for path, _ in parts:
         check_vacant(path)
-    attributes = {k: v for k, v in store.attributes.items() if k in ("record", "merged_from")}
-    for path, part in parts.items():
-        made = copies.copy_episodes(
-            [(store, i, i) for i in part], path, attributes | {"split_from": str(store)}
-        )
+    attributes = store.attributes | {"split_from": str(store)}
+    for path, part in parts:
+        made = copies.copy_episodes([(store, i, i) for i in part], path, attributes)
         print(f"{made}: {len(made)} of the {len(store)} episodes of {store}")
 
 

@@ -67,9 +67,9 @@ def measured_rate(time: np.ndarray) -> float | None:
     return float((len(time) - 1) / (time[-1] - time[0])) if len(time) > 1 and time[-1] > time[0] else None
 
 
-def spread(values: Sequence[float]) -> dict[str, float] | None:
+def spread(values: Sequence[float] | np.ndarray) -> dict[str, float] | None:
     """Mean, deviation and quantiles; None for no values."""
-    if not values:
+    if len(values) == 0:
         return None
     quantiles = np.quantile(values, list(_QUANTILES.values()))
     named = dict(zip(_QUANTILES, map(float, quantiles), strict=True))
@@ -79,7 +79,7 @@ def spread(values: Sequence[float]) -> dict[str, float] | None:
 def entries(arrays: Sequence[np.ndarray], labels: Sequence[str]) -> dict[str, dict[str, float] | None]:
     """`spread` of each entry over the steps of all episodes."""
     steps = np.concatenate(arrays).astype(np.float64)
-    return {label: spread(steps[:, i]) for i, label in enumerate(labels)}  # type: ignore[arg-type]
+    return {label: spread(steps[:, i]) for i, label in enumerate(labels)}
 
 
 def as_text(stats: dict[str, Any]) -> str:
