@@ -114,7 +114,12 @@ def run(verb: Verb, arguments: Sequence[str]) -> int:
 
 def _guarded(name: str, arguments: Sequence[str]) -> int:
     try:
-        return run(_find(name), arguments)
+        code = run(_find(name), arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain of it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except UserError as error:
         if os.environ.get("S2ROBOT_DEBUG") == "1":
             raise

@@ -38,8 +38,19 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
     assert cli.main(["--help"]) == 0
     printed = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in printed if line.startswith("  ")]
-    assert listed == ["quickstart", "doctor", "record", "encode", "pretrain", "probe", "train", "evaluate"]
+    names = ["quickstart", "doctor", "record", "demos", "encode", "pretrain", "probe", "train", "evaluate"]
+    assert listed == names
     assert all(len(line) <= 100 for line in printed)
+
+
+def test_help_of_a_family_lists_its_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["demos"], ["demos", "--help"], ["demos", "-h"]):
+        assert cli.main(arguments) == 0
+        printed = capsys.readouterr().out.splitlines()
+        listed = [" ".join(line.split()[:2]) for line in printed if line.startswith("  ")]
+        assert listed == [verb.name for verb in cli.VERBS if " " in verb.name]
+        assert printed[0] == "usage: s2robot demos VERB [option=value ...]"
+        assert all(len(line) <= 100 for line in printed)
 
 
 def test_help_needs_none_of_the_heavy_packages() -> None:
@@ -55,7 +66,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
 def test_every_verb_shows_its_options(verb: cli.Verb, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([verb.name, "--help"]) == 0
+    assert cli.main([*verb.name.split(), "--help"]) == 0
     page = capsys.readouterr().out
     assert page.startswith(f"s2robot {verb.name}: {verb.help}\n")
     assert f"s2robot {verb.name} " in page.partition("usage:")[0], "the YAML opens with an example"
@@ -66,7 +77,7 @@ def test_every_verb_shows_its_options(verb: cli.Verb, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
 def test_every_verb_refuses_an_unknown_option(verb: cli.Verb, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([verb.name, "no_such_option=1"]) == 2
+    assert cli.main([*verb.name.split(), "no_such_option=1"]) == 2
     message = capsys.readouterr().err
     assert message.startswith(f"s2robot {verb.name}: unknown option 'no_such_option': ")
     assert message.count("\n") == 1
@@ -84,6 +95,34 @@ def test_an_unknown_verb_is_refused_in_one_line() -> None:
         "s2robot trian: unknown verb 'trian': did you mean 'train'? valid: quickstart"
     )
     assert (done.stderr.count("\n"), done.stdout) == (1, "")
+
+
+def test_an_unknown_verb_of_a_family_is_answered_with_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demos", "lst", "runs/demos"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(
+        "s2robot demos lst: unknown verb 'demos lst': did you mean 'demos list'? valid: "
+    )
+    assert message.count("\n") == 1
+
+
+def test_arguments_without_a_name_are_given_by_place(
+    stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos drop", "", "a_stage:main", ("path", "ids...")),))
+    assert cli.main(["demos", "drop", "runs/a=1/demos", "000012", "b-1"]) == 0
+    assert cli.main(["demos", "drop", "ids=[000012,b-1]", "path=runs/a=1/demos"]) == 0
+    assert seen == [{"path": "runs/a=1/demos", "ids": ["000012", "b-1"]}] * 2
+
+
+def test_one_argument_too_many_is_refused(
+    stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos list", "", "a_stage:main", ("path",)),))
+    assert cli.main(["demos", "list", "a", "b"]) == 2
+    assert "'b' is no option: options are written name=value" in capsys.readouterr().err
 
 
 def test_a_verb_gets_its_configuration(stage: types.ModuleType) -> None:

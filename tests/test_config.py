@@ -17,7 +17,7 @@ from s2robot.config import compose, instantiate
 from s2robot.config.comments import comments
 from s2robot.config.defaults import Defaults, load_defaults
 from s2robot.config.help import verb_help
-from s2robot.config.overrides import as_override, check_value, parse
+from s2robot.config.overrides import as_override, check_value, parse, place
 from s2robot.config.targets import locate
 from s2robot.errors import UserError
 
@@ -232,6 +232,41 @@ def test_help_wraps_long_texts_beside_their_option(tmp_path: Path) -> None:
     lines = verb_help("x", "", folder=tmp_path).splitlines()
     assert max(map(len, lines)) <= 100
     assert sum(line.count("word") for line in lines) == 120
+
+
+def test_help_shows_what_is_given_by_place(folder: Path) -> None:
+    page = verb_help("train", "learn", folder=folder, places=("demos", "cameras..."))
+    assert "usage: s2robot train DEMOS CAMERAS... [option=value ...]" in page
+
+
+def test_a_verb_of_two_words_has_a_file_of_its_own(folder: Path) -> None:
+    (folder / "train_more.yaml").write_text("# Trains on.\nsteps: 3\n")
+    assert compose("train more", ["steps=4"], folder) == {"steps": 4}
+    page = verb_help("train more", "go on", folder=folder)
+    assert page.startswith("s2robot train more: go on\n\nTrains on.\n\nusage: s2robot train more [option")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "placed"),
+    [
+        (["a"], ["path=a"]),
+        (["a", "b", "c"], ["path=a", "ids=['b','c']"]),
+        (["x=1", "a", "y=2", "b"], ["x=1", "y=2", "path=a", "ids=['b']"]),
+        (["s3://bucket/a=b"], ["path=s3://bucket/a=b"]),
+        (["~/demos", "it's"], ["path=~/demos", "ids=['it\\'s']"]),
+        (["~gone", "+more=1"], ["~gone", "+more=1"]),
+        ([], []),
+    ],
+)
+def test_what_has_no_name_gets_that_of_its_place(arguments: list[str], placed: list[str]) -> None:
+    assert place(arguments, ("path", "ids...")) == placed
+
+
+@given(words=st.lists(st.text(CHARACTERS, min_size=1), min_size=1, max_size=3))
+def test_any_words_reach_a_list_as_typed(words: list[str], defaults: Defaults) -> None:
+    assume(not any("=" in word or word.startswith(("~", "+")) for word in words))
+    (override,) = place(words, ("cameras...",))
+    assert as_hydra_reads(override, defaults) == words
 
 
 VALUES = st.recursive(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import toy_loop
 import zarr
+from demos_verb import run, run_json
 from hypothesis import given
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode
@@ -259,13 +260,6 @@ def test_findings_come_by_episode_whatever_was_found_first(tmp_path: Path) -> No
 # The verbs
 
 
-def report(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, list[str]]:
-    """The exit code and the lines of a verb of `s2robot demos`."""
-    capsys.readouterr()
-    code = toy_loop.s2robot("demos", *arguments)
-    return code, capsys.readouterr().out.splitlines()
-
-
 def break_two(store: DemoStore) -> None:
     """One episode that is damaged, one that only looks wrong."""
     cut(store.path / "000001/images/wrist/c.0.0.0.0")
@@ -279,10 +273,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_validate_says_what_is_wrong_and_changes_nothing(
     store: DemoStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report(capsys, "validate", store.path) == (0, [f"{store.path}: 4 episodes read, nothing wrong"])
+    assert run(capsys, "validate", store.path) == (0, [f"{store.path}: 4 episodes read, nothing wrong"])
     break_two(store)
     before = contents(store.path)
-    code, lines = report(capsys, "validate", store.path)
+    code, lines = run(capsys, "validate", store.path)
     assert code == 1
     assert [line.split(":")[0] for line in lines[:-1]] == ["000001", "000002"]
     assert "1 damaged" in lines[-1]
@@ -292,8 +286,7 @@ def test_validate_says_what_is_wrong_and_changes_nothing(
 
 def test_validate_speaks_json(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
     break_two(store)
-    code, lines = report(capsys, "validate", store.path, "--json")
-    said = json.loads("\n".join(lines))
+    code, said = run_json(capsys, "validate", store.path)
     assert (code, said["episodes"]) == (1, 4)
     assert [Finding(**f) for f in said["findings"]] == validate(store)
 
@@ -304,7 +297,7 @@ def test_repair_moves_what_is_damaged_aside_and_touches_nothing_else(
     break_two(store)
     (store.path / "000003/zarr.json").unlink()
     before = contents(store.path)
-    code, lines = report(capsys, "repair", store.path)
+    code, lines = run(capsys, "repair", store.path)
     assert (code, store.ids()) == (0, ["000000", "000002"])
     assert lines[0] == "000001: moved to .broken/000001"
     assert "000002: action_applied[5]" in lines[2], "what only looks wrong stays, and is said"
@@ -315,7 +308,7 @@ def test_repair_moves_what_is_damaged_aside_and_touches_nothing_else(
     assert notes["000001"].startswith("000001: images/wrist: steps 0 to ")
     assert "zarr.json is missing" in notes["000003"]
     assert [f.episode for f in validate(store)] == ["000002"]
-    assert report(capsys, "repair", store.path, "suspect=true")[0] == 0
+    assert run(capsys, "repair", store.path, "suspect=true")[0] == 0
     assert validate(store) == []
     assert store.ids() == ["000000"]
 
@@ -326,7 +319,7 @@ def test_a_place_among_the_broken_that_is_taken_is_not_overwritten(
     for _ in range(2):
         cut(store.path / "000001/time/c.0")
         first = contents(store.path / "000001")
-        report(capsys, "repair", store.path)
+        run(capsys, "repair", store.path)
         shutil.copytree(store.path / "000000", store.path / "000001")
     assert store.ids() == ["000000", "000001", "000002", "000003"]
     assert contents(store.path / ".broken/000001-1") == first
@@ -337,7 +330,7 @@ def test_a_number_that_repair_freed_is_recorded_again(
     store: DemoStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut(store.path / "000001/time/c.0")
-    report(capsys, "repair", store.path)
+    run(capsys, "repair", store.path)
     toy_loop.record(store.path)
     assert store.ids() == ["000000", "000001", "000002", "000003"]
     assert validate(store) == []

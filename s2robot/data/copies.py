@@ -31,7 +31,9 @@ def merge(stores: Sequence[DemoStore], path: str | Path) -> DemoStore:
         difference = first.spec.difference(other.spec)
         if difference:
             raise UserError(f"{first} and {other} hold demos of different robots: {difference}")
-    episodes = [(store, episode_id, None) for store in stores for episode_id in store.ids()]
+    episodes: list[Named] = [(store, episode_id, None) for store in stores for episode_id in store.ids()]
+    if not episodes:
+        raise UserError(f"{' and '.join(map(str, stores))} holds no demos to copy")
     attributes = {"merged_from": [str(store) for store in stores], **_common_record(stores)}
     return copy_episodes(episodes, local_path(path), attributes)
 

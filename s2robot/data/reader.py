@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ from s2robot.spec import RobotSpec
 
 # What zarr and its codecs raise on reading files that are cut short, altered or gone.
 _DAMAGE = (ValueError, RuntimeError, LookupError, TypeError, FileNotFoundError)
+# What the system says of a file that is broken or replaced by something else, as against out of reach.
+_BROKEN_FILE = {errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
 
 
 class Damaged(UserError):
@@ -35,10 +38,15 @@ class Damaged(UserError):
         self.name, self.reason = name, reason
 
 
+class Unreachable(UserError):
+    """What a file holds cannot be told now: no permission, no connection. It may be in order."""
+
+
 class EpisodeReader:
     """A committed episode, read on demand.
 
-    Whatever is read from files that are cut short, altered or gone raises Damaged, a UserError.
+    Whatever is read from files that are cut short, altered or gone raises Damaged, and Unreachable where they
+    may be in order; both are UserErrors.
     """
 
     def __init__(self, files: Files, episode_id: str, spec: RobotSpec) -> None:
@@ -156,12 +164,12 @@ class EpisodeReader:
         where = f"episode {self.id} of {self._files}"
         try:
             yield
-        except _DAMAGE as error:
+        except (*_DAMAGE, *self._files.errors) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise Damaged(where, name, " ".join(reason.split()).partition(". ")[0]) from error
-        except self._files.errors as error:
-            reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
-            raise UserError(f"{where}: {name} cannot be read: {reason}") from error
+            reason = " ".join(reason.split()).partition(". ")[0]
+            if isinstance(error, _DAMAGE) or getattr(error, "errno", None) in _BROKEN_FILE:
+                raise Damaged(where, name, reason) from error
+            raise Unreachable(f"{where}: {name} cannot be read: {reason}") from error
 
 
 def copy_episode(source: EpisodeReader, folder: Path, attributes: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class RemoteFiles:
         except ImportError:
             raise UserError(f'{url} needs the package obstore: pip install "s2robot[s3]"') from None
         name, _, prefix = rest.strip("/").partition("/")
-        options: dict[str, Any] = {"retry_config": _RETRY, "client_options": _CLIENT}
+        client = _CLIENT | {"allow_http": _endpoint().startswith("http://")}
+        options: dict[str, Any] = {"retry_config": _RETRY, "client_options": client}
         return cls(url.rstrip("/"), S3Store(name, prefix=prefix or None, **options))
 
     @property
@@ -101,3 +103,8 @@ class RemoteFiles:
         except self.errors as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"cannot read {self}: {reason} ({_SETTINGS})") from error
+
+
+def _endpoint() -> str:
+    """The server that the environment names; empty for Amazon's own."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")

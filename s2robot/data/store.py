@@ -135,6 +135,10 @@ class DemoStore:
         self._check_known(episode_id)
         return EpisodeReader(self.files, episode_id, self.spec)
 
+    def episodes(self) -> list[EpisodeReader]:
+        """The readers of all episodes, sorted by id."""
+        return [EpisodeReader(self.files, episode_id, self.spec) for episode_id in self.ids()]
+
     def append(self, episode: Episode, episode_id: str | None = None) -> str:
         """Commits an episode and returns its id, by default the next free number; on return it is on disk.
 

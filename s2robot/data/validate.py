@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from s2robot.data.episode import MARKER, SERIES, check_array, check_finite, check_time
-from s2robot.data.reader import Damaged, EpisodeReader
+from s2robot.data.reader import Damaged, EpisodeReader, Unreachable
 from s2robot.data.store import DROPPED, DemoStore, is_id
 from s2robot.data.suspect import out_of_range, stuck
 from s2robot.errors import UserError
@@ -40,16 +40,18 @@ class Finding:
 def validate(store: DemoStore) -> list[Finding]:
     """Everything that is wrong, by episode: files missing, cut short or altered; arrays that are not what the
     spec says; numbers that are not finite; time that goes back; cameras that are stuck; actions out of range.
+
+    Raises UserError where a file cannot be reached, so that nothing can be said.
     """
     lost = f"{MARKER} is missing: it is not listed as an episode"
     findings = [Finding(name, lost, damaged=True) for name in lost_episodes(store)]
     actions: dict[str, dict[str, np.ndarray]] = {"action": {}, "action_applied": {}}
-    for episode_id in tqdm(store.ids(), desc="validate", unit="demo"):
-        found, series = examine(store.episode(episode_id), store.spec)
+    for reader in tqdm(store.episodes(), desc="validate", unit="demo"):
+        found, series = examine(reader, store.spec)
         findings += found
         for name, of_episodes in actions.items():
             if name in series and np.isfinite(series[name]).all():
-                of_episodes[episode_id] = series[name]
+                of_episodes[reader.id] = series[name]
     for name, of_episodes in actions.items():
         far = out_of_range(name, of_episodes, store.spec.action)
         findings += [Finding(episode_id, what, damaged=False) for episode_id, what in far]
@@ -58,9 +60,9 @@ def validate(store: DemoStore) -> list[Finding]:
 
 def lost_episodes(store: DemoStore) -> list[str]:
     """The folders that hold arrays and have lost the file that makes them episodes."""
-    names = {name for name in store.files.names("") if is_id(name) and name not in store}
-    names -= store.files.names(DROPPED)
-    return sorted(n for n in names if any(f.endswith(f"/{MARKER}") for f in store.files.sizes(n)))
+    files = store.files
+    names = set(filter(is_id, files.names(""))) - files.folders_with(MARKER) - files.names(DROPPED)
+    return sorted(n for n in names if any(f.endswith(f"/{MARKER}") for f in files.sizes(n)))
 
 
 def examine(reader: EpisodeReader, spec: RobotSpec) -> tuple[list[Finding], dict[str, np.ndarray]]:
@@ -104,6 +106,8 @@ class _Notes:
         """Notes what is raised of a damaged episode, and goes on behind the block."""
         try:
             yield
+        except Unreachable:
+            raise
         except Damaged as error:
             self.add(f"{error.name}: {error.reason}")
         except UserError as error:
@@ -111,10 +115,10 @@ class _Notes:
 
 
 def _length(reader: EpisodeReader) -> int:
-    root = json.loads(reader.file(MARKER)) if reader.attributes else {}
+    steps = reader.attributes.get("length")
+    root = json.loads(reader.file(MARKER))
     if (root.get("zarr_format"), root.get("node_type")) != (3, "group"):
         raise UserError(f"{MARKER} is not that of a Zarr v3 group")
-    steps = reader.attributes.get("length")
     if not isinstance(steps, int) or steps < 1:
         raise UserError(f"{MARKER}: length is {steps!r}, expected a number of steps")
     return steps

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from s2robot.data.episode import Episode
-from s2robot.demos_tool.marks import Held, at_moments
+from s2robot.demos_tool.marks import Held, at_moments, scale
 from s2robot.page import DAY, STYLE, corners, map_axes, svg
 from s2robot.spec import RobotSpec
 
@@ -98,16 +97,21 @@ def bands(episodes: Held, name: str, labels: Sequence[str], marked: Collection[s
         return svg(figure, name)
 
 
-def curves(episode_id: str, episode: Episode, spec: RobotSpec) -> Markup:
-    """One episode's actions as asked for, and its proprioception, over time (s)."""
+def curves(episode_id: str, episodes: Held, spec: RobotSpec) -> Markup:
+    """One episode's actions as asked for, and its proprioception, over time (s).
+
+    Entries of different units share a figure: each in its standard deviations from its mean over the store.
+    """
+    episode = episodes[episode_id]
     time = episode.time - episode.time[0]
-    parts = (("action", episode.action, spec.action), ("proprioception", episode.proprio, spec.proprio))
     with rc_context(STYLE):
-        figure = Figure(figsize=(10, 2.0), layout="constrained")
-        for number, (title, array, labels) in enumerate(parts, 1):
+        figure = Figure(figsize=(11, 2.2), layout="constrained")
+        for number, (name, labels) in enumerate((("action", spec.action), ("proprio", spec.proprio)), 1):
             axes = figure.add_subplot(1, 2, number, xlabel="s")
-            axes.set_title(title, fontsize=9)
-            for column, label in zip(array.T, labels, strict=True):
+            axes.set_title(name, fontsize=9)
+            mean, deviation = scale(episodes, name)
+            for column, label in zip(((getattr(episode, name) - mean) / deviation).T, labels, strict=True):
                 axes.plot(time, column, label=label, lw=0.9)
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=6, labelspacing=0.2)
+            columns = math.ceil(len(labels) / 8)
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=6, ncols=columns)
         return svg(figure, episode_id)

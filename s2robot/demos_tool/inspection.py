@@ -12,8 +12,8 @@ import yaml
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from s2robot.data.episode import Episode
-from s2robot.data.reader import Damaged
+from s2robot.data.episode import SERIES, Episode
+from s2robot.data.reader import Damaged, EpisodeReader
 from s2robot.data.store import DemoStore
 from s2robot.demos_tool import figures
 from s2robot.demos_tool.marks import near_duplicates, outliers
@@ -70,11 +70,11 @@ def main(cfg: DictConfig) -> None:
 def look(store: DemoStore, sheets: int) -> Inspection:
     """Reads everything but frames, and marks what stands out. Raises UserError for an empty store."""
     found = Inspection(store)
-    for episode_id in tqdm(store.ids(), desc="read", unit="demo"):
+    for reader in tqdm(store.episodes(), desc="read", unit="demo"):
         try:
-            found.episodes[episode_id] = _without_frames(store, episode_id)
+            found.episodes[reader.id] = _without_frames(reader)
         except Damaged as error:
-            found.mark(episode_id, f"{error.name} is damaged ({error.reason})")
+            found.mark(reader.id, f"{error.name} is damaged ({error.reason})")
     if not found.episodes:
         raise UserError(
             f"{store} holds no demos that can be read: `s2robot demos validate {store}` says more"
@@ -106,7 +106,7 @@ def render(found: Inspection) -> str:
     counts = figures.cell_counts(np.array([p[:2] for p in poses.values()]))[0] if poses else None
     sheets = []
     for episode_id in tqdm(found.shown, desc="draw", unit="demo"):
-        sheets.append((episode_id, _sheet(found, episode_id), _curves(found, episode_id)))
+        sheets.append((episode_id, _sheet(found, episode_id), figures.curves(episode_id, episodes, spec)))
     return _TEMPLATE.render(
         store=str(store),
         spec=spec,
@@ -129,9 +129,9 @@ def render(found: Inspection) -> str:
     )
 
 
-def _without_frames(store: DemoStore, episode_id: str) -> Episode:
-    reader = store.episode(episode_id)
-    return Episode({}, reader.proprio, reader.action, reader.action_applied, reader.time, reader.attributes)
+def _without_frames(reader: EpisodeReader) -> Episode:
+    series = {name: getattr(reader, name) for name in SERIES}
+    return Episode({}, **series, attributes=reader.attributes)
 
 
 def _sheet(found: Inspection, episode_id: str) -> str | None:
@@ -141,10 +141,6 @@ def _sheet(found: Inspection, episode_id: str) -> str | None:
     except Damaged as error:
         found.mark(episode_id, f"{error.name} is damaged ({error.reason})")
         return None
-
-
-def _curves(found: Inspection, episode_id: str) -> str:
-    return figures.curves(episode_id, found.episodes[episode_id], found.store.spec)
 
 
 def _rates(found: Inspection) -> str | None:

@@ -10,11 +10,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from s2robot.data.reader import Damaged
+from s2robot.data.files import LocalFiles
+from s2robot.data.reader import Damaged, EpisodeReader
 from s2robot.data.store import BROKEN, DROPPED, DemoStore
 from s2robot.demos_tool.table import table
 
-_THREADS = 16  # reading a small file is waiting, most of all for a bucket
+_REQUESTS = 16  # at a time: reading a small file of a bucket is waiting
 _BULKY = ("config", "versions", "imitate")
 """Attributes that say much and are the same for most episodes, or one entry a step."""
 
@@ -48,8 +49,10 @@ def main(cfg: DictConfig) -> None:
 
 def read_rows(store: DemoStore) -> list[Row]:
     """All episodes by id; neither frames nor any other array is read."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda episode_id: _read_row(store, episode_id), store.ids()))
+    if isinstance(store.files, LocalFiles):
+        return list(map(_read_row, store.episodes()))
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(_read_row, store.episodes()))
 
 
 def as_json(store: DemoStore, rows: Sequence[Row]) -> dict[str, Any]:
@@ -88,12 +91,11 @@ def about(store: DemoStore, rows: Sequence[Row]) -> str:
     return f"{store}: {'; '.join(parts)}"
 
 
-def _read_row(store: DemoStore, episode_id: str) -> Row:
-    reader = store.episode(episode_id)
+def _read_row(reader: EpisodeReader) -> Row:
     try:
-        return Row(episode_id, reader.attributes | {"length": reader.length})
+        return Row(reader.id, reader.attributes | {"length": reader.length})
     except Damaged as error:
-        return Row(episode_id, {}, f"{error.name}: {error.reason}")
+        return Row(reader.id, {}, f"{error.name}: {error.reason}")
 
 
 def _cube(row: Row, store: DemoStore) -> str:

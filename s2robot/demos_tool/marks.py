@@ -63,10 +63,10 @@ def near_duplicates(episodes: Held) -> list[tuple[str, str, float]]:
 def _shapes(episodes: Held) -> np.ndarray:
     """(E, P): each episode at `_POINTS` moments, scaled so that the distance of two is the one described."""
     parts = []
-    for name, floor in _FLOOR.items():
-        arrays = [getattr(episode, name) for episode in episodes.values()]
-        scale = np.maximum(np.concatenate(arrays).std(axis=0), floor)
-        parts.append(np.stack([(at_moments(array, _POINTS) / scale).ravel() for array in arrays]))
+    for name in _FLOOR:
+        _, deviation = scale(episodes, name)
+        arrays = [at_moments(getattr(episode, name), _POINTS) / deviation for episode in episodes.values()]
+        parts.append(np.stack([array.ravel() for array in arrays]))
     shapes = np.concatenate(parts, axis=1)
     return shapes / np.sqrt(shapes.shape[1])
 
@@ -90,12 +90,19 @@ def _measures(episodes: Held, spec: RobotSpec) -> dict[str, Measure]:
         "longest step": Measure(np.array([_longest(e.time, period) for e in held]), 0.1 * period, " s"),
     }
     for name, labels in (("action", spec.action), ("proprio", spec.proprio)):
+        _, deviation = scale(episodes, name)
         for entry, label in enumerate(labels):
             columns = [getattr(episode, name)[:, entry] for episode in held]
             for extreme, of in (("smallest", np.min), ("largest", np.max)):
                 values = np.array([of(column) for column in columns], float)
-                measures[f"{extreme} {name} '{label}'"] = Measure(values, _FLOOR[name])
+                measures[f"{extreme} {name} '{label}'"] = Measure(values, float(deviation[entry]))
     return measures
+
+
+def scale(episodes: Held, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each entry of `action` or `proprio` over the store: (D,) each."""
+    steps = np.concatenate([getattr(episode, name) for episode in episodes.values()]).astype(np.float64)
+    return steps.mean(axis=0), np.maximum(steps.std(axis=0), _FLOOR[name])
 
 
 def _longest(time: np.ndarray, period: float) -> float:

@@ -38,7 +38,7 @@ class Replay:
         recorded, replayed: success then and now; None where it is not known or was not tried.
         steps: acted until success or the end of the recording.
         deviation: the largest difference of a proprioception entry from the recorded one (m or rad).
-        entry: which, and at which step.
+        entry: which, and at which step; nothing where the proprioception is the same to the last bit.
         refused: why it could not be replayed, in words.
     """
 
@@ -108,7 +108,7 @@ def replay_episode(env: gymnasium.Env, reader: EpisodeReader, spec: RobotSpec, a
         outcome.success,
         outcome.steps,
         float(deviation.max()),
-        f"{spec.proprio[entry]} at step {step}",
+        f"{spec.proprio[entry]} at step {step}" if deviation.any() else "",
     )
 
 
@@ -132,10 +132,10 @@ def verdict(store: DemoStore, array: str, replays: Sequence[Replay]) -> str:
 def _rows(replays: Sequence[Replay]) -> list[str]:
     said = {True: "yes", False: "no", None: "-"}
     header = ["episode", "recorded", "replayed", "steps", "deviation", "largest in"]
-    rows = [
-        [r.id, said[r.recorded], said[r.replayed], str(r.steps), f"{r.deviation:.2g}", r.refused or r.entry]
-        for r in replays
-    ]
+    rows = []
+    for r in replays:
+        where = r.refused or r.entry or "-"
+        rows.append([r.id, said[r.recorded], said[r.replayed], str(r.steps), f"{r.deviation:.2g}", where])
     return [table(header, rows)] if rows else []
 
 

@@ -32,14 +32,13 @@ def statistics(store: DemoStore) -> dict[str, Any]:
 
     Raises UserError for an empty store and for an episode that cannot be read.
     """
-    ids = store.ids()
-    if not ids:
+    episodes = store.episodes()
+    if not episodes:
         raise UserError(f"{store} holds no demos: `s2robot record` makes some")
     series: dict[str, list[np.ndarray]] = defaultdict(list)
     sizes: dict[str, int] = defaultdict(int)
     times, successes = [], 0
-    for episode_id in tqdm(ids, desc="read", unit="demo"):
-        reader = store.episode(episode_id)
+    for reader in tqdm(episodes, desc="read", unit="demo"):
         times.append(reader.time)
         for name in _SERIES:
             series[name].append(getattr(reader, name))
@@ -49,7 +48,7 @@ def statistics(store: DemoStore) -> dict[str, Any]:
     labels = {"proprio": store.spec.proprio}
     return {
         "path": str(store),
-        "episodes": len(ids),
+        "episodes": len(episodes),
         "successes": successes,
         "steps": sum(map(len, times)),
         "seconds": sum(float(t[-1] - t[0]) for t in times),
