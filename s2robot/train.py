@@ -36,7 +36,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 _STATE = "training_state.pt"
 _VALIDATION_WINDOWS = 128
-_FIT_FRAMES = 64  # over all episodes: enough for the channels' mean and deviation
+_FIT_FRAMES = 512  # over all episodes: enough for each token's mean and each channel's deviation
 
 
 @dataclass
