@@ -28,7 +28,7 @@ from s2robot.vision.features import FeatureExtractor
 
 _BATCH = 64  # frames
 _WIDTH = 192  # of the head: a policy's
-_LR, _WEIGHT_DECAY, _DROPOUT = 1.0e-3, 0.05, 0.3
+_LR, _WEIGHT_DECAY, _DROPOUT = 1.0e-3, 0.05, 0.1
 
 
 @dataclass(frozen=True)
