@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 from envs.lift import CAMERAS, CUBE_HALF_SIZE, Renderer, global_numpy_seed, make_simulation, mujoco
 from envs.positions import CubePose, check_pose, demo_position
 from s2robot.errors import UserError, unknown
-from s2robot.spec import Observation, RobotSpec, check_action
+from s2robot.spec import GRIPPER_POSITION, Observation, RobotSpec, check_action
 
 ACTION_SPACES = ("ee_delta", "joint")
 MAX_IMAGE_SIZE = 448
@@ -30,7 +30,7 @@ EE_STEP = 0.05  # m: full scale of one `ee_delta` step in x, y and z
 _PROPRIO = (
     *(f"joint{i} [rad]" for i in range(1, 8)),
     "gripper opening [m]",
-    *(f"gripper {axis} in base frame [m]" for axis in "xyz"),
+    *GRIPPER_POSITION,
     *(f"gripper quaternion {axis}" for axis in "xyzw"),
 )
 _ACTION = {

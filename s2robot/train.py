@@ -144,6 +144,7 @@ def _start(plain: dict[str, Any], spec: RobotSpec, tracks: list[Track], recipe: 
         channels=channels,
         proprio_dim=spec.proprio_dim,
         action_dim=spec.action_dim,
+        grasp_entries=spec.gripper_position,
         **plain["policy"],
     )
     model = PolicyTransformer(
