@@ -76,7 +76,5 @@ def test_mistakes_are_told_in_one_line() -> None:
     assert refusal(lambda: env.reset(options={"cube_pose": (1, 0, 0)})).startswith("cube_pose=(1, 0, 0)")
     said = refusal(lambda: env.reset(options={"cube_pose": (0, 0)}))
     assert said.startswith("cube_pose=(0, 0): expected (x")
-        "cube_pose=(0, 0): expected (x"
-    )
     env.reset(seed=0)
     assert "not finite" in refusal(lambda: env.step(np.full(4, np.nan)))
