@@ -56,7 +56,7 @@ class PolicyConfig:
     dropout: float = 0.0
     action_dropout: float = 0.5
     proprio_noise: float = 0.02
-    grasp_weight: float = 1.0
+    grasp_weight: float = 3.0
     grasp_entries: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
