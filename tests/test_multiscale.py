@@ -76,19 +76,20 @@ def reference(
                     line.append(out)
                 lines.append(torch.cat(line, dim=2))
             maps.append(torch.cat(lines, dim=1))
-            prefixes.append(sum(prefix) / len(prefix) if prefix else None)
+            prefixes.append(torch.stack(prefix).mean(0) if prefix else torch.empty(0))
         target = maps[resize_to].shape[1:]
         maps = [F.interpolate(m[None], target, mode="area")[0] for m in maps]
-        merged = torch.cat(maps) if merge == "concat" else sum(maps)
+        merged = torch.cat(maps) if merge == "concat" else torch.stack(maps).sum(0)
         if layout == "bnc":
             merged = merged.flatten(1).T
             if prefix_tokens:
-                merged = torch.cat([torch.cat(prefixes, -1) if merge == "concat" else sum(prefixes), merged])
+                added = torch.stack(prefixes).sum(0)
+                merged = torch.cat([torch.cat(prefixes, -1) if merge == "concat" else added, merged])
         whole.append(merged)
     return torch.stack(whole)
 
 
-def placed(size: int, tile: int, split: bool, height: int, width: int) -> tuple[int, int, int, int]:
+def placed(size: int, tile: int, split: bool, height: int, width: int) -> tuple[int, ...]:
     """Height and width (px), rows and columns of tiles of a scale."""
     short, shape = math.ceil(size / tile), Fraction(max(height, width), min(height, width))
     long = min(
@@ -180,7 +181,7 @@ def test_odd_scale_sets(given_: dict[str, Any], sizes: list[int], tile: int) -> 
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
 
 
-def vit(name: str, size: int, **options: Any) -> nn.Module:
+def vit(name: str, size: int, **options: Any) -> Any:
     """A timm ViT of that kind, small and untrained."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -188,7 +189,7 @@ def vit(name: str, size: int, **options: Any) -> nn.Module:
         return timm.create_model(name, num_classes=0, **shape, **options).eval()
 
 
-def convnext() -> nn.Module:
+def convnext() -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16)).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,14 +44,15 @@ def cost(model: Callable[[Tensor], Tensor], image_size: int = 224) -> Cost:
     Args:
         model: float (1, 3, S, S) -> anything; a module, a method of one, or a function; on any device, also
             `meta`.
-        image_size: S (px). An S² of any source costs what one of a square source does.
+        image_size: S (px); an S² resizes, so that it costs the same at any.
     """
     module = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
     parameters = list(module.parameters()) if isinstance(module, nn.Module) else []
     like = next((p for p in parameters if p.is_floating_point()), torch.empty(0))
+    shapes_only = nullcontext() if like.is_meta else FakeTensorMode(allow_non_fake_inputs=True)
     with (
         torch.no_grad(),
-        FakeTensorMode(allow_non_fake_inputs=True),
+        shapes_only,
         sdpa_kernel(SDPBackend.MATH),
         FlopCounterMode(display=False) as counter,
     ):

@@ -66,7 +66,8 @@ def multiscale_forward(
         resize_to: index of the scale whose map gives the output's size.
         merge: `concat` over channels, or `add` (ablation of Table 13).
         split: False runs the model on whole larger images (ablation of Table 12).
-        max_tiles: at most so many tiles in one forward; default all of one shape, whatever their scale.
+        max_tiles: at most so many tiles in one forward; default all of one shape, whatever their scale. A
+            program exported with it takes the number of forwards it was exported with.
         antialias: smooth what is resampled down; the paper's code does not.
 
     Returns:
