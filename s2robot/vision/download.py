@@ -40,13 +40,16 @@ def download(url: str, path: Path, md5: str, what: str) -> None:
         UserError: no connection, a server's refusal, a wrong checksum, a disk that refuses. The message says
             which file to put where.
     """
+    if path.is_file():
+        return
     part = path.with_name(path.name + ".part")
     with disk_errors(f"write {part}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = part.open("ab", buffering=0)
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # another process may be at it
-        if path.is_file():
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if path.is_file():  # another process was at it, and is done
+            part.unlink(missing_ok=True)
             return
         file.seek(0, os.SEEK_END)
         _fetch(url, file, f"put that file (md5 {md5}) at {path}", what)
@@ -63,7 +66,7 @@ def md5_file(path: Path) -> str:
 def _commit(file: io.FileIO, part: Path, path: Path, md5: str, url: str) -> None:
     os.fsync(file.fileno())
     if (found := md5_file(part)) != md5:
-        part.unlink()
+        file.truncate(0)  # not unlinked: another process may wait for the lock on it
         raise UserError(
             f"{url} gave a file of md5 {found}, which is deleted: "
             f"try again, or put the one of md5 {md5} at {path}"
@@ -102,9 +105,10 @@ def _get(url: str, file: io.FileIO, what: str) -> None:
 
 
 def _append(response: http.client.HTTPResponse, file: io.FileIO, what: str) -> None:
-    if response.status != http.client.PARTIAL_CONTENT:
-        file.seek(0)
-        file.truncate()
+    if response.status != http.client.PARTIAL_CONTENT and file.tell():
+        with disk_errors(f"write {file.name}"):
+            file.truncate(0)
+            file.seek(0)
     have = file.tell()
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else None

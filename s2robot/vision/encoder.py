@@ -116,8 +116,8 @@ class Encoder(nn.Module, ABC):
         if images.ndim == 4 and images.shape[1:] == (3, side, side) and images.is_floating_point():
             return
         raise UserError(
-            f"images of shape {tuple(images.shape)}, {given}: '{self.name}' takes uint8 (B, {side}, {side}, 3)"
-            f" or float (B, 3, {side}, {side}); other sides: load_encoder(..., image_size=)"
+            f"images of shape {tuple(images.shape)}, {given}: '{self.name}' takes "
+            f"float (B, 3, {side}, {side}) or uint8 (B, {side}, {side}, 3), unless it is given an image_size"
         )
 
 
