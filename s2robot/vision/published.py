@@ -1,8 +1,8 @@
 """The encoders that MVP published: names, addresses and checksums, and the user's cache of their files.
 
 A file is PyTorch's checkpoint: under `model` the encoder's weights and those of the decoder. Addresses are
-those of MVP's mvp/backbones/model_zoo.py (github.com/ir413/mvp), whose README prints the first six digits of
-the sums of hoi, base and large; the full sums were published by others.
+those of MVP's mvp/backbones/model_zoo.py (github.com/ir413/mvp), whose README, over its history, prints the
+first six digits of each of the sums; the full ones were published by others.
 """
 
 from __future__ import annotations
