@@ -97,6 +97,7 @@ def _get(url: str, file: io.FileIO, what: str) -> None:
         with urlopen(Request(url, headers=headers), timeout=_TIMEOUT) as response:
             _append(response, file, what)
     except HTTPError as error:
+        error.close()
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
             raise _Broken(f"HTTP {error.code} {error.reason}") from error
         # nothing is left to fetch: the checksum decides

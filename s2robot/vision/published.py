@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2robot.data.durable import disk_errors
 from s2robot.errors import UserError
 from s2robot.provenance import user_cache
 from s2robot.vision.download import download, md5_file
@@ -64,7 +65,10 @@ def fetch(name: str) -> Path:
             download(published.address, path, published.md5, name)
         except UserError as error:
             raise UserError(f"{name}: {error}, or give checkpoint=PATH") from error
-    elif (found := md5_file(path)) != published.md5:
+        return path
+    with disk_errors(f"read {path}"):
+        found = md5_file(path)
+    if found != published.md5:
         raise UserError(
             f"{name}: {path} has md5 {found}, the published file {published.md5}: "
             f"delete it to fetch it anew, or give it as checkpoint=PATH"

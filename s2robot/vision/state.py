@@ -38,7 +38,7 @@ def read_state(path: Path) -> State:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is no readable safetensors file: {error}") from error
     return _tensors(_read_checkpoint(path), path)
 
