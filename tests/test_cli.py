@@ -90,14 +90,14 @@ def test_a_verb_gets_its_configuration(stage: types.ModuleType) -> None:
     seen: list[DictConfig] = []
     stage.main = seen.append
     assert cli.main(["doctor", "timeout=3"]) == 0
-    assert seen == [{"json": False, "timeout": 3}]
+    assert seen == [{"json": False, "timeout": 3, "encoders": False}]
 
 
 def test_dashes_are_understood(stage: types.ModuleType) -> None:
     seen: list[DictConfig] = []
     stage.main = seen.append
     assert cli.main(["doctor", "--json", "--timeout=3"]) == 0
-    assert seen == [{"json": True, "timeout": 3}]
+    assert seen == [{"json": True, "timeout": 3, "encoders": False}]
 
 
 def test_the_exit_code_is_the_verb_s(stage: types.ModuleType) -> None:
