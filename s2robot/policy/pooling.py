@@ -84,14 +84,20 @@ class AttentionPooling(Pooling):
     """Learned queries look at the patches, whose positions are added first (Set Transformer's pooling)."""
 
     def __init__(
-        self, tokens: int, channels: int, width: int, dropout: float = 0.0, queries: int = 4
+        self,
+        tokens: int,
+        channels: int,
+        width: int,
+        dropout: float = 0.0,
+        queries: int = 4,
+        hidden: int = 64,
     ) -> None:
         super().__init__(tokens, channels, width, dropout)
-        self.project = nn.Linear(channels, width)
-        self.position = nn.Parameter(torch.randn(tokens - 1, width) * 0.5)  # as large as what it is added to
-        self.query = nn.Parameter(torch.randn(queries, width))
-        self.attention = nn.MultiheadAttention(width, num_heads=4, batch_first=True)
-        self.mlp = _mlp(queries * width, width, dropout)
+        self.project = nn.Linear(channels, hidden)
+        self.position = nn.Parameter(torch.randn(tokens - 1, hidden) * 0.5)  # as large as what it is added to
+        self.query = nn.Parameter(torch.randn(queries, hidden))
+        self.attention = nn.MultiheadAttention(hidden, num_heads=4, batch_first=True)
+        self.mlp = _mlp(queries * hidden, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         keys = self.standardize.linear(tokens, self.project) + self.position
