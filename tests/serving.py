@@ -23,7 +23,7 @@ from s2robot.spec import Observation, RobotSpec
 from s2robot.vision.features import FeatureExtractor
 
 SPEC = RobotSpec(
-    cameras={"front": (32, 32, 3), "wrist": (24, 24, 3)},
+    cameras={"front": (32, 32, 3), "wrist": (32, 32, 3)},
     proprio=("x [m]", "y [m]", "opening [m]"),
     action=("dx [m]", "gripper"),
     action_space="ee_delta",

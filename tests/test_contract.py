@@ -183,7 +183,7 @@ def test_frames_of_another_size_are_resized_where_asked_for(side: int) -> None:
 def test_the_metadata_tells_what_is_expected() -> None:
     contract = Contract(SPEC)
     expected = contract.expected()
-    assert expected["images/wrist"] == {"dtype": "uint8", "shape": [24, 24, 3]}
+    assert expected["images/wrist"] == {"dtype": "uint8", "shape": [32, 32, 3]}
     assert expected["proprio"] == {"dtype": "float32", "shape": [3], "names": list(SPEC.proprio)}
     assert contract.optional()["actions_executed"]["shape"] == [-1, 2]
     made = {key: np.zeros(entry["shape"], entry["dtype"]) for key, entry in expected.items()}

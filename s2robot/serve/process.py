@@ -16,7 +16,7 @@ from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
 from s2robot.spec import RobotSpec
 from s2robot.vision.cache import make_extractor
 
-_STARTUP = 120.0  # s
+_STARTUP = 300.0  # s
 
 
 class ServerProcess:

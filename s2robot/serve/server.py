@@ -167,8 +167,9 @@ def _bounded(most: int) -> type[ServerConnection]:
     class Bounded(ServerConnection):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
-            if len(self.server.handlers) > most:
-                waiting = (c for c in self.server.handlers if c.protocol.state is State.CONNECTING)
+            there = [c for c in self.server.handlers if not c.transport.is_closing()]
+            if len(there) > most:
+                waiting = (c for c in there if c.protocol.state is State.CONNECTING)
                 next(waiting, self).transport.abort()  # the oldest of them
 
     return Bounded
