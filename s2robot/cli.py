@@ -31,6 +31,7 @@ VERBS = (
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
     Verb("train", "train a policy on demos", "s2robot.train:main"),
     Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate:main"),
+    Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
 )
 """In the order of the pipeline."""
 
