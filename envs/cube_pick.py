@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from envs.lift import CAMERAS, CUBE_HALF_SIZE, Renderer, global_numpy_seed, make_simulation, mujoco
 from envs.positions import CubePose, check_pose, demo_position
 from s2robot.errors import UserError, unknown
+from s2robot.failures import Scene
 from s2robot.spec import GRIPPER_POSITION, Observation, RobotSpec, check_action
 
 ACTION_SPACES = ("ee_delta", "joint")
@@ -151,6 +152,13 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     def cube_height(self) -> float:
         """Height of the cube's centre above where it rested at the start (m)."""
         return float(self._simulation.sim.data.get_joint_qpos(self._cube_joint)[2]) - self._rest_height
+
+    def scene(self) -> Scene:
+        """Gripper and cube now (m, table frame): for the evaluation, never a policy."""
+        site = self._data.site_xpos[self._robot.eef_site_id["right"]] - self._simulation.table_offset
+        cube = self._simulation.sim.data.get_joint_qpos(self._cube_joint)[:3] - self._simulation.table_offset
+        fingers = self._data.qpos[self._finger_indexes()]
+        return Scene(site.tolist(), float(fingers[0] - fingers[1]), cube.tolist())
 
     @property
     def base_position(self) -> np.ndarray:

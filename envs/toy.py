@@ -14,6 +14,7 @@ import numpy as np
 
 from envs.positions import CubePose, check_pose, demo_position
 from s2robot.errors import unknown
+from s2robot.failures import Scene
 from s2robot.spec import Observation, RobotSpec, check_action
 
 CAMERAS = ("front", "wrist")
@@ -96,6 +97,10 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
     def cube_pose(self) -> CubePose:
         """(x, y, yaw) of the cube now: for the expert and for tests."""
         return float(self._cube[0]), float(self._cube[1]), 0.0
+
+    def scene(self) -> Scene:
+        """As `CubePick.scene`."""
+        return Scene(self._gripper.tolist(), self._opening, self._cube.tolist())
 
     def _observe(self) -> Observation:
         proprio = np.append(self._gripper, self._opening).astype(np.float32)

@@ -15,11 +15,17 @@ from s2robot.errors import UserError, unknown
 
 @dataclass(frozen=True)
 class Verb:
-    """A stage: its name (and that of its YAML), one line of help, and where it is: `module:function`."""
+    """A stage: its name (and that of its YAML), one line of help, and where it is: `module:function`.
+
+    Attributes:
+        places: options that are given by place, without their names; one that ends in `...` takes all that
+            are left as a list.
+    """
 
     name: str
     help: str
     target: str
+    places: tuple[str, ...] = ()
 
 
 VERBS = (
@@ -31,6 +37,9 @@ VERBS = (
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
     Verb("train", "train a policy on demos", "s2robot.train:main"),
     Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate:main"),
+    Verb(
+        "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
+    ),
     Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
 )
 """In the order of the pipeline."""
@@ -63,11 +72,12 @@ def run(verb: Verb, arguments: Sequence[str]) -> int:
     """Runs one verb, or shows its help. Raises UserError for a mistake in the arguments."""
     from s2robot.config import compose  # here, so that `s2robot --help` answers at once
     from s2robot.config.help import verb_help
+    from s2robot.config.overrides import place
     from s2robot.config.targets import locate
 
-    overrides = [_as_override(a) for a in arguments if a not in ("-h", "--help")]
-    if len(overrides) < len(arguments):
-        print(verb_help(verb.name, verb.help, overrides))
+    overrides = place([_as_override(a) for a in arguments if a not in ("-h", "--help")], verb.places)
+    if {"-h", "--help"} & set(arguments):
+        print(verb_help(verb.name, verb.help, overrides, places=verb.places))
         return 0
     config = compose(verb.name, overrides)  # before the import: a typing error is told within a second
     keep_freed_memory()

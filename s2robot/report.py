@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +11,17 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator
 
+from s2robot import failures
 from s2robot.errors import UserError
+from s2robot.page import DAY, STYLE, certainty, svg, template
 from s2robot.provenance import plain, write_atomic
 
 Result = Mapping[str, Any]
@@ -34,30 +32,6 @@ FIELDS = (
     *("seed", "versions", "checkpoint_sha256", "config"),
 )
 """What an evaluation must hold to be shown."""
-
-_DAY = {"ink": "#1b2430", "soft": "#667084", "line": "#d5dbe4", "hit": "#1f6fb3", "miss": "#c2510b"}
-_NIGHT = {"ink": "#e4e8ee", "soft": "#97a1b2", "line": "#363e4a", "hit": "#62aeea", "miss": "#f2914e"}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # names may hold dollars
-    "font.size": 9,
-    "axes.labelcolor": _DAY["soft"],
-    "axes.edgecolor": _DAY["line"],
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": _DAY["ink"],
-    "xtick.color": _DAY["line"],
-    "ytick.color": _DAY["line"],
-    "xtick.labelcolor": _DAY["soft"],
-    "ytick.labelcolor": _DAY["soft"],
-    "grid.color": _DAY["line"],
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.5,
-    "axes.prop_cycle": cycler(
-        color=[_DAY[n] for n in ("hit", "miss", "ink", "soft")], ls=["-", "--", "-.", ":"]
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -113,17 +87,17 @@ def write_report(
 def headline(result: Result) -> str:
     """`picked up the cube at 12 of 16 positions (75 %, 95 % interval 51-90 %)`."""
     count = f"{result['successes']} of {result['trials']}"
-    return f"picked up the cube at {count} positions ({_certainty(result)})"
+    return f"picked up the cube at {count} positions ({certainty(result)})"
 
 
 def _table_map(evaluation: Result) -> Markup:
     """The table from above: x up the page, away from the robot, and y to the left, as the robot sees it."""
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
         axes = figure.add_subplot(aspect="equal")
         (x, x_end), (y, y_end) = evaluation["rectangle"]["x"], evaluation["rectangle"]["y"]
         axes.add_patch(
-            Rectangle((y, x), y_end - y, x_end - x, fill=False, edgecolor=_DAY["soft"], linestyle=":")
+            Rectangle((y, x), y_end - y, x_end - x, fill=False, edgecolor=DAY["soft"], linestyle=":")
         )
         _draw_cubes(axes, (evaluation.get("extra") or {}).get("positions", ()), side=0.010, alpha=0.35)
         _draw_cubes(axes, evaluation["positions"], side=0.020, alpha=1.0)
@@ -132,18 +106,18 @@ def _table_map(evaluation: Result) -> Markup:
         axes.autoscale_view()
         axes.invert_xaxis()
         axes.set(xlabel="y [m], the robot's left is left", ylabel="x [m], away from the robot")
-        return _svg(figure, "map")
+        return svg(figure, "map")
 
 
 def _draw_cubes(axes: Axes, positions: Sequence[Result], side: float, alpha: float) -> None:
     """Squares of `side` (m), turned by yaw: filled for a pick, hollow and crossed for a miss."""
     hits = [_corners(p, side) for p in positions if p["success"]]
     misses = [_corners(p, side) for p in positions if not p["success"]]
-    edges = {"facecolors": "none", "edgecolors": _DAY["miss"], "linewidths": 1.3}
-    axes.add_collection(PolyCollection(hits, facecolors=_DAY["hit"], edgecolors="none", alpha=alpha))
+    edges = {"facecolors": "none", "edgecolors": DAY["miss"], "linewidths": 1.3}
+    axes.add_collection(PolyCollection(hits, facecolors=DAY["hit"], edgecolors="none", alpha=alpha))
     axes.add_collection(PolyCollection(misses, alpha=alpha, **edges))
     crosses = [square[diagonal] for square in misses for diagonal in ([0, 2], [1, 3])]
-    axes.add_collection(LineCollection(crosses, colors=_DAY["miss"], linewidths=1.3, alpha=alpha))
+    axes.add_collection(LineCollection(crosses, colors=DAY["miss"], linewidths=1.3, alpha=alpha))
 
 
 def _corners(position: Result, side: float) -> np.ndarray:
@@ -164,7 +138,7 @@ def _curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
 
 
 def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.add_subplot(xlabel="step")
         lines = {label: np.asarray(points, dtype=float) for label, points in group.items()}
@@ -178,25 +152,7 @@ def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
         axes.grid()
         if list(group) != [title]:
             axes.legend()
-        return _svg(figure, title)
-
-
-def _svg(figure: Figure, name: str) -> Markup:
-    """The figure as an inline SVG element whose colours follow the page, day and night."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with rc_context({"svg.hashsalt": name}):  # no two figures of the page share an id
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = re.sub(r' id="\w+[_.]\w*\d+"', "", text[text.index("<svg") :])
-    for variable, colour in _DAY.items():
-        text = text.replace(colour, f"var(--{variable})")
-    return Markup(text)
-
-
-def _certainty(result: Result) -> str:
-    low, high = result["wilson_95"]
-    return f"{100 * result['success_rate']:.0f} %, 95 % interval {100 * low:.0f}-{100 * high:.0f} %"
+        return svg(figure, title)
 
 
 def _duration(seconds: float) -> str:
@@ -208,18 +164,17 @@ def _failures_first(positions: Sequence[Result]) -> list[tuple[int, Result]]:
     return sorted(enumerate(positions), key=lambda numbered: numbered[1]["success"])
 
 
-def _variables(colours: Mapping[str, str]) -> str:
-    return "; ".join(f"--{name}: {colour}" for name, colour in colours.items())
+def _failures(result: Result) -> str:
+    """`Failures: 1 never reached, 3 missed`, empty where none is known."""
+    counts = failures.count(result["positions"])
+    return "Failures: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()) if counts else ""
 
 
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters |= {"certainty": _certainty, "duration": _duration, "failures_first": _failures_first}
-_TEMPLATE = _ENVIRONMENT.get_template(
-    "report.html.jinja", globals={"day": Markup(_variables(_DAY)), "night": Markup(_variables(_NIGHT))}
+_TEMPLATE = template(
+    "report.html.jinja",
+    certainty=certainty,
+    duration=_duration,
+    failures=_failures,
+    failures_first=_failures_first,
+    why=failures.in_words,
 )

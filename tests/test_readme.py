@@ -24,7 +24,9 @@ def test_what_it_names_is_there() -> None:
 
 
 def test_success_rates_are_those_of_the_raw_files() -> None:
-    rows = re.findall(r"^\|.*?\| (\d+)/16 \| (\d+)/100 .*`(docs/results/\w+\.json)` \|$", README, re.MULTILINE)
+    rows = re.findall(
+        r"^\|.*?\| (\d+)/16 \| (\d+)/100 .*`(docs/results/\w+\.json)` \|$", README, re.MULTILINE
+    )
     assert len(rows) >= 2
     for fixed, further, name in rows:
         result = json.loads((ROOT / name).read_text())

@@ -18,7 +18,13 @@ Row = tuple[str, str]
 _MAX_NAME = 36  # columns: a longer option has a line of its own
 
 
-def verb_help(verb: str, summary: str, overrides: Sequence[str] = (), folder: Path | None = None) -> str:
+def verb_help(
+    verb: str,
+    summary: str,
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+    places: Sequence[str] = (),
+) -> str:
     """The help page of a verb, with the options of the groups that the overrides choose.
 
     The comment that opens the YAML file (what it does, examples) comes first. Raises UserError as `compose`.
@@ -32,7 +38,8 @@ def verb_help(verb: str, summary: str, overrides: Sequence[str] = (), folder: Pa
         tables[f"{group}, one of:"] = _choices(group, defaults)
         tables[f"options of {group}={defaults.groups[group]}:"] = rows
     about = head_comment(defaults.folder / f"{verb}.yaml").strip()
-    head = [f"s2robot {verb}: {summary}", about, f"usage: s2robot {verb} [option=value ...]"]
+    usage = " ".join(["usage: s2robot", verb, *map(str.upper, places), "[option=value ...]"])
+    head = [f"s2robot {verb}: {summary}", about, usage]
     return "\n\n".join([*filter(None, head), *_render(tables)])
 
 

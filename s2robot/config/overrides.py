@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 from s2robot.config.defaults import Defaults, leaves, names_in
 from s2robot.errors import UserError, unknown
 
+_NAMED = re.compile(r"~(?!/)|\+|[\w.@-]*=")  # a path with = in it has a slash before, or is written path=...
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -39,6 +41,22 @@ def parse(text: str) -> Override:
         return parser.parse_overrides([f"{name}={_quoted(text)}"])[0]
     except OverrideParseException as error:
         raise UserError(f"'{name}' is no name of an option: they look like seed or env.rate") from error
+
+
+def place(arguments: Sequence[str], places: Sequence[str]) -> list[str]:
+    """Overrides, those without a name under the names of the places, in order: `runs/demos` -> `path=...`.
+
+    A place that ends in `...` takes all that are left as a list of texts. What has no place stays as it is.
+    """
+    named = [argument for argument in arguments if _NAMED.match(argument)]
+    rest = [argument for argument in arguments if not _NAMED.match(argument)]
+    for name in places:
+        if rest and name.endswith("..."):
+            named.append(f"{name.removesuffix('...')}=[{','.join(map(_quoted, rest))}]")
+            rest = []
+        elif rest:
+            named.append(f"{name}={rest.pop(0)}")
+    return named + rest
 
 
 def chooses(override: Override, defaults: Defaults) -> bool:
