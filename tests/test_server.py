@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from s2robot.serve.connection import Limits
+from s2robot.serve.malformed import HANDSHAKE
 from s2robot.serve.server import PolicyServer
 from s2robot.serve.session import Session
 from s2robot.serve.wire import pack, unpack
@@ -319,7 +320,7 @@ def test_a_message_of_endless_fragments_is_cut_off(server: Running) -> None:
 
 
 def test_who_does_not_finish_the_handshake_is_dropped() -> None:
-    with running(adding(), Limits(handshake=0.3)) as server:
+    with running(adding(), Limits(handshake=1.0)) as server:
         with raw_socket(server) as silent, raw_socket(server) as halting:
             halting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
             assert ended(silent) and ended(halting)
@@ -334,7 +335,7 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out() -> None:
 
 
 def test_who_asks_nothing_is_dropped_in_the_end() -> None:
-    with running(adding(), Limits(idle=0.3)) as server, server.client() as client:
+    with running(adding(), Limits(idle=2.0)) as server, server.client() as client:
         client.infer(request(0))
         assert closing(client.connection) == 1006
 
@@ -343,10 +344,8 @@ def test_who_makes_the_server_talk_and_does_not_listen_is_cut_off(server: Runnin
     """It pings for ever and reads no pong: they must not pile up."""
     with server.client() as other, raw_socket(server) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.sendall(
-            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
+        client.settimeout(120)
+        client.sendall(HANDSHAKE)
         pings = (b"\x89\xfd" + bytes(4) + bytes(125)) * 500
         with pytest.raises(ConnectionError):
             for _ in range(10_000):
