@@ -161,7 +161,7 @@ def _from_file(path: Path, name: str, architecture_name: str | None) -> Encoder:
 
 
 def _architecture_of(state: Mapping[str, Tensor], path: Path) -> str:
-    width = state["cls_token"].shape[-1] if "cls_token" in state else 0
+    width = state["norm.bias"].numel() if "norm.bias" in state else 0
     depth = len({key.split(".")[1] for key in state if re.match(r"blocks\.\d+\.", key)})
     for name, architecture in ARCHITECTURES.items():
         if (architecture.width, architecture.depth) == (width, depth):
