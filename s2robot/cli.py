@@ -26,6 +26,8 @@ VERBS = (
     Verb("quickstart", "record, encode, train and evaluate in one small run", "s2robot.quickstart:main"),
     Verb("doctor", "check Python, packages, rendering and processor; say how to mend", "s2robot.doctor:main"),
     Verb("record", "record demos into a store", "demos.record:main"),
+    Verb("export", "write demos in a format of others", "s2robot.data.exchange.verbs:export_demos"),
+    Verb("import", "make a demo store of what others recorded", "s2robot.data.exchange.verbs:import_demos"),
     Verb("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
     Verb("pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain:main"),
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
