@@ -82,6 +82,14 @@ def _to_diffusion_policy(outgoing: Outgoing, target: Path, plain: dict[str, Any]
     return write(outgoing, target, frames_per_chunk=plain["frames_per_chunk"])
 
 
+def _to_lerobot(outgoing: Outgoing, target: Path, plain: dict[str, Any]) -> Notes:
+    from s2robot.data.exchange.environment import lerobot_python
+    from s2robot.data.exchange.lerobot import write
+
+    python = lerobot_python(**plain["lerobot"])
+    return write(outgoing, target, python=python, images=plain["images"], task=plain["task"])
+
+
 def _to_mp4(outgoing: Outgoing, target: Path, plain: dict[str, Any]) -> Notes:
     from s2robot.data.exchange.mp4 import write
 
@@ -94,5 +102,12 @@ def _from_diffusion_policy(source: Path, plain: dict[str, Any]) -> Incoming:
     return read(source, rate=plain["rate"], proprio=plain["proprio"])
 
 
-EXPORTERS = {"diffusion_policy": _to_diffusion_policy, "mp4": _to_mp4}
-IMPORTERS = {"diffusion_policy": _from_diffusion_policy}
+def _from_lerobot(source: Path, plain: dict[str, Any]) -> Incoming:
+    from s2robot.data.exchange.environment import lerobot_python
+    from s2robot.data.exchange.lerobot import read
+
+    return read(source, python=lerobot_python(**plain["lerobot"]))
+
+
+EXPORTERS = {"diffusion_policy": _to_diffusion_policy, "lerobot": _to_lerobot, "mp4": _to_mp4}
+IMPORTERS = {"diffusion_policy": _from_diffusion_policy, "lerobot": _from_lerobot}
