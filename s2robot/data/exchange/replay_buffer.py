@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from s2robot.spec import RobotSpec
 _DAMAGE = (ValueError, RuntimeError, LookupError, TypeError, OSError, zipfile.BadZipFile)
 
 _TIMES = ("time", "timestamp")
+_UMI_ACTION = ("eef_pos", "eef_rot_axis_angle", "gripper_width")
+_OF_THE_WHOLE = ("_demo_start_pose", "_demo_end_pose")  # of UMI: nothing that a robot observes at a step
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def reading(source: Path, part: str) -> Iterator[None]:
 def register_image_codecs() -> None:
     """Makes the codecs of UMI's frames (JPEG XL and others) known to zarr, if imagecodecs is installed."""
     try:
-        from imagecodecs.numcodecs import register_codecs
+        from imagecodecs.numcodecs import register_codecs  # type: ignore[import-not-found]
     except ImportError:
         return
     register_codecs(verbose=False)
@@ -202,6 +205,10 @@ def _of_others(
     notes = Notes(lost=[f"data/{name} {arrays[name].shape}" for name in sorted(set(arrays) - held)])
     if time is None:
         notes.lost.append("measured times: the file has none, those here are step / rate")
+    if names["action"] != ["action"]:
+        notes.lost.append(
+            f"action: the file has none, UMI takes {', '.join(names['action'])} of the same step"
+        )
     if "action_applied" not in names:
         notes.lost.append("action_applied: the file does not say, taken to be the action")
     spec = RobotSpec(
@@ -218,19 +225,28 @@ def _of_others(
 
 def _parts(series: dict[str, zarr.Array], proprio: list[str] | None, source: Path) -> dict[str, list[str]]:
     """`proprio`, `action` and, where there is one, `action_applied` -> the names of their arrays."""
-    if "action" not in series:
-        raise UserError(
-            f"{source} has no data/action; of one or two dimensions: {', '.join(series) or 'none'}"
-        )
+    action = ["action"] if "action" in series else _umi_pose(series)
+    if not action:
+        found = ", ".join(sorted(series)) or "none"
+        raise UserError(f"{source} has no data/action; its arrays of one or two dimensions: {found}")
     free = sorted(set(series) - {"action", "action_applied", *_TIMES})
     for name in proprio or ():
         if name not in free:
             raise unknown("array for proprio", name, free)
-    state = free if proprio is None else list(proprio)
+    state = [name for name in free if not name.endswith(_OF_THE_WHOLE)] if proprio is None else list(proprio)
     if not state:
         raise UserError(f"{source} has no array for proprio beside data/action")
     applied = {"action_applied": ["action_applied"]} if "action_applied" in series else {}
-    return {"proprio": state, "action": ["action"], **applied}
+    return {"proprio": state, "action": action, **applied}
+
+
+def _umi_pose(series: dict[str, zarr.Array]) -> list[str]:
+    """The arrays that UMI's sampler takes for the action where a file has none, in its order."""
+    robots = sorted(
+        {match[1] for name in series if (match := re.fullmatch(r"robot(\d+)_eef_pos", name))}, key=int
+    )
+    names = [f"robot{robot}_{part}" for robot in robots for part in _UMI_ACTION]
+    return [name for name in names if name in series]
 
 
 def _labels(names: list[str], arrays: dict[str, zarr.Array]) -> tuple[str, ...]:

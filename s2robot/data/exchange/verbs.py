@@ -109,5 +109,15 @@ def _from_lerobot(source: Path, plain: dict[str, Any]) -> Incoming:
     return read(source, python=lerobot_python(**plain["lerobot"]))
 
 
+def _from_robomimic(source: Path, plain: dict[str, Any]) -> Incoming:
+    from s2robot.data.exchange.robomimic import read
+
+    return read(source, cameras=plain["cameras"], image_size=plain["image_size"])
+
+
 EXPORTERS = {"diffusion_policy": _to_diffusion_policy, "lerobot": _to_lerobot, "mp4": _to_mp4}
-IMPORTERS = {"diffusion_policy": _from_diffusion_policy, "lerobot": _from_lerobot}
+IMPORTERS = {
+    "diffusion_policy": _from_diffusion_policy,
+    "lerobot": _from_lerobot,
+    "robomimic": _from_robomimic,
+}
