@@ -1,7 +1,7 @@
 """lerobot reads a dataset and trains two steps of ACT on it. Run in lerobot's environment, offline.
 
-`python -I lerobot_trains.py FOLDER STEP...` prints JSON: each step's state, action and frames (sha256, and the
-values of the first pixels) as LeRobotDataset gives them, and the losses.
+`python -I lerobot_trains.py FOLDER STEP...` prints JSON: of each step its task and the sha256 of its state,
+action and frames as LeRobotDataset gives them, and the losses.
 """
 
 import hashlib

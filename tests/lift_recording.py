@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Recording:
     frames: list[dict[str, np.ndarray]]
 
 
-def record_lift(folder: Path, demos: int = 2, steps: int = 12) -> Recording:
+def record_lift(folder: Path, demos: int = 2, steps: int = 8) -> Recording:
     """Random actions in Lift, recorded by `DataCollectionWrapper`."""
     from robosuite.wrappers import DataCollectionWrapper
 
@@ -66,10 +67,12 @@ def record_lift(folder: Path, demos: int = 2, steps: int = 12) -> Recording:
 def _record_demo(env: Any, group: h5py.Group, steps: int, recording: Recording) -> None:
     rng = np.random.default_rng(len(recording.states))
     env.reset()
+    renderer = mujoco.Renderer(env.sim.model._model, 64, 64)
     seen = []
     for _ in range(steps):
-        seen.append(_look(env))
+        seen.append(_look(env, renderer))
         env.step(np.append(rng.uniform(-1, 1, 6), rng.choice([-1.0, 1.0])))
+    renderer.close()
     # As gather_demonstrations_as_hdf5 does: the last state has no action.
     states = np.array(env.states[:-1])
     actions = np.array([info["actions"] for info in env.action_infos])
@@ -83,23 +86,19 @@ def _record_demo(env: Any, group: h5py.Group, steps: int, recording: Recording) 
     recording.frames.append({name: np.stack([s["frames"][name] for s in seen]) for name in seen[0]["frames"]})
 
 
-def _look(env: Any) -> dict[str, Any]:
-    model, data = env.sim.model._model, env.sim.data._data
+def _look(env: Any, renderer: Any) -> dict[str, Any]:
+    model, data = env.sim.model._model, copy.copy(env.sim.data._data)
+    mujoco.mj_forward(model, data)  # a step leaves poses that are a sub-step older than its joints
     robot = env.robots[0]
     indexes = [*robot._ref_joint_pos_indexes, *robot._ref_gripper_joint_pos_indexes["right"]]
-    return {
-        "joints": data.qpos[indexes].copy(),
-        "grip": data.site_xpos[robot.eef_site_id["right"]] - robot.base_pos,
-        "frames": {name: _draw(model, data, name) for name in ("agentview", "robot0_eye_in_hand")},
-    }
+    frames = {name: _draw(renderer, data, name) for name in ("agentview", "robot0_eye_in_hand")}
+    grip = data.site_xpos[robot.eef_site_id["right"]] - robot.base_pos
+    return {"joints": data.qpos[indexes].copy(), "grip": grip, "frames": frames}
 
 
-def _draw(model: Any, data: Any, camera: str) -> np.ndarray:
+def _draw(renderer: Any, data: Any, camera: str) -> np.ndarray:
     option = mujoco.MjvOption()
     option.geomgroup[0] = 0
     option.sitegroup[:] = 0
-    renderer = mujoco.Renderer(model, 64, 64)
     renderer.update_scene(data, camera, option)
-    frame = renderer.render()
-    renderer.close()
-    return frame
+    return renderer.render()

@@ -204,7 +204,7 @@ def test_a_file_of_umi_is_read_with_its_codec_and_its_action(
     episode = store.episode("000000")
     np.testing.assert_array_equal(episode.images("camera0_rgb"), frames)
     action = [poses[f"robot0_{name}"] for name in ("eef_pos", "eef_rot_axis_angle", "gripper_width")]
-    np.testing.assert_array_equal(episode.action, np.hstack(action))
+    np.testing.assert_array_equal(episode.action, np.hstack(action).astype(np.float32))
     assert not any("demo_end_pose" in name for name in store.spec.proprio)
     assert "UMI takes robot0_eef_pos, " in capsys.readouterr().out
 

@@ -119,10 +119,10 @@ def test_a_python_that_is_too_old_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_failed_installation_is_tried_again(tmp_path: Path) -> None:
-    """What stands in for Python fails first to make the environment, then to install into it, then neither."""
+    """What stands in for Python fails to make the environment, then to install into it, then neither."""
     pip = 'mkdir -p "$4/bin" && cp "$0.pip" "$4/bin/python"'
     fake = script(
-        tmp_path / "python", f'case "$*" in *version_info*) echo 3 12;; *) echo no disk >&2; exit 1;; esac'
+        tmp_path / "python", 'case "$*" in *version_info*) echo 3 12;; *) echo no disk >&2; exit 1;; esac'
     )
     assert refusal(lambda: lerobot_python(None, fake)).endswith("failed: no disk")
     script(tmp_path / "python.pip", "echo no network >&2; exit 1")
@@ -135,14 +135,19 @@ def test_a_failed_installation_is_tried_again(tmp_path: Path) -> None:
     assert calls == ["-m pip install --quiet lerobot[dataset]==0.6.1"], "once: the second call found it"
 
 
-def test_a_folder_without_a_dataset_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fake = script(tmp_path / "python", "echo 3 12")
-    arguments = ("import", "format=lerobot", f"demos={tmp_path}", f"out={tmp_path / 'out'}")
-    script(
-        tmp_path / "python",
-        f'case "$*" in *-c*) echo 3 12;; *) mkdir -p "$4/bin"; cp "$0" "$4/bin/python";; esac',
-    )
-    assert "has no meta/info.json" in toy_loop.refusal(capsys, *arguments, f"lerobot.python={fake}")
+def test_mistakes_are_told_before_an_environment_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    store.append(made_episode(0, 0))
+    common = ("format=lerobot", f"out={tmp_path / 'out'}", "lerobot.python=nowhere")
+    said = toy_loop.refusal(capsys, "import", f"demos={tmp_path}", *common)
+    assert f"{tmp_path} is no LeRobotDataset" in said
+    said = toy_loop.refusal(capsys, "export", f"demos={store.path}", "images=vidio", *common)
+    assert "unknown value of images 'vidio': did you mean 'video'?" in said
+    said = toy_loop.refusal(capsys, "export", f"demos={store.path}", *common)
+    assert "nowhere is not one" in said
+    assert not (tmp_path / "out").exists()
 
 
 # lerobot itself

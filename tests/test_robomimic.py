@@ -70,7 +70,7 @@ def test_the_frames_are_those_of_the_living_simulation(recording: Recording, sto
     for n, episode_id in enumerate(store.ids()):
         for camera, seen in recording.frames[n].items():
             drawn = store.episode(episode_id).images(camera)
-            assert np.abs(drawn.astype(int) - seen).mean() < 0.5
+            assert np.abs(drawn.astype(int) - seen).mean() < 0.1
             moved = np.abs(seen[0].astype(int) - seen[-1]).mean()
             assert moved > 1, "else any frame would do"
 

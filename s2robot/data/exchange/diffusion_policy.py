@@ -6,7 +6,8 @@
     meta/episode_ends    int64 (E,)             the step after the last of each episode
     .zattrs              the sidecar under `s2robot`
 
-Blosc (zstd) is what every numcodecs reads that they pin (from 0.10). Files by others are read too.
+Zstd is what every numcodecs reads that they pin (from 0.10), and unlike Blosc it notices a file that was cut
+short. Files by others are read too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import zarr
-from numcodecs import Blosc
+from numcodecs import Zstd
 
 from s2robot.data.exchange.replay_buffer import ReplayArrays, open_replay_buffer
 from s2robot.data.exchange.transfer import Incoming, Notes, Outgoing, Sidecar, Told, nominal_time
@@ -26,7 +27,7 @@ from s2robot.data.store import Episode
 
 SERIES = {"proprio": "float32", "action": "float32", "action_applied": "float32", "time": "float64"}
 
-_COMPRESSOR = Blosc("zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
+_COMPRESSOR = Zstd(level=3)
 _CHUNK_BYTES = 2_000_000  # of a series: about what ReplayBuffer chooses
 
 

@@ -10,7 +10,7 @@ meta/s2robot.json             the sidecar
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +45,19 @@ _OF_LEROBOT = {"timestamp", "frame_index", "episode_index", "index", "task_index
 _COMPARED = 32  # frames that are read back after an export
 
 
-def write(outgoing: Outgoing, target: Path, *, python: Path, images: str, task: str) -> Notes:
+def write(
+    outgoing: Outgoing, target: Path, *, find_python: Callable[[], Path], images: str, task: str
+) -> Notes:
     """Writes a dataset, then reads some frames back and compares them.
 
     Args:
-        python: the one that has lerobot.
+        find_python: gives the one that has lerobot; perhaps it makes its environment first.
         images: one of `IMAGES`.
         task: text for episodes that have no attribute `task`.
     """
     if images not in IMAGES:
         raise unknown("value of images", images, IMAGES)
-    fps = max(1, round(outgoing.spec.rate))
+    python, fps = find_python(), max(1, round(outgoing.spec.rate))
     with Bridge(python, "write", target) as bridge:
         bridge.tell({"fps": fps, "features": _features(outgoing.spec, images)})
         for episode in outgoing.episodes():
@@ -109,14 +111,14 @@ def _compare(outgoing: Outgoing, folder: Path, python: Path) -> dict[str, str]:
     return errors
 
 
-def read(source: Path, *, python: Path) -> Incoming:
-    """What a dataset holds; an episode at a time comes from lerobot.
+def read(source: Path, *, find_python: Callable[[], Path]) -> Incoming:
+    """What a dataset holds; an episode at a time comes from lerobot, whose Python `find_python` gives.
 
     Raises UserError where there is no dataset, lerobot refuses it, or it has no state or action.
     """
     if not (source / "meta" / "info.json").is_file():
         raise UserError(f"{source} is no LeRobotDataset: it has no meta/info.json")
-    bridge = Bridge(python, "read", source)
+    bridge = Bridge(find_python(), "read", source)
     info, _ = bridge.hear()
     features: dict[str, Any] = info["features"]
     for name in ("observation.state", "action"):

@@ -34,7 +34,10 @@ class Bridge:
 
     def __exit__(self, *raised: object) -> None:
         self._process.kill()
-        self._process.communicate()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # what it has not read cannot be flushed
+                pipe.close()  # type: ignore[union-attr]
+        self._process.wait()
         self._cache.cleanup()
 
     def ask(self, head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Message:

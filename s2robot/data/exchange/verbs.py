@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,11 @@ def _fill(incoming: Incoming, target: Path, origin: str) -> int:
     attributes = {**incoming.attributes, "imported": origin}
     store = DemoStore.create(target, incoming.spec, attributes)
     steps = 0
-    for episode_id, episode in tqdm(incoming.episodes, total=incoming.count, desc="import", unit="demo"):
-        store.append(episode, episode_id)
-        steps += episode.length
+    with tqdm(total=incoming.count, desc="import", unit="demo") as progress:
+        for episode_id, episode in incoming.episodes:
+            store.append(episode, episode_id)
+            steps += episode.length
+            progress.update()
     return steps
 
 
@@ -86,8 +89,8 @@ def _to_lerobot(outgoing: Outgoing, target: Path, plain: dict[str, Any]) -> Note
     from s2robot.data.exchange.environment import lerobot_python
     from s2robot.data.exchange.lerobot import write
 
-    python = lerobot_python(**plain["lerobot"])
-    return write(outgoing, target, python=python, images=plain["images"], task=plain["task"])
+    find_python = partial(lerobot_python, **plain["lerobot"])
+    return write(outgoing, target, find_python=find_python, images=plain["images"], task=plain["task"])
 
 
 def _to_mp4(outgoing: Outgoing, target: Path, plain: dict[str, Any]) -> Notes:
@@ -106,7 +109,7 @@ def _from_lerobot(source: Path, plain: dict[str, Any]) -> Incoming:
     from s2robot.data.exchange.environment import lerobot_python
     from s2robot.data.exchange.lerobot import read
 
-    return read(source, python=lerobot_python(**plain["lerobot"]))
+    return read(source, find_python=partial(lerobot_python, **plain["lerobot"]))
 
 
 def _from_robomimic(source: Path, plain: dict[str, Any]) -> Incoming:
