@@ -20,7 +20,6 @@ from mistakes import refusal
 from numcodecs import Blosc
 
 from s2robot.data.exchange.target import new_path
-from s2robot.data.exchange.transfer import picture_error
 from s2robot.data.store import DemoStore
 from s2robot.video import read_mp4
 
@@ -328,15 +327,6 @@ def test_a_rival_s_file_is_kept(tmp_path: Path) -> None:
 
     assert "exists already" in refusal(lose)
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"out": "theirs"}
-
-
-def test_the_error_of_pictures_is_in_words() -> None:
-    frames = np.zeros((2, 4, 4, 3), np.uint8)
-    assert picture_error(frames, frames) == "2 frames compared: equal"
-    other = frames.copy()
-    other[0] = 200
-    assert "mean error 100.00 of 255, largest 200, PSNR 5.1 dB" in picture_error(frames, other)
-    assert picture_error(other, frames) == picture_error(frames, other)
 
 
 # Films

@@ -24,8 +24,8 @@ from s2robot.data.exchange.transfer import (
     Sidecar,
     Told,
     nominal_time,
-    picture_error,
 )
+from s2robot.data.frame_error import FrameError
 from s2robot.data.store import Episode
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import write_json
@@ -94,7 +94,7 @@ def _features(spec: RobotSpec, images: str) -> dict[str, Any]:
     return cameras | series
 
 
-def _compare(outgoing: Outgoing, folder: Path, python: Path) -> dict[str, str]:
+def _compare(outgoing: Outgoing, folder: Path, python: Path) -> dict[str, FrameError]:
     """Camera -> how far some of its frames, spread over all episodes, are from what they were."""
     lengths = outgoing.lengths()
     starts = np.cumsum([0, *lengths])
@@ -107,7 +107,7 @@ def _compare(outgoing: Outgoing, folder: Path, python: Path) -> dict[str, str]:
     for camera in outgoing.spec.cameras:
         pairs = zip(of_episode, steps, strict=True)
         original = np.stack([episodes[i].images(camera, int(step - starts[i])) for i, step in pairs])
-        errors[camera] = picture_error(original, stored[_CAMERA + camera])
+        errors[camera] = FrameError.between(original, stored[_CAMERA + camera])
     return errors
 
 

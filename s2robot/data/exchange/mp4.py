@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from s2robot.data.exchange.transfer import Notes, Outgoing, picture_error
+from s2robot.data.exchange.transfer import Notes, Outgoing
+from s2robot.data.frame_error import FrameError
 from s2robot.provenance import write_atomic, write_json
 from s2robot.video import encode_mp4, read_mp4
 
@@ -19,7 +20,7 @@ SIDECAR = "s2robot.json"
 def write(outgoing: Outgoing, target: Path) -> Notes:
     """Writes a folder of films (H.264), as many frames a second as the robot's steps."""
     sidecar = outgoing.sidecar().to_dict()
-    errors: dict[str, str] = {}
+    errors: dict[str, FrameError] = {}
     for episode, told in zip(outgoing.episodes(), sidecar["episodes"], strict=True):
         told["time"] = episode.time.tolist()
         for camera in outgoing.spec.cameras:
@@ -27,7 +28,7 @@ def write(outgoing: Outgoing, target: Path) -> Notes:
             film = encode_mp4(frames, outgoing.spec.rate)
             write_atomic(target / episode.id / f"{camera}.mp4", film)
             if camera not in errors:
-                errors[camera] = picture_error(frames, _uncrop(read_mp4(film), frames))
+                errors[camera] = FrameError.between(frames, _uncrop(read_mp4(film), frames))
     write_json(target / SIDECAR, sidecar)
     return Notes(
         kept=[f"measured times, ids and attributes in {SIDECAR}"],

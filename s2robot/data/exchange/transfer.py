@@ -17,7 +17,7 @@ Told = tuple[str | None, dict[str, Any]]
 """Id (None: the next number) and attributes of an episode."""
 
 # Those of a store's root that every new store makes for itself.
-_OWN = ("schema", "schema_version", "robot_spec", "created_with")
+_OWN = ("schema", "schema_version", "robot_spec", "created_with", "image_codec")
 
 
 @dataclass
@@ -136,18 +136,6 @@ class Incoming:
 def nominal_time(steps: int, rate: float) -> np.ndarray:
     """Times for episodes that come without: step / rate, float64 (T,) s."""
     return np.arange(steps) / rate
-
-
-def picture_error(original: np.ndarray, stored: np.ndarray) -> str:
-    """In words, how far frames (uint8, one shape) are from what they were."""
-    if np.array_equal(original, stored):
-        return f"{len(original)} frames compared: equal"
-    difference = np.abs(original.astype(np.int16) - stored)
-    decibel = 10 * np.log10(255**2 / np.square(difference, dtype=np.float64).mean())
-    return (
-        f"{len(original)} frames compared: mean error {difference.mean():.2f} of 255, largest "
-        f"{difference.max()}, PSNR {decibel:.1f} dB"
-    )
 
 
 def _own(attributes: Mapping[str, Any]) -> dict[str, Any]:
