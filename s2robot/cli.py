@@ -33,6 +33,7 @@ VERBS = (
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
     Verb("train", "train a policy on demos", "s2robot.train:main"),
     Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate:main"),
+    Verb("bench", "measure ourselves beside others", "s2robot.bench.main:main"),
 )
 """In the order of the pipeline."""
 

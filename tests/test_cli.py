@@ -39,7 +39,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
     printed = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in printed if line.startswith("  ")]
     assert listed[:5] == ["quickstart", "doctor", "record", "export", "import"]
-    assert listed[5:] == ["encode", "pretrain", "probe", "train", "evaluate"]
+    assert listed[5:] == ["encode", "pretrain", "probe", "train", "evaluate", "bench"]
     assert all(len(line) <= 100 for line in printed)
 
 

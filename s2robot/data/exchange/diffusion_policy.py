@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import zarr
@@ -27,18 +28,18 @@ from s2robot.data.store import Episode
 
 SERIES = {"proprio": "float32", "action": "float32", "action_applied": "float32", "time": "float64"}
 
-_COMPRESSOR = Zstd(level=3)
+COMPRESSOR = Zstd(level=3)
 _CHUNK_BYTES = 2_000_000  # of a series: about what ReplayBuffer chooses
 
 
-def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int) -> Notes:
-    """Writes a folder, or a zip where the target ends in `.zip`."""
+def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor: Any = COMPRESSOR) -> Notes:
+    """Writes a folder, or a zip where the target ends in `.zip`; `compressor` is a codec of numcodecs."""
     if target.suffix == ".zip":
         with TemporaryDirectory(dir=target.parent, prefix=target.name) as folder:
-            _write_folder(outgoing, Path(folder), frames_per_chunk)
+            _write_folder(outgoing, Path(folder), frames_per_chunk, compressor)
             _zip(Path(folder), target)
     else:
-        _write_folder(outgoing, target, frames_per_chunk)
+        _write_folder(outgoing, target, frames_per_chunk, compressor)
     notes = Notes(kept=["action_applied and time as further arrays under data/"])
     notes.kept.append("names, units, rate, ids and attributes in the root's attributes under `s2robot`")
     notes.lost = outgoing.not_to_imitate()
@@ -58,19 +59,20 @@ def read(source: Path, *, rate: float | None, proprio: list[str] | None) -> Inco
     return Incoming(sidecar.spec, sidecar.attributes, len(told), _episodes(arrays, sidecar, told), notes)
 
 
-def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int) -> None:
+def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int, compressor: Any) -> None:
     lengths = outgoing.lengths()
     sidecar = {"s2robot": outgoing.sidecar().to_dict()}
     root = zarr.create_group(folder, zarr_format=2, attributes=sidecar)
     steps = sum(lengths)
     data = root.create_group("data")
     for camera, shape in outgoing.spec.cameras.items():
-        _create(data, camera, "uint8", (steps, *shape), frames_per_chunk)
+        _create(data, camera, "uint8", (steps, *shape), frames_per_chunk, compressor)
     sizes = {"proprio": outgoing.spec.proprio_dim, "time": None}
     for name, dtype in SERIES.items():
         size = sizes.get(name, outgoing.spec.action_dim)
         shape = (steps,) if size is None else (steps, size)
-        _create(data, name, dtype, shape, _CHUNK_BYTES // (np.dtype(dtype).itemsize * (size or 1)))
+        chunk = _CHUNK_BYTES // (np.dtype(dtype).itemsize * (size or 1))
+        _create(data, name, dtype, shape, chunk, compressor)
     _fill(data, outgoing)
     ends = np.cumsum(lengths, dtype=np.int64)
     array = root.create_group("meta").create_array(
@@ -79,13 +81,15 @@ def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int) -> No
     array[:] = ends
 
 
-def _create(group: zarr.Group, name: str, dtype: str, shape: tuple[int, ...], chunk_steps: int) -> None:
+def _create(
+    group: zarr.Group, name: str, dtype: str, shape: tuple[int, ...], chunk_steps: int, compressor: Any
+) -> None:
     group.create_array(
         name,
         shape=shape,
         dtype=dtype,
         chunks=(max(1, min(chunk_steps, shape[0])), *shape[1:]),
-        compressors=_COMPRESSOR,
+        compressors=compressor,
         config={"write_empty_chunks": True},  # a missing file is always a loss
     )
 

@@ -1,4 +1,4 @@
-"""What runs in lerobot's own environment: `python -I lerobot_bridge.py write|read|frames FOLDER`.
+"""What runs in lerobot's own environment: `python -I lerobot_bridge.py write|read|frames|windows FOLDER`.
 
 It shares nothing with s2robot but `send` and `receive`: lines of JSON, each followed by raw arrays, over its
 standard input and output. Whatever lerobot prints goes to standard error.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -93,10 +94,33 @@ def frames(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
         send(reply, {}, _frames(dataset, list(dataset.meta.camera_keys), message[0]["steps"]))
 
 
-def _open(folder: Path) -> Any:
+def windows(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
+    """Answers each list of `steps` with the seconds that it took to read a window at each of them.
+
+    A window is `size` frames and states up to the step and `size` actions from it on; the first message says
+    the size.
+    """
+    import torch  # type: ignore[import-not-found]
+
+    torch.set_num_threads(1)
+    first = receive(source)
+    assert first is not None
+    size = first[0]["size"]
+    plain = _open(folder)
+    seen, acted = [[i / plain.fps for i in r] for r in (range(1 - size, 1), range(size))]
+    observed = dict.fromkeys([*plain.meta.camera_keys, "observation.state"], seen)
+    dataset = _open(folder, delta_timestamps={**observed, "action": acted}, return_uint8=True)
+    while message := receive(source):
+        began = time.perf_counter()
+        for step in message[0]["steps"]:
+            dataset[step]
+        send(reply, {"seconds": time.perf_counter() - began})
+
+
+def _open(folder: Path, **options: Any) -> Any:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset  # type: ignore[import-not-found]
 
-    return LeRobotDataset(_REPO, root=folder)
+    return LeRobotDataset(_REPO, root=folder, **options)
 
 
 def _frames(dataset: Any, cameras: list[str], steps: Any) -> dict[str, np.ndarray]:
@@ -112,7 +136,9 @@ def _frames(dataset: Any, cameras: list[str], steps: Any) -> dict[str, np.ndarra
 def main(action: str, folder: str) -> None:
     reply = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    {"write": write, "read": read, "frames": frames}[action](Path(folder), sys.stdin.buffer, reply)
+    {"write": write, "read": read, "frames": frames, "windows": windows}[action](
+        Path(folder), sys.stdin.buffer, reply
+    )
 
 
 if __name__ == "__main__":
