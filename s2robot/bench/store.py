@@ -1,8 +1,8 @@
 """Random training windows a second: our store and feature cache beside the layouts of others.
 
 A window is what a policy trains on: 16 steps of every camera up to a step, the proprioception of these steps
-and the 16 actions from there on. All read the same windows of the same frames in turns, one process each, with
-the threads that zarr and lerobot use for decoding.
+and the 16 actions from there on. All read the same windows of the same frames in turns, one process each,
+with the threads that zarr and lerobot use for decoding.
 """
 
 from __future__ import annotations

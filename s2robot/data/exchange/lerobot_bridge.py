@@ -79,11 +79,13 @@ def read(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
     series = [
         n for n, f in features.items() if n not in cameras and not f["dtype"].startswith(("str", "lang"))
     ]
-    table = dataset.hf_dataset.select_columns(series).with_format("numpy")
+    # As Arrow holds it: the format "numpy" would round doubles.
+    table = dataset.hf_dataset.select_columns(series).with_format("arrow")
     for index in range(dataset.num_episodes):
         episode = dataset.meta.episodes[index]
         steps = range(episode["dataset_from_index"], episode["dataset_to_index"])
-        arrays = {name: np.asarray(column) for name, column in table[steps.start : steps.stop].items()}
+        rows = table[steps.start : steps.stop]
+        arrays = {name: np.array(rows[name].to_pylist(), features[name]["dtype"]) for name in series}
         send(reply, {"tasks": list(episode["tasks"])}, {**arrays, **_frames(dataset, cameras, steps)})
 
 
