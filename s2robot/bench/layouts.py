@@ -59,7 +59,7 @@ def contestants(
 
 def _store(outgoing: Outgoing) -> Contestant:
     """Frames from disk; the numbers stay in memory, as in training, and so they do for the others."""
-    episodes = list(outgoing.episodes())
+    episodes = outgoing.episodes
     series = [(episode.proprio, episode.action) for episode in episodes]
     folders = [Path(outgoing.store.path, episode.id, "images") for episode in episodes]
 
@@ -76,7 +76,7 @@ def _feature_cache(outgoing: Outgoing, plain: dict[str, Any]) -> Contestant:
     options = {"bf16": plain["bf16"], "workers": 0}
     cache = encode_store(plain["demos"], plain["features"], plain["encoder"], **options)
     tracks = []
-    for episode in outgoing.episodes():
+    for episode in outgoing.episodes:
         features = {c: cache.load(outgoing.store, episode.id, c) for c in outgoing.spec.cameras}
         tracks.append(Track(features, episode.proprio, episode.action, np.ones(episode.length, bool)))
     dataset = WindowDataset(tracks)

@@ -96,7 +96,7 @@ def _create(
 
 def _fill(data: zarr.Group, outgoing: Outgoing) -> None:
     first = 0
-    for episode in outgoing.episodes():
+    for episode in outgoing.episodes:
         steps = slice(first, first + episode.length)
         for camera in outgoing.spec.cameras:
             data[camera][steps] = episode.images(camera)  # type: ignore[index]

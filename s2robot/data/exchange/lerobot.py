@@ -60,7 +60,7 @@ def write(
     python, fps = find_python(), max(1, round(outgoing.spec.rate))
     with Bridge(python, "write", target) as bridge:
         bridge.tell({"fps": fps, "features": _features(outgoing.spec, images)})
-        for episode in outgoing.episodes():
+        for episode in outgoing.episodes:
             arrays = {_CAMERA + name: episode.images(name) for name in outgoing.spec.cameras}
             arrays |= {name: getattr(episode, ours) for ours, name in _SERIES.items()}
             arrays["s2robot.time"] = arrays["s2robot.time"][:, None]
@@ -73,7 +73,8 @@ def write(
     if fps != outgoing.spec.rate:
         notes.lost.append(f"rate: lerobot counts whole frames, {fps} a second, not {outgoing.spec.rate}")
     for camera, error in _compare(outgoing, target, python).items():
-        (notes.lost if images == "video" else notes.kept).append(f"frames of {camera} as {images}, {error}")
+        lossless = error.psnr_db is None
+        (notes.kept if lossless else notes.lost).append(f"frames of {camera} as {images}, {error}")
     return notes
 
 
@@ -100,7 +101,7 @@ def _compare(outgoing: Outgoing, folder: Path, python: Path) -> dict[str, FrameE
     starts = np.cumsum([0, *lengths])
     steps = np.unique(np.linspace(0, starts[-1] - 1, _COMPARED).astype(int))
     of_episode = np.searchsorted(starts, steps, side="right") - 1
-    episodes = list(outgoing.episodes())
+    episodes = outgoing.episodes
     with Bridge(python, "frames", folder) as bridge:
         _, stored = bridge.ask({"steps": steps.tolist()})
     errors = {}

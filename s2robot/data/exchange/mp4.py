@@ -21,7 +21,7 @@ def write(outgoing: Outgoing, target: Path) -> Notes:
     """Writes a folder of films (H.264), as many frames a second as the robot's steps."""
     sidecar = outgoing.sidecar().to_dict()
     errors: dict[str, FrameError] = {}
-    for episode, told in zip(outgoing.episodes(), sidecar["episodes"], strict=True):
+    for episode, told in zip(outgoing.episodes, sidecar["episodes"], strict=True):
         told["time"] = episode.time.tolist()
         for camera in outgoing.spec.cameras:
             frames = episode.images(camera)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,21 +51,23 @@ class Outgoing:
     spec: RobotSpec
     ids: list[str]
 
-    def episodes(self) -> Iterator[EpisodeReader]:
-        yield from (self.store.episode(episode_id) for episode_id in self.ids)
+    @cached_property
+    def episodes(self) -> list[EpisodeReader]:
+        """Their readers, in order."""
+        return [self.store.episode(episode_id) for episode_id in self.ids]
 
     def lengths(self) -> list[int]:
         """Steps of each episode."""
-        return [episode.length for episode in self.episodes()]
+        return [episode.length for episode in self.episodes]
 
     def sidecar(self) -> Sidecar:
         """What everything but the arrays amounts to."""
         attributes = {name: value for name, value in self.store.attributes.items() if name not in _OWN}
-        return Sidecar(self.spec, attributes, [(e.id, _own(e.attributes)) for e in self.episodes()])
+        return Sidecar(self.spec, attributes, [(e.id, _own(e.attributes)) for e in self.episodes])
 
     def not_to_imitate(self) -> list[str]:
         """The warning that readers of other formats will learn planned mistakes too, where there are any."""
-        marks = [e.attributes.get("imitate", []) for e in self.episodes()]
+        marks = [e.attributes.get("imitate", []) for e in self.episodes]
         steps = sum(mark.count(False) for mark in marks)
         episodes = sum(False in mark for mark in marks)
         if not steps:
