@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from demos.demonstration import Demonstration
 from s2robot.config import instantiate
+from s2robot.data.jpeg import ATTRIBUTE
+from s2robot.data.lossy import lossy_frames
 from s2robot.data.store import DemoStore, Episode
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import versions
@@ -19,6 +21,7 @@ from s2robot.spec import Observation
 from s2robot.workers import run_jobs
 
 DEVICES = ("scripted",)
+IMAGES = ("lossless", "jpeg")
 
 
 class Recorder(Subscriber):
@@ -67,10 +70,12 @@ def main(cfg: DictConfig) -> None:
             failures += attempts - 1
             progress.set_postfix(failures=failures)
             progress.update()
-    print(_summary(DemoStore.open(cfg.out)))
+    store = DemoStore.open(cfg.out)
+    print(*filter(None, (_summary(store), lossy_frames(store))), sep="\n")
 
 
 def _missing(plain: dict[str, Any]) -> list[int]:
+    codec = _image_codec(plain)
     try:
         store = DemoStore.open(plain["out"])
     except UserError:
@@ -80,11 +85,23 @@ def _missing(plain: dict[str, Any]) -> list[int]:
             f"{plain['out']} holds demos recorded with other options ({store.attributes.get('record')}): "
             "give the same ones, or another out="
         )
+    if store.attributes.get(ATTRIBUTE) != codec:
+        raise UserError(
+            f"{plain['out']} keeps its frames as {store.attributes.get(ATTRIBUTE) or 'lossless'}, not as "
+            f"{codec or 'lossless'}: give the same images= and quality=, or another out="
+        )
     return [i for i in range(plain["episodes"]) if _id(i) not in store]
 
 
 def _identity(plain: dict[str, Any]) -> dict[str, Any]:
     return {key: plain[key] for key in ("device", "seed", "env", "expert")}
+
+
+def _image_codec(plain: dict[str, Any]) -> dict[str, Any] | None:
+    """What the store's attribute says of its frames; None where they are kept without loss."""
+    if plain["images"] not in IMAGES:
+        raise unknown("value of images", plain["images"], IMAGES)
+    return None if plain["images"] == "lossless" else {"name": plain["images"], "quality": plain["quality"]}
 
 
 def _id(index: int) -> str:
@@ -93,7 +110,10 @@ def _id(index: int) -> str:
 
 def _start(plain: dict[str, Any]) -> tuple[dict[str, Any], gymnasium.Env, DemoStore]:
     env = instantiate(plain["env"])
-    return plain, env, DemoStore.open_or_create(plain["out"], env.robot_spec, {"record": _identity(plain)})
+    attributes = {"record": _identity(plain)}
+    if codec := _image_codec(plain):
+        attributes[ATTRIBUTE] = codec
+    return plain, env, DemoStore.open_or_create(plain["out"], env.robot_spec, attributes)
 
 
 def _record_one(context: tuple[dict[str, Any], gymnasium.Env, DemoStore], index: int) -> int:

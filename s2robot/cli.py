@@ -32,6 +32,8 @@ VERBS = (
     Verb("quickstart", "record, encode, train and evaluate in one small run", "s2robot.quickstart:main"),
     Verb("doctor", "check Python, packages, rendering and processor; say how to mend", "s2robot.doctor:main"),
     Verb("record", "record demos into a store", "demos.record:main"),
+    Verb("export", "write demos in a format of others", "s2robot.data.exchange.verbs:export_demos"),
+    Verb("import", "make a demo store of what others recorded", "s2robot.data.exchange.verbs:import_demos"),
     Verb("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
     Verb("pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain:main"),
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
@@ -41,6 +43,7 @@ VERBS = (
         "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
     ),
     Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
+    Verb("bench", "measure ourselves beside others", "s2robot.bench.main:main"),
 )
 """In the order of the pipeline."""
 

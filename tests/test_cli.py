@@ -42,6 +42,8 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
         "quickstart",
         "doctor",
         "record",
+        "export",
+        "import",
         "encode",
         "pretrain",
         "probe",
@@ -49,6 +51,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
         "evaluate",
         "compare",
         "serve",
+        "bench",
     ]
     assert all(len(line) <= 100 for line in printed)
 

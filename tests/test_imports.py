@@ -24,7 +24,7 @@ LAYERS = (
     {"data", "vision"},
     {"policy"},
     {"failures", "rollout", "train"},
-    {"evaluate", "probe", "report", "serve"},
+    {"bench", "evaluate", "probe", "report", "serve"},
     {"cli", "compare", "doctor", "quickstart"},
 )
 ROBOT_MAY_IMPORT = {"__init__", "errors", "gl", "provenance", "robot", "spec"}

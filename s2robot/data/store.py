@@ -26,6 +26,7 @@ import zarr
 from s2robot import __version__
 from s2robot.data.durable import STAGING, clean_staging, disk_errors, rename_new, staged, sync, sync_tree
 from s2robot.data.episode import Episode, EpisodeReader, check_episode, check_json, write_episode
+from s2robot.data.jpeg import image_codec
 from s2robot.errors import UserError
 from s2robot.spec import RobotSpec
 
@@ -61,7 +62,10 @@ class DemoStore:
     def create(
         cls, path: str | Path, spec: RobotSpec, attributes: Mapping[str, Any] | None = None
     ) -> DemoStore:
-        """Makes an empty store. Raises UserError where the path holds anything already."""
+        """Makes an empty store. Raises UserError where the path holds anything already.
+
+        The attribute `image_codec` asks for a lossy codec of the frames (`s2robot.data.jpeg`).
+        """
         path = Path(path)
         _check_vacant(path)
         root = {
@@ -72,6 +76,7 @@ class DemoStore:
             "created_with": _versions(),
         }
         check_json(root)
+        image_codec(root)
         with disk_errors(f"create {path}"):
             path.mkdir(parents=True, exist_ok=True)
         with staged(path, "root") as staging:
@@ -147,7 +152,7 @@ class DemoStore:
         if episode_id is not None:
             self._check_free(episode_id)
         with staged(self.path, episode_id or "next") as staging:
-            write_episode(staging, episode)
+            write_episode(staging, episode, image_codec(self.attributes))
             sync_tree(staging)
             committed = self._commit(staging, episode_id)
             sync(self.path)
