@@ -38,7 +38,17 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
     assert cli.main(["--help"]) == 0
     printed = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in printed if line.startswith("  ")]
-    assert listed == ["quickstart", "doctor", "record", "encode", "pretrain", "probe", "train", "evaluate"]
+    assert listed == [
+        "quickstart",
+        "doctor",
+        "record",
+        "encode",
+        "pretrain",
+        "probe",
+        "advise",
+        "train",
+        "evaluate",
+    ]
     assert all(len(line) <= 100 for line in printed)
 
 

@@ -20,12 +20,12 @@ PACKAGES = ("s2robot", "envs", "demos")
 # Each part of s2robot may import those of its own row and of the rows above it.
 LAYERS = (
     {"__init__", "errors"},
-    {"allocator", "config", "gl", "provenance", "schedule", "spec", "statistics", "video", "workers"},
+    {"allocator", "config", "gl", "page", "provenance", "schedule", "spec", "statistics", "video", "workers"},
     {"data", "vision"},
     {"policy"},
     {"rollout", "train"},
     {"evaluate", "probe", "report", "serve"},
-    {"cli", "doctor", "quickstart"},
+    {"advise", "cli", "doctor", "quickstart"},
 )
 ROBOT_MAY_IMPORT = {"__init__", "errors", "gl", "provenance", "robot", "spec"}
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
