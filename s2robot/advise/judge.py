@@ -5,6 +5,7 @@ Nothing is claimed that the intervals do not hold; they hold together with 95 % 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def recommend(
         what: what is read, such as `the cube`. unit: of the errors and of `least_gain`.
     """
     order = sorted(candidates, key=lambda candidate: candidate.macs)
-    confidence = 1 - (1 - _CONFIDENCE) / len(order)  # its steps, and the larger model against the choice
+    confidence = 1 - (1 - _CONFIDENCE) / math.comb(len(order), 2)  # which pairs are met depends on the data
     choice, gains = order[0], []
     for other in order[1:]:
         gains.append(gain(choice, other, fold, confidence))

@@ -64,6 +64,8 @@ def _check(cfg: DictConfig) -> None:
     for name in ("frames", "steps", "tokens", "repeats"):
         if cfg[name] < 1:
             raise UserError(f"{name}={cfg[name]}: expected at least 1")
+    if cfg.least_gain < 0:
+        raise UserError(f"least_gain={cfg.least_gain}: expected 0 or more")
     if any(demos < 1 for demos in cfg.curve):
         raise UserError(f"curve={list(cfg.curve)}: expected numbers of demos, at least 1")
     if cfg.small == cfg.larger:
