@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy_loop
 import torch
+import toy_loop
 from mistakes import refusal
 
 from s2robot.advise.judge import Candidate, gain, recommend
