@@ -37,6 +37,7 @@ VERBS = (
     Verb("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
     Verb("pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain:main"),
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
+    Verb("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.verb:main"),
     Verb("train", "train a policy on demos", "s2robot.train:main"),
     Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate:main"),
     Verb(

@@ -25,7 +25,7 @@ LAYERS = (
     {"policy"},
     {"failures", "rollout", "train"},
     {"bench", "evaluate", "probe", "report", "serve"},
-    {"cli", "compare", "doctor", "quickstart"},
+    {"advise", "cli", "compare", "doctor", "quickstart"},
 )
 ROBOT_MAY_IMPORT = {"__init__", "errors", "gl", "provenance", "robot", "spec"}
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
