@@ -13,6 +13,7 @@ import asyncio
 import multiprocessing
 import os
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,30 @@ class Nothing:
         return np.zeros((_HORIZON, SPEC.action_dim), np.float32)
 
 
-def measure(calls: int) -> np.ndarray:
-    """The time of each call (ms), after a warm-up."""
+@dataclass(frozen=True)
+class Measured:
+    """The time of each call (ms), and what a call cost the processor on either side (ms)."""
+
+    times: np.ndarray
+    client_cpu: float
+    server_cpu: float
+
+
+def measure(calls: int) -> Measured:
+    """Calls a server in another process, after a warm-up."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     server = context.Process(target=_serve_nothing, args=(theirs,), daemon=True)
     server.start()
     try:
-        return _time_calls(RemotePredictor(f"ws://127.0.0.1:{mine.recv()}"), calls)
+        remote = RemotePredictor(f"ws://127.0.0.1:{mine.recv()}")
+        _time_calls(remote, _WARM_UP)
+        before = time.process_time(), _cpu_seconds(server.pid)
+        times = _time_calls(remote, calls)
+        after = time.process_time(), _cpu_seconds(server.pid)
+        remote.close()
+        cpu = [1000 * (b - a) / calls for a, b in zip(before, after, strict=True)]
+        return Measured(times, *cpu)
     finally:
         server.terminate()
         server.join()
@@ -80,13 +97,18 @@ def _time_calls(remote: RemotePredictor, calls: int) -> np.ndarray:
     rng, times = np.random.default_rng(0), []
     images = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name, shape in SPEC.cameras.items()}
     seen = {"images": images, "proprio": np.zeros(SPEC.proprio_dim, np.float32)}
-    for _ in range(_WARM_UP + calls):
+    for _ in range(calls):
         started = time.perf_counter()
         remote.observe(seen)
         times.append(1000 * (time.perf_counter() - started))
         remote.acted(remote.predict()[0])
-    remote.close()
-    return np.array(times[_WARM_UP:])
+    return np.array(times)
+
+
+def _cpu_seconds(pid: int | None) -> float:
+    """What a process has cost the processor so far, as Linux counts it."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def summary(times: np.ndarray) -> dict[str, Any]:
@@ -110,9 +132,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     options = parser.parse_args()
     before = os.getloadavg()[0]
-    result = summary(measure(options.calls))
+    measured = measure(options.calls)
+    result = summary(measured.times)
     about = {
-        "load_average": [before, os.getloadavg()[0]],
+        "cpu_milliseconds": {
+            "client": round(measured.client_cpu, 3),
+            "server": round(measured.server_cpu, 3),
+        },
+        "load_average": [round(load, 2) for load in (before, os.getloadavg()[0])],
         "machine": machine(),
         "versions": serving_versions(),
     }
