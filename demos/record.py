@@ -12,13 +12,11 @@ from tqdm import tqdm
 from demos.demonstration import Demonstration
 from s2robot.config import instantiate
 from s2robot.data.store import DemoStore, Episode
-from s2robot.errors import UserError, unknown
+from s2robot.errors import UserError
 from s2robot.provenance import versions
 from s2robot.rollout import Outcome, Subscriber, run_episode
 from s2robot.spec import Observation
 from s2robot.workers import run_jobs
-
-DEVICES = ("scripted",)
 
 
 class Recorder(Subscriber):
@@ -39,6 +37,15 @@ class Recorder(Subscriber):
         self._applied.append(info.get("action_applied", action))
         self._next_time = info["time"]
 
+    @property
+    def steps(self) -> int:
+        """How many steps were taken so far."""
+        return len(self._actions)
+
+    def images(self, step: int) -> dict[str, np.ndarray]:
+        """What the cameras showed before a step, {camera: uint8 (H, W, 3)}."""
+        return self._observations[step]["images"]
+
     def episode(self, attributes: dict[str, Any]) -> Episode:
         """Everything from the first observation to the last action."""
         cameras = self._observations[0]["images"]
@@ -53,10 +60,16 @@ class Recorder(Subscriber):
 
 
 def main(cfg: DictConfig) -> None:
-    """Records until the store at `out` holds `episodes` successes; those that are there already are kept."""
-    if cfg.device not in DEVICES:
-        raise unknown("device", cfg.device, DEVICES)
+    """Records until the store at `out` holds `episodes` successes; those that are there already are kept.
+
+    A person at a device ends the session when they like.
+    """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.device != "scripted":
+        from demos.teleop.devices import record_person  # here: it builds on this module
+
+        record_person(plain)
+        return
     missing = _missing(plain)
     failures = 0
     done = cfg.episodes - len(missing)
@@ -75,12 +88,17 @@ def _missing(plain: dict[str, Any]) -> list[int]:
         store = DemoStore.open(plain["out"])
     except UserError:
         return list(range(plain["episodes"]))  # creating the store says so where something else lies there
-    if store.attributes.get("record") != _identity(plain):
+    check_identity(store, _identity(plain))
+    return [i for i in range(plain["episodes"]) if _id(i) not in store]
+
+
+def check_identity(store: DemoStore, identity: dict[str, Any]) -> None:
+    """Raises UserError where a store was begun with other options than these."""
+    if store.attributes.get("record") != identity:
         raise UserError(
-            f"{plain['out']} holds demos recorded with other options ({store.attributes.get('record')}): "
+            f"{store.path} holds demos recorded with other options ({store.attributes.get('record')}): "
             "give the same ones, or another out="
         )
-    return [i for i in range(plain["episodes"]) if _id(i) not in store]
 
 
 def _identity(plain: dict[str, Any]) -> dict[str, Any]:
