@@ -54,7 +54,7 @@ ALLOWED: Mapping[Phase, frozenset[Event]] = {
 """The events that mean something in each phase; the others are told to be out of place."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Command:
     """What a device asks for at one control step.
 

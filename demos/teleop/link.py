@@ -28,7 +28,8 @@ class Link:
         self._device, self._websocket = device, websocket
         self._loop, self._awake = asyncio.get_running_loop(), asyncio.Event()
         self._sending = asyncio.Lock()
-        self._number, self._frame = 0, device.shown.frame - 1  # what was sent last
+        # What was sent last: nothing, so that what is shown now is sent first.
+        self._number, self._frame = -1, device.shown.frame - bool(device.shown.images)
         self._sent = self._seen = self._dropped = 0  # frames sent, drawn by the page, left out
 
     def wake(self) -> None:

@@ -29,7 +29,7 @@ const buttons = [...document.querySelectorAll("[data-event]")];
 const held = new Set(); // codes of the keys that are down
 const stick = { pad: [0, 0, 0], lift: [0, 0, 0], gamepad: [0, 0, 0] };
 let about = { cameras: [], proprio: [] };
-let status = { phase: "connecting", allowed: [] };
+let state = { phase: "connecting", allowed: [] };
 let socket = null, heardAt = 0, drawing = Promise.resolve(), fineButton = false, wasPressed = {};
 
 // ---------------------------------------------------------------- connection
@@ -63,13 +63,13 @@ function lost(code) {
   letGo();
   if (code === OVER) {
     showLink("session over", true);
-    veil("Session over", status.message);
+    veil("Session over", state.message);
   } else if (code === REPLACED) {
     showLink("not connected", true);
     veil("Another window steers", "Only one page at a time may move the robot.", true);
   } else {
     showLink("not connected", true);
-    if (status.phase !== "finished") veil("Connection lost", "The arm stands still. Trying again …");
+    if (state.phase !== "finished") veil("Connection lost", "The arm stands still. Trying again …");
     setTimeout(connect, 500);
   }
 }
@@ -131,7 +131,7 @@ function describe() {
 }
 
 function showStatus(now, dropped) {
-  status = now;
+  state = now;
   Object.assign(document.body.dataset, { phase: now.phase, success: now.success });
   $("phase").textContent = WORDS[now.phase];
   $("message").textContent = now.message;
@@ -217,8 +217,8 @@ function letGo() {
 
 // The one thing that is likely to be wanted now.
 function largeButton() {
-  if (status.phase === "review") return status.success ? "keep" : "discard";
-  return { waiting: "start", paused: "start", recording: "keep", trouble: "home", stopped: "home" }[status.phase];
+  if (state.phase === "review") return state.success ? "keep" : "discard";
+  return { waiting: "start", paused: "start", recording: "keep", trouble: "home", stopped: "home" }[state.phase];
 }
 
 // Enter presses the large button, but throws nothing away: that takes a key of its own.
@@ -247,7 +247,7 @@ function onKeyDown(event) {
 
 function openHelp() {
   letGo();
-  if (status.phase === "recording") wish("pause");
+  if (state.phase === "recording") wish("pause");
   $("help").showModal();
 }
 
