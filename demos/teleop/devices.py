@@ -34,7 +34,7 @@ def record_person(plain: dict[str, Any]) -> None:
     try:
         spec: RobotSpec = env.robot_spec
         identity = {"device": "person", "env": plain["env"]}
-        policy, origin = _policy(plain["policy"], spec)
+        policy, origin = _policy(plain["checkpoint"], spec)
         store = DemoStore.open_or_create(plain["out"], spec, {"record": identity})
         check_identity(store, identity)
         store.clean_staging()
@@ -94,7 +94,7 @@ def _browser(plain: dict[str, Any], spec: RobotSpec) -> TeleopDevice:
         "env": plain["env"]["_target_"].rpartition(".")[2],
         "cameras": list(spec.cameras),
         "proprio": list(spec.proprio),
-        "policy": plain["policy"] is not None,
+        "policy": plain["checkpoint"] is not None,
     }
     return serve(about, plain["host"], plain["port"])
 
