@@ -20,7 +20,6 @@ from s2robot.rollout import Outcome, Subscriber, run_episode
 from s2robot.spec import Observation
 from s2robot.workers import run_jobs
 
-DEVICES = ("scripted",)
 IMAGES = ("lossless", "jpeg")
 
 
@@ -42,6 +41,15 @@ class Recorder(Subscriber):
         self._applied.append(info.get("action_applied", action))
         self._next_time = info["time"]
 
+    @property
+    def steps(self) -> int:
+        """How many steps were taken so far."""
+        return len(self._actions)
+
+    def images(self, step: int) -> dict[str, np.ndarray]:
+        """What the cameras showed before a step, {camera: uint8 (H, W, 3)}."""
+        return self._observations[step]["images"]
+
     def episode(self, attributes: dict[str, Any]) -> Episode:
         """Everything from the first observation to the last action."""
         cameras = self._observations[0]["images"]
@@ -56,10 +64,16 @@ class Recorder(Subscriber):
 
 
 def main(cfg: DictConfig) -> None:
-    """Records until the store at `out` holds `episodes` successes; those that are there already are kept."""
-    if cfg.device not in DEVICES:
-        raise unknown("device", cfg.device, DEVICES)
+    """Records until the store at `out` holds `episodes` successes; those that are there already are kept.
+
+    A person at a device ends the session when they like.
+    """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.device != "scripted":
+        from demos.teleop.devices import record_person  # here: it builds on this module
+
+        record_person(plain)
+        return
     missing = _missing(plain)
     failures = 0
     done = cfg.episodes - len(missing)
@@ -75,33 +89,45 @@ def main(cfg: DictConfig) -> None:
 
 
 def _missing(plain: dict[str, Any]) -> list[int]:
-    codec = _image_codec(plain)
+    attributes = store_attributes(plain, _identity(plain))
     try:
         store = DemoStore.open(plain["out"])
     except UserError:
         return list(range(plain["episodes"]))  # creating the store says so where something else lies there
-    if store.attributes.get("record") != _identity(plain):
+    check_attributes(store, attributes)
+    return [i for i in range(plain["episodes"]) if _id(i) not in store]
+
+
+def store_attributes(plain: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:
+    """What a store says of its demos: the options that made them, and how its frames are kept.
+
+    Raises UserError for an unknown value of `images`.
+    """
+    if plain["images"] not in IMAGES:
+        raise unknown("value of images", plain["images"], IMAGES)
+    if plain["images"] == "lossless":
+        return {"record": identity}
+    return {"record": identity, ATTRIBUTE: {"name": plain["images"], "quality": plain["quality"]}}
+
+
+def check_attributes(store: DemoStore, attributes: dict[str, Any]) -> None:
+    """Raises UserError where a store was begun with other options than these, or keeps frames otherwise."""
+    record = store.attributes.get("record")
+    if record != attributes["record"]:
         raise UserError(
-            f"{plain['out']} holds demos recorded with other options ({store.attributes.get('record')}): "
+            f"{store.path} holds demos recorded with other options ({record}): "
             "give the same ones, or another out="
         )
-    if store.attributes.get(ATTRIBUTE) != codec:
+    has, wanted = (a.get(ATTRIBUTE) or "lossless" for a in (store.attributes, attributes))
+    if has != wanted:
         raise UserError(
-            f"{plain['out']} keeps its frames as {store.attributes.get(ATTRIBUTE) or 'lossless'}, not as "
-            f"{codec or 'lossless'}: give the same images= and quality=, or another out="
+            f"{store.path} keeps its frames as {has}, not as {wanted}: "
+            "give the same images= and quality=, or another out="
         )
-    return [i for i in range(plain["episodes"]) if _id(i) not in store]
 
 
 def _identity(plain: dict[str, Any]) -> dict[str, Any]:
     return {key: plain[key] for key in ("device", "seed", "env", "expert")}
-
-
-def _image_codec(plain: dict[str, Any]) -> dict[str, Any] | None:
-    """What the store's attribute says of its frames; None where they are kept without loss."""
-    if plain["images"] not in IMAGES:
-        raise unknown("value of images", plain["images"], IMAGES)
-    return None if plain["images"] == "lossless" else {"name": plain["images"], "quality": plain["quality"]}
 
 
 def _id(index: int) -> str:
@@ -110,9 +136,7 @@ def _id(index: int) -> str:
 
 def _start(plain: dict[str, Any]) -> tuple[dict[str, Any], gymnasium.Env, DemoStore]:
     env = instantiate(plain["env"])
-    attributes = {"record": _identity(plain)}
-    if codec := _image_codec(plain):
-        attributes[ATTRIBUTE] = codec
+    attributes = store_attributes(plain, _identity(plain))
     return plain, env, DemoStore.open_or_create(plain["out"], env.robot_spec, attributes)
 
 
