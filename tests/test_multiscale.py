@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -14,98 +11,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mistakes import refusal
+from plain_s2 import PATCH, Model, SmallModel, reference, vit
 from torch import Tensor, nn
 
-from s2robot.errors import UserError
 from s2robot.vision.multiscale import S2, multiscale_forward
-
-PATCH = 4
-Model = Callable[[Tensor], Tensor]
-
-
-class SmallModel(nn.Module):
-    """Patches mixed with each other and with their place; prefix tokens made of the whole tile."""
-
-    def __init__(self, layout: str, prefix_tokens: int, channels: int = 5) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.embed = nn.Conv2d(3, channels, PATCH, PATCH)
-            self.mix = nn.Conv2d(channels, channels, 3, padding=1)
-        self.layout, self.prefix_tokens = layout, prefix_tokens
-        self.batches: list[int] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.batches.append(len(images))
-        x = self.mix(self.embed(images).tanh()).tanh()
-        if self.layout == "bchw":
-            return x
-        tokens = x.flatten(2).transpose(1, 2)
-        prefix = [tokens.mean(1, keepdim=True) * (i + 1) for i in range(self.prefix_tokens)]
-        return torch.cat([*prefix, tokens], dim=1)
-
-
-def reference(
-    model: Model,
-    images: Tensor,
-    sizes: list[int],
-    *,
-    tile: int,
-    prefix_tokens: int = 0,
-    layout: str = "bnc",
-    resize_to: int = 0,
-    merge: str = "concat",
-    split: bool = True,
-) -> Tensor:
-    """One image, one scale, one tile at a time."""
-    whole = []
-    for image in images:
-        prefixes, maps = [], []
-        for size in sizes:
-            height, width, rows, columns = placed(size, tile, split, *image.shape[1:])
-            scaled = F.interpolate(image[None], (height, width), mode="bicubic", align_corners=False)
-            lines, prefix = [], []
-            for row in scaled.chunk(rows, dim=2):
-                line = []
-                for piece in row.chunk(columns, dim=3):
-                    out = model(piece)[0]
-                    if layout == "bnc":
-                        prefix.append(out[:prefix_tokens])
-                        out = out[prefix_tokens:].T.reshape(out.shape[1], *patches(piece, len(out)))
-                    line.append(out)
-                lines.append(torch.cat(line, dim=2))
-            maps.append(torch.cat(lines, dim=1))
-            prefixes.append(torch.stack(prefix).mean(0) if prefix else torch.empty(0))
-        target = maps[resize_to].shape[1:]
-        maps = [F.interpolate(m[None], target, mode="area")[0] for m in maps]
-        merged = torch.cat(maps) if merge == "concat" else torch.stack(maps).sum(0)
-        if layout == "bnc":
-            merged = merged.flatten(1).T
-            if prefix_tokens:
-                added = torch.stack(prefixes).sum(0)
-                merged = torch.cat([torch.cat(prefixes, -1) if merge == "concat" else added, merged])
-        whole.append(merged)
-    return torch.stack(whole)
-
-
-def placed(size: int, tile: int, split: bool, height: int, width: int) -> tuple[int, ...]:
-    """Height and width (px), rows and columns of tiles of a scale."""
-    short, shape = math.ceil(size / tile), Fraction(max(height, width), min(height, width))
-    long = min(
-        range(short, math.ceil(short * shape) + 1),
-        key=lambda count: (abs(Fraction(count, short) - shape), -count),
-    )
-    if split and size % short:
-        size = short * tile
-    sides, counts = (size, size * long // short), ((short, long) if split else (1, 1))
-    return (*sides, *counts) if height <= width else (*sides[::-1], *counts[::-1])
-
-
-def patches(piece: Tensor, tokens: int) -> tuple[int, int]:
-    """The patch grid of a tile for which a model gave so many tokens, a few of them prefix tokens."""
-    side = next(p for p in range(1, 99) if (piece.shape[2] // p) * (piece.shape[3] // p) <= tokens)
-    return piece.shape[2] // side, piece.shape[3] // side
 
 
 @settings(max_examples=60)
@@ -138,24 +47,6 @@ def test_it_equals_the_plain_reference(data: st.DataObject) -> None:
     assert max_tiles is None or largest <= max_tiles
 
 
-@settings(max_examples=50)
-@given(st.integers(1, 40), st.integers(4, 20), st.integers(10, 60), st.integers(10, 60))
-def test_any_size_of_any_image_makes_square_tiles(size: int, tile: int, height: int, width: int) -> None:
-    seen: list[Tensor] = []
-
-    def model(tiles: Tensor) -> Tensor:
-        seen.append(tiles)
-        return tiles
-
-    features = multiscale_forward(model, torch.rand(1, 3, height, width), [size], tile=tile, layout="bchw")
-    rows, columns, count = *placed(size, tile, True, height, width)[2:], math.ceil(size / tile)
-    side = seen[0].shape[-1]
-    assert seen[0].shape == (rows * columns, 3, side, side)
-    assert features.shape[2:] == (rows * side, columns * side)
-    assert min(rows, columns) == count
-    assert side * count == size if size % count == 0 else side == tile
-
-
 @pytest.mark.parametrize(
     ("given_", "sizes", "tile"),
     [
@@ -179,14 +70,6 @@ def test_odd_scale_sets(given_: dict[str, Any], sizes: list[int], tile: int) -> 
             model, images, sizes, tile=tile, layout="bchw", resize_to=given_.get("resize_to", 0)
         )
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
-
-
-def vit(name: str, size: int, **options: Any) -> Any:
-    """A timm ViT of that kind, small and untrained."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        shape = {"img_size": size, "embed_dim": 32, "depth": 2, "num_heads": 2}
-        return timm.create_model(name, num_classes=0, **shape, **options).eval()
 
 
 def convnext() -> Any:
@@ -281,14 +164,6 @@ def test_a_method_brings_its_module_along() -> None:
     assert not copied(images.double()).any()
 
 
-def test_its_repr_says_what_it_does() -> None:
-    said = repr(S2(SmallModel("bnc", 1), (8, 16, 19), tile=8, prefix_tokens=1))
-    assert "sizes=(8, 16, 19), tile=8, prefix_tokens=1\n" in said
-    assert "8 x 8 px + 2 x 2 tiles of 8 x 8 px + 3 x 3 tiles of 8 x 8 px\n" in said
-    assert "(model): SmallModel(" in said
-    assert "16 x 16 px" in repr(S2(SmallModel("bnc", 1), (8, 16), tile=8, split=False))
-
-
 def test_gradients_reach_the_model_from_every_scale() -> None:
     model = SmallModel("bnc", 1)
     features = S2(model, (8, 16), tile=8, prefix_tokens=1)(torch.rand(2, 3, 16, 16))
@@ -348,92 +223,3 @@ def test_an_exported_program_takes_any_batch() -> None:
         for count in (1, 5):
             images = torch.rand(count, 3, 60, 60)
             torch.testing.assert_close(program(images), s2(images), atol=1e-5, rtol=1e-5)
-
-
-BOUND = [
-    ({"sizes": []}, "sizes=(): expected at least one"),
-    ({"sizes": [8, 0]}, "sizes=(8, 0): expected at least one whole number of px"),
-    ({"sizes": [0.5, 1]}, "sizes=(0.5, 1): expected at least one whole number of px; factors go to scales="),
-    ({"scales": [1, 2]}, "sizes=(8, 16) and scales=(1, 2) were both given"),
-    ({"sizes": None, "scales": [1, -1]}, "scales=(1, -1): expected at least one factor of tile=8"),
-    ({"sizes": None, "scales": []}, "scales=(): expected at least one factor"),
-    ({"tile": 0}, "tile=0: expected the side (px)"),
-    ({"layout": "bcwh"}, "unknown layout 'bcwh': did you mean 'bchw'?"),
-    ({"merge": "mul"}, "unknown merge 'mul'"),
-    ({"resize_to": 2}, "resize_to=2: expected the index of one of the 2 scales"),
-    ({"resize_to": -3}, "resize_to=-3: expected the index of one of the 2 scales"),
-    ({"layout": "bchw", "prefix_tokens": 1}, "prefix_tokens=1: a bchw"),
-    ({"prefix_tokens": -1}, "prefix_tokens=-1: expected 0 or more"),
-    ({"max_tiles": 0}, "max_tiles=0: expected 1 or more"),
-]
-
-
-@pytest.mark.parametrize(("options", "said"), BOUND, ids=str)
-def test_wrong_options_are_refused_before_any_image_is_seen(options: dict[str, Any], said: str) -> None:
-    model = SmallModel("bnc", 1)
-    options = {"sizes": [8, 16], "tile": 8, **options}
-    assert refusal(lambda: S2(model, **options)).startswith(said)
-    assert refusal(lambda: multiscale_forward(model, torch.rand(1, 3, 16, 16), **options)).startswith(said)
-
-
-@pytest.mark.parametrize(
-    ("images", "said"),
-    [
-        (torch.rand(3, 16, 16), "images of shape (3, 16, 16): expected (B, 3, H, W)"),
-        (torch.rand(1, 3, 0, 16), "images of shape (1, 3, 0, 16): expected (B, 3, H, W)"),
-        (
-            torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
-            "images of dtype torch.uint8: expected float (B, 3, H, W)",
-        ),
-    ],
-    ids=["no batch", "empty", "uint8"],
-)
-def test_wrong_images_are_refused(images: Tensor, said: str) -> None:
-    assert refusal(lambda: S2(SmallModel("bnc", 0), tile=8)(images)).startswith(said)
-
-
-@pytest.mark.parametrize(
-    ("model", "options", "said"),
-    [
-        (
-            SmallModel("bnc", 1),
-            {},
-            "the model gave 5 tokens for 8 x 8 px, 0 of them prefix tokens: the other 5",
-        ),
-        (SmallModel("bnc", 1), {"prefix_tokens": 2}, "no grid of that shape; prefix_tokens=1 would fit"),
-        (
-            SmallModel("bnc", 1),
-            {"layout": "bchw"},
-            "(5, 5, 5): expected (b, c, h, w); layout='bnc' takes tokens",
-        ),
-        (SmallModel("bchw", 0), {}, "(5, 5, 2, 2): expected (b, n, c); layout='bchw' takes feature maps"),
-        (lambda x: x.mean((2, 3)), {}, "the model gave (5, 3): expected (b, n, c); these are pooled"),
-        (lambda x: x[:1], {"layout": "bchw"}, "the model gave features of 1 images for 5 tiles"),
-        (
-            lambda x: x.mT.transpose(1, 3),
-            {"layout": "bchw"},
-            "(5, 8, 8, 3) for a square tile: expected (b, c, h",
-        ),
-        (
-            lambda x: {"cls": x, "patches": x},
-            {},
-            "the model gave a dict with cls, patches: expected a tensor",
-        ),
-        (lambda x: (x,), {}, "the model gave a tuple: expected a tensor; wrap the model"),
-    ],
-    ids=["prefix", "prefixes", "tokens", "maps", "pooled", "batch", "channels last", "dict", "tuple"],
-)
-def test_a_model_that_gives_something_else_is_told_what_would_work(
-    model: Model, options: dict[str, Any], said: str
-) -> None:
-    assert said in refusal(lambda: multiscale_forward(model, torch.rand(1, 3, 16, 16), tile=8, **options))
-
-
-def test_a_models_own_error_says_what_it_was_given() -> None:
-    s2 = S2(vit("vit_base_patch16_224", 64, global_pool=""), (64, 96), tile=64, prefix_tokens=1)
-    with pytest.raises(AssertionError) as caught:
-        s2(torch.rand(1, 3, 96, 96))
-    assert not isinstance(caught.value, UserError)
-    assert (
-        "images of shape (4, 3, 48, 48), cut by Options(sizes=(64, 96), tile=64" in caught.value.__notes__[0]
-    )
