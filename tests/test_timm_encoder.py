@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import timm
 import torch
 from mistakes import refusal
 from safetensors.torch import save_file
-from timm.layers import resample_abs_pos_embed
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from s2robot.vision import S2, load_encoder
@@ -40,8 +41,9 @@ def test_tokens_are_the_models_features(name: str) -> None:
     tokens = encoder(images)
     assert tokens.shape == (2, 1 + a.grid**2, width)
     mean, std = (torch.tensor(x).expand(3).view(3, 1, 1) for x in (mean, std))
+    vit: Any = encoder.vit
     with torch.no_grad():
-        features = encoder.vit.forward_features((images.permute(0, 3, 1, 2) / 255 - mean) / std)
+        features = vit.forward_features((images.permute(0, 3, 1, 2) / 255 - mean) / std)
     if name == "test_convnext":
         features = torch.stack([features[:, :, i, j] for i in range(a.grid) for j in range(a.grid)], dim=1)
     if name == "test_mambaout":
@@ -68,7 +70,8 @@ def test_it_stays_frozen_and_is_the_same_every_time() -> None:
 def test_another_image_size_interpolates_the_positions() -> None:
     own, other = load_encoder("random-timm:test_vit"), load_encoder("random-timm:test_vit", image_size=96)
     assert other(frames(96)).shape == (2, 1 + 6 * 6, 64)
-    expected = resample_abs_pos_embed(own.vit.pos_embed, (6, 6), num_prefix_tokens=1)
+    positions: Any = own.vit.pos_embed
+    expected = resample_abs_pos_embed(positions, [6, 6], num_prefix_tokens=1)
     torch.testing.assert_close(other.vit.pos_embed, expected)
     assert not any(p.requires_grad for p in other.parameters())
     assert other.weights_sha256 == own.weights_sha256
@@ -91,7 +94,7 @@ def test_s2_around_it() -> None:
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_from_a_file(tmp_path: Path, suffix: str) -> None:
     torch.manual_seed(1)
-    model = timm.create_model("test_vit").eval()  # with its classifier
+    model: Any = timm.create_model("test_vit").eval()  # with its classifier
     path = tmp_path / f"model{suffix}"
     if suffix == ".pth":
         torch.save({"state_dict": model.state_dict()}, path)

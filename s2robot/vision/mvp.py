@@ -30,6 +30,7 @@ __all__ = [
     "EMBEDDED",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "WEIGHTS",
     "Architecture",
     "Encoder",
     "MvpEncoder",
