@@ -55,7 +55,7 @@ def test_information_falls_with_noise_and_is_that_of_its_variance() -> None:
 def test_figures_are_those_of_the_held_out_episodes() -> None:
     source = noise(6)
     target = source.clone()
-    target[torch.from_numpy(np.isin(EPISODES, HELD_OUT))] *= -1  # learned of the others, wrong there
+    target[torch.from_numpy(np.isin(EPISODES, HELD_OUT))] *= -1  # the others teach wrong
     found = made(source, target)
     assert found.loss == pytest.approx(4 * found.dummy_loss, rel=0.01)
     assert found.explained == pytest.approx(-3, rel=0.02)
