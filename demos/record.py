@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from demos.demonstration import Demonstration
 from s2robot.config import instantiate
+from s2robot.data.jpeg import ATTRIBUTE
+from s2robot.data.lossy import lossy_frames
 from s2robot.data.store import DemoStore, Episode
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import versions
@@ -18,7 +20,7 @@ from s2robot.rollout import Outcome, Subscriber, run_episode
 from s2robot.spec import Observation
 from s2robot.workers import run_jobs
 
-DEVICES = ("scripted",)
+IMAGES = ("lossless", "jpeg")
 
 
 class Recorder(Subscriber):
@@ -39,6 +41,15 @@ class Recorder(Subscriber):
         self._applied.append(info.get("action_applied", action))
         self._next_time = info["time"]
 
+    @property
+    def steps(self) -> int:
+        """How many steps were taken so far."""
+        return len(self._actions)
+
+    def images(self, step: int) -> dict[str, np.ndarray]:
+        """What the cameras showed before a step, {camera: uint8 (H, W, 3)}."""
+        return self._observations[step]["images"]
+
     def episode(self, attributes: dict[str, Any]) -> Episode:
         """Everything from the first observation to the last action."""
         cameras = self._observations[0]["images"]
@@ -53,10 +64,16 @@ class Recorder(Subscriber):
 
 
 def main(cfg: DictConfig) -> None:
-    """Records until the store at `out` holds `episodes` successes; those that are there already are kept."""
-    if cfg.device not in DEVICES:
-        raise unknown("device", cfg.device, DEVICES)
+    """Records until the store at `out` holds `episodes` successes; those that are there already are kept.
+
+    A person at a device ends the session when they like.
+    """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.device != "scripted":
+        from demos.teleop.devices import record_person  # here: it builds on this module
+
+        record_person(plain)
+        return
     missing = _missing(plain)
     failures = 0
     done = cfg.episodes - len(missing)
@@ -67,20 +84,46 @@ def main(cfg: DictConfig) -> None:
             failures += attempts - 1
             progress.set_postfix(failures=failures)
             progress.update()
-    print(_summary(DemoStore.open(cfg.out)))
+    store = DemoStore.open(cfg.out)
+    print(*filter(None, (_summary(store), lossy_frames(store))), sep="\n")
 
 
 def _missing(plain: dict[str, Any]) -> list[int]:
+    attributes = store_attributes(plain, _identity(plain))
     try:
         store = DemoStore.open(plain["out"])
     except UserError:
         return list(range(plain["episodes"]))  # creating the store says so where something else lies there
-    if store.attributes.get("record") != _identity(plain):
+    check_attributes(store, attributes)
+    return [i for i in range(plain["episodes"]) if _id(i) not in store]
+
+
+def store_attributes(plain: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:
+    """What a store says of its demos: the options that made them, and how its frames are kept.
+
+    Raises UserError for an unknown value of `images`.
+    """
+    if plain["images"] not in IMAGES:
+        raise unknown("value of images", plain["images"], IMAGES)
+    if plain["images"] == "lossless":
+        return {"record": identity}
+    return {"record": identity, ATTRIBUTE: {"name": plain["images"], "quality": plain["quality"]}}
+
+
+def check_attributes(store: DemoStore, attributes: dict[str, Any]) -> None:
+    """Raises UserError where a store was begun with other options than these, or keeps frames otherwise."""
+    record = store.attributes.get("record")
+    if record != attributes["record"]:
         raise UserError(
-            f"{plain['out']} holds demos recorded with other options ({store.attributes.get('record')}): "
+            f"{store.path} holds demos recorded with other options ({record}): "
             "give the same ones, or another out="
         )
-    return [i for i in range(plain["episodes"]) if _id(i) not in store]
+    has, wanted = (a.get(ATTRIBUTE) or "lossless" for a in (store.attributes, attributes))
+    if has != wanted:
+        raise UserError(
+            f"{store.path} keeps its frames as {has}, not as {wanted}: "
+            "give the same images= and quality=, or another out="
+        )
 
 
 def _identity(plain: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +136,8 @@ def _id(index: int) -> str:
 
 def _start(plain: dict[str, Any]) -> tuple[dict[str, Any], gymnasium.Env, DemoStore]:
     env = instantiate(plain["env"])
-    return plain, env, DemoStore.open_or_create(plain["out"], env.robot_spec, {"record": _identity(plain)})
+    attributes = store_attributes(plain, _identity(plain))
+    return plain, env, DemoStore.open_or_create(plain["out"], env.robot_spec, attributes)
 
 
 def _record_one(context: tuple[dict[str, Any], gymnasium.Env, DemoStore], index: int) -> int:

@@ -17,9 +17,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from envs.lift import CAMERAS, CUBE_HALF_SIZE, Renderer, global_numpy_seed, make_simulation, mujoco
-from envs.positions import X_RANGE, Y_RANGE, CubePose, demo_position
+from envs.positions import CubePose, check_pose, demo_position
 from s2robot.errors import UserError, unknown
-from s2robot.spec import Observation, RobotSpec, check_action
+from s2robot.failures import Scene
+from s2robot.spec import GRIPPER_POSITION, Observation, RobotSpec, check_action
 
 ACTION_SPACES = ("ee_delta", "joint")
 MAX_IMAGE_SIZE = 448
@@ -30,7 +31,7 @@ EE_STEP = 0.05  # m: full scale of one `ee_delta` step in x, y and z
 _PROPRIO = (
     *(f"joint{i} [rad]" for i in range(1, 8)),
     "gripper opening [m]",
-    *(f"gripper {axis} in base frame [m]" for axis in "xyz"),
+    *GRIPPER_POSITION,
     *(f"gripper quaternion {axis}" for axis in "xyzw"),
 )
 _ACTION = {
@@ -107,7 +108,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         """
         super().reset(seed=seed)
         pose = (options or {}).get("cube_pose")
-        pose = demo_position(self.np_random) if pose is None else _check_pose(pose)
+        pose = demo_position(self.np_random) if pose is None else check_pose(pose)
         # robosuite draws the arm's noise from numpy's global state
         with global_numpy_seed(int(self.np_random.integers(2**31))):
             self._simulation.reset()
@@ -151,6 +152,13 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     def cube_height(self) -> float:
         """Height of the cube's centre above where it rested at the start (m)."""
         return float(self._simulation.sim.data.get_joint_qpos(self._cube_joint)[2]) - self._rest_height
+
+    def scene(self) -> Scene:
+        """Gripper and cube now (m, table frame): for the evaluation, never a policy."""
+        site = self._data.site_xpos[self._robot.eef_site_id["right"]] - self._simulation.table_offset
+        cube = self._simulation.sim.data.get_joint_qpos(self._cube_joint)[:3] - self._simulation.table_offset
+        fingers = self._data.qpos[self._finger_indexes()]
+        return Scene(site.tolist(), float(fingers[0] - fingers[1]), cube.tolist())
 
     @property
     def base_position(self) -> np.ndarray:
@@ -226,17 +234,6 @@ def _check_arguments(cameras: Sequence[str], image_size: int, action_space: str)
         raise UserError(f"image_size={image_size}: expected 16 to {MAX_IMAGE_SIZE} px")
     if action_space not in ACTION_SPACES:
         raise unknown("action space", action_space, ACTION_SPACES)
-
-
-def _check_pose(pose: Sequence[float]) -> CubePose:
-    try:
-        x, y, yaw = (float(v) for v in pose)
-    except (TypeError, ValueError):
-        raise UserError(f"cube_pose={pose!r}: expected (x [m], y [m], yaw [rad])") from None
-    inside = X_RANGE[0] <= x <= X_RANGE[1] and Y_RANGE[0] <= y <= Y_RANGE[1]
-    if not (inside and np.isfinite(yaw)):
-        raise UserError(f"cube_pose={pose!r}: expected x in {X_RANGE} m, y in {Y_RANGE} m and a finite yaw")
-    return x, y, yaw
 
 
 def _action_box(action_space: str, joint_range: np.ndarray) -> gymnasium.spaces.Box:

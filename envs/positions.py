@@ -6,7 +6,11 @@ robot's left, both in m; yaw in rad about the vertical.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from s2robot.errors import UserError
 
 X_RANGE = (-0.12, 0.12)
 Y_RANGE = (-0.15, 0.15)
@@ -56,3 +60,15 @@ def demo_position(rng: np.random.Generator) -> CubePose:
         pose = _uniform(rng)
         if np.linalg.norm(held_out - np.array(pose[:2]), axis=1).min() >= EXCLUSION_RADIUS:
             return pose
+
+
+def check_pose(pose: Sequence[float]) -> CubePose:
+    """The pose as floats. Raises UserError where it is malformed or outside the rectangle."""
+    try:
+        x, y, yaw = (float(v) for v in pose)
+    except (TypeError, ValueError):
+        raise UserError(f"cube_pose={pose!r}: expected (x [m], y [m], yaw [rad])") from None
+    inside = X_RANGE[0] <= x <= X_RANGE[1] and Y_RANGE[0] <= y <= Y_RANGE[1]
+    if not (inside and np.isfinite(yaw)):
+        raise UserError(f"cube_pose={pose!r}: expected x in {X_RANGE} m, y in {Y_RANGE} m and a finite yaw")
+    return x, y, yaw

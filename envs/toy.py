@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from envs.positions import X_RANGE, Y_RANGE, CubePose, demo_position
-from s2robot.errors import UserError, unknown
+from envs.positions import CubePose, check_pose, demo_position
+from s2robot.errors import unknown
+from s2robot.failures import Scene
 from s2robot.spec import Observation, RobotSpec, check_action
 
 CAMERAS = ("front", "wrist")
@@ -68,9 +69,7 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         """As `CubePick.reset`."""
         super().reset(seed=seed)
         pose = (options or {}).get("cube_pose")
-        x, y, _ = demo_position(self.np_random) if pose is None else pose
-        if not (X_RANGE[0] <= x <= X_RANGE[1] and Y_RANGE[0] <= y <= Y_RANGE[1]):
-            raise UserError(f"cube_pose={pose!r}: expected x in {X_RANGE} m and y in {Y_RANGE} m")
+        x, y, _ = demo_position(self.np_random) if pose is None else check_pose(pose)
         self._cube = np.array([x, y, 0.0])
         self._gripper = np.append(self.np_random.normal(0.0, 0.02, 2), _TOP)
         self._opening, self._held, self._steps = 0.08, False, 0
@@ -98,6 +97,10 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
     def cube_pose(self) -> CubePose:
         """(x, y, yaw) of the cube now: for the expert and for tests."""
         return float(self._cube[0]), float(self._cube[1]), 0.0
+
+    def scene(self) -> Scene:
+        """As `CubePick.scene`."""
+        return Scene(self._gripper.tolist(), self._opening, self._cube.tolist())
 
     def _observe(self) -> Observation:
         proprio = np.append(self._gripper, self._opening).astype(np.float32)

@@ -48,11 +48,19 @@ VERBS = (
     Verb("demos drop", "hide episodes for good", f"{_TOOL}.edit:drop", ("path", "ids...")),
     Verb("demos merge", "several stores into a new one", f"{_TOOL}.edit:merge", ("stores...",)),
     Verb("demos split", "a store into two new ones", f"{_TOOL}.edit:split", ("path",)),
+    Verb("export", "write demos in a format of others", "s2robot.data.exchange.verbs:export_demos"),
+    Verb("import", "make a demo store of what others recorded", "s2robot.data.exchange.verbs:import_demos"),
     Verb("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
     Verb("pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain:main"),
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
+    Verb("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.verb:main"),
     Verb("train", "train a policy on demos", "s2robot.train:main"),
     Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate:main"),
+    Verb(
+        "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
+    ),
+    Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
+    Verb("bench", "measure ourselves beside others", "s2robot.bench.main:main"),
 )
 """In the order of the pipeline."""
 

@@ -19,6 +19,7 @@ from typing import Literal
 from omegaconf import DictConfig
 
 from s2robot import provenance
+from s2robot.errors import UserError
 from s2robot.gl import choose_gl, missing_packages
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
@@ -39,8 +40,9 @@ class Check:
 
 
 def main(cfg: DictConfig) -> int:
-    """Prints the report. Returns 1 if the loop cannot run, else 0."""
-    checks = examine(cfg.timeout)
+    """Prints the report. Returns 1 if the loop cannot run, or with `encoders` one of them, else 0."""
+    well, ill = ("the encoders", "an encoder") if cfg.encoders else ("the loop", "the loop")
+    checks = examine_encoders() if cfg.encoders else examine(cfg.timeout)
     healthy = all(check.status != "problem" for check in checks)
     if cfg.json:
         report = {"ok": healthy, "checks": [asdict(check) for check in checks]}
@@ -48,7 +50,7 @@ def main(cfg: DictConfig) -> int:
         print(json.dumps(report | about, indent=1))
     else:
         print("\n".join(table(checks)))
-        print("\nthe loop can run here" if healthy else "\nthe loop cannot run here: mend the problems above")
+        print(f"\n{well} can run here" if healthy else f"\n{ill} cannot run here: mend the problems above")
     return 0 if healthy else 1
 
 
@@ -57,7 +59,26 @@ def examine(timeout: float = 120) -> list[Check]:
     checks = [check_python(), *check_packages(provenance.PACKAGES, tested_versions())]
     if not any(check.status == "problem" for check in checks):
         checks += [check_imports(timeout), check_rendering(timeout)]
-    return [*checks, check_processor(), check_gpu(), check_memory(), check_disk(Path.cwd()), check_encoders()]
+    checks += [check_processor(), check_gpu(), check_memory(), check_disk(Path.cwd())]
+    return [*checks, check_encoders(), check_published()]
+
+
+def examine_encoders() -> list[Check]:
+    """Every embedded and published encoder, fetched where it is not in the cache, and its features."""
+    from s2robot.vision.describe import (
+        NAMES,
+    )  # here: the other checks must be able to tell that torch is broken
+
+    return [_check_encoder(name) for name in NAMES]
+
+
+def _check_encoder(name: str) -> Check:
+    from s2robot.vision.describe import describe
+
+    try:
+        return Check(name, "ok", str(describe(name)))
+    except UserError as error:
+        return Check(name, "problem", str(error).removeprefix(f"{name}: "))
 
 
 def check_python(version: tuple[int, int] = sys.version_info[:2]) -> Check:
@@ -165,6 +186,15 @@ def check_encoders(folder: Path | None = None) -> Check:
     if not cards:
         return Check("encoders", "warning", "none in the package", "make one: s2robot pretrain")
     return Check("encoders", "ok", ", ".join(card.stem for card in cards))
+
+
+def check_published() -> Check:
+    """Which files of MVP's published encoders lie in the user's cache. Fetches nothing."""
+    folder = provenance.user_cache() / "encoders"
+    names = ", ".join(sorted(path.stem for path in folder.glob("*.pth"))) or "none"
+    return Check(
+        "published", "ok", f"{names} in {folder} (s2robot doctor --encoders fetches and checks them)"
+    )
 
 
 def table(checks: list[Check]) -> Iterable[str]:

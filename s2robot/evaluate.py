@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from s2robot.config import instantiate
 from s2robot.errors import UserError, unknown
+from s2robot.failures import Trace, in_words
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
 from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
 from s2robot.provenance import machine, versions, write_json
@@ -118,10 +119,13 @@ def _roll_out(
     plain, env, executor = context
     index, (x, y, yaw), filmed = job
     seed = int(np.random.SeedSequence([plain["seed"], index, 6]).generate_state(1)[0])
-    collector = FrameCollector()
-    options, subscribers = {"cube_pose": (x, y, yaw)}, [collector] if filmed else []
+    trace, collector = Trace(env), FrameCollector()
+    options, subscribers = {"cube_pose": (x, y, yaw)}, [trace, collector] if filmed else [trace]
     outcome = run_episode(env, executor, seed=seed, options=options, subscribers=subscribers)
     result = {"x": x, "y": y, "yaw": yaw, "success": outcome.success, "steps": outcome.steps, "seed": seed}
+    failure = trace.failure(outcome.success)
+    result["failure"] = failure and failure.kind
+    result["missed_by_m"] = failure and failure.missed_by
     return index, result, encode_mp4(collector.frames, env.metadata["render_fps"]) if filmed else None
 
 
@@ -165,7 +169,8 @@ def _evaluation(
 
 def _video(index: int, outcome: dict[str, Any], mp4: bytes) -> RolloutVideo:
     x, y = (f"{100 * outcome[axis]:+.1f} cm" for axis in ("x", "y"))
-    title = f"position {index}: x {x}, y {y}, {outcome['steps']} steps"
+    why = "" if outcome["success"] else f", {in_words(outcome)}"
+    title = f"position {index}: x {x}, y {y}, {outcome['steps']} steps{why}"
     return RolloutVideo(title, outcome["success"], mp4)
 
 

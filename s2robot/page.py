@@ -1,13 +1,10 @@
-"""The look of our HTML pages: their colours by day and night, figures as inline SVG, the common template.
-
-A page needs no network, no script and no other file.
-"""
+"""The house style of the pages that s2robot writes: one HTML file that loads nothing, day and night."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
 DAY = {"ink": "#1b2430", "soft": "#667084", "line": "#d5dbe4", "hit": "#1f6fb3", "miss": "#c2510b"}
-NIGHT = {"ink": "#e4e8ee", "soft": "#97a1b2", "line": "#363e4a", "hit": "#62aeea", "miss": "#f2914e"}
+"""The colours to draw with; `svg` turns them into the page's variables of these names."""
+_NIGHT = {"ink": "#e4e8ee", "soft": "#97a1b2", "line": "#363e4a", "hit": "#62aeea", "miss": "#f2914e"}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names may hold dollars
@@ -42,7 +40,7 @@ STYLE: dict[Any, Any] = {
         color=[DAY[n] for n in ("hit", "miss", "ink", "soft")], ls=["-", "--", "-.", ":"]
     ),
 }
-"""For `rc_context`, around everything that draws a figure. Colours of `DAY` follow the page."""
+"""Of matplotlib, for `rc_context`."""
 
 
 def svg(figure: Figure, name: str) -> Markup:
@@ -72,19 +70,28 @@ def corners(x: float, y: float, yaw: float, side: float) -> np.ndarray:
     return np.array([y, x]) + side / np.sqrt(2) * np.stack([np.sin(angles), np.cos(angles)], axis=1)
 
 
-def template(path: Path, filters: Mapping[str, Callable[..., Any]]) -> Template:
-    """A template that may extend `page.html.jinja`."""
-    environment = Environment(
-        loader=FileSystemLoader([path.parent, Path(__file__).parent]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= dict(filters)
-    colours = {name: Markup(_variables(scheme)) for name, scheme in (("day", DAY), ("night", NIGHT))}
-    return environment.get_template(path.name, globals=colours)
+def template(name: str, **filters: Any) -> Template:
+    """The template of that name in this folder, in which `page.html.jinja` is the frame of every page."""
+    environment = _ENVIRONMENT.overlay()
+    environment.filters = {**_ENVIRONMENT.filters, **filters}
+    return environment.get_template(name, globals=_COLOURS)
 
 
-def _variables(colours: Mapping[str, str]) -> str:
-    return "; ".join(f"--{name}: {colour}" for name, colour in colours.items())
+def certainty(result: Mapping[str, Any]) -> str:
+    """`75 %, 95 % interval 51-90 %` of what holds a `success_rate` and its `wilson_95`."""
+    low, high = result["wilson_95"]
+    return f"{100 * result['success_rate']:.0f} %, 95 % interval {100 * low:.0f}-{100 * high:.0f} %"
+
+
+def _variables(colours: Mapping[str, str]) -> Markup:
+    return Markup("; ".join(f"--{name}: {colour}" for name, colour in colours.items()))
+
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_COLOURS = {"day": _variables(DAY), "night": _variables(_NIGHT)}

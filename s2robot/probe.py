@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from tqdm import tqdm
 
-from s2robot.data.store import DemoStore
+from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.errors import UserError, unknown
 from s2robot.policy.pooling import make_pooling
 from s2robot.provenance import machine, versions, write_json
@@ -28,7 +28,8 @@ from s2robot.vision.features import FeatureExtractor
 
 _BATCH = 64  # frames
 _WIDTH = 192  # of the head: a policy's
-_LR, _WEIGHT_DECAY, _DROPOUT = 1.0e-3, 0.05, 0.3
+_STILL = 1e-6  # deviation of an entry that does not change
+_LR, _WEIGHT_DECAY, _DROPOUT = 1.0e-3, 0.05, 0.1
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,20 @@ class ProbeSet:
 
     Attributes:
         frames: uint8 (F, H, W, 3).
-        target: float32 (F, 2), the cube's x and y (m).
+        target: float32 (F, D): the cube's x and y (m), or the proprioception in its standard deviations.
         episode: int (F,), the number of the episode each frame comes from.
+        unit: of errors as they are shown. factor: from a distance between targets to that.
     """
 
     frames: np.ndarray
     target: np.ndarray
     episode: np.ndarray
+    unit: str = "cm"
+    factor: float = 100.0
+
+    def by_episode(self, errors: np.ndarray) -> np.ndarray:
+        """Mean error of each episode in `unit`, of distances (F,)."""
+        return np.array([self.factor * errors[self.episode == e].mean() for e in np.unique(self.episode)])
 
 
 def main(cfg: DictConfig) -> None:
@@ -68,8 +76,14 @@ def main(cfg: DictConfig) -> None:
         write_json(Path(cfg.out), what | made)
 
 
-def draw_frames(store: DemoStore, camera: str, count: int, seed: int) -> ProbeSet:
-    """`count` frames of every episode, from before the gripper first closes: the cube has not moved yet.
+def draw_frames(
+    store: DemoStore, camera: str, count: int, seed: int, read: Literal["cube", "proprio"] = "cube"
+) -> ProbeSet:
+    """`count` frames of every episode and what is to be read from them.
+
+    The cube is read before the gripper first closes, as it has not moved yet; the proprioception at any step.
+    Errors of the latter are the root of their mean square over its entries, in standard deviations; entries
+    that never change are left out.
 
     Raises UserError for an unknown camera, an empty store, and episodes without a cube pose.
     """
@@ -81,19 +95,34 @@ def draw_frames(store: DemoStore, camera: str, count: int, seed: int) -> ProbeSe
     frames, targets, episodes = [], [], []
     for number, episode_id in enumerate(tqdm(store.ids(), desc="read", unit="demo")):
         episode = store.episode(episode_id)
-        if "cube_pose" not in episode.attributes:
+        if read == "cube" and "cube_pose" not in episode.attributes:
             raise UserError(f"episode {episode_id} of {store} has no cube_pose to probe for")
-        closing = np.flatnonzero(episode.action[:, -1] > 0)
-        last = closing[0] if len(closing) else episode.length
-        steps = np.sort(rng.choice(max(1, last), min(count, max(1, last)), replace=False))
+        last = max(1, _first_closing(episode)) if read == "cube" else episode.length
+        steps = np.sort(rng.choice(last, min(count, last), replace=False))
         frames.append(np.stack([episode.images(camera, int(step)) for step in steps]))
-        targets += [episode.attributes["cube_pose"][:2]] * len(steps)
+        cube = episode.attributes.get("cube_pose", ())[:2]
+        targets += [cube] * len(steps) if read == "cube" else list(episode.proprio[steps])
         episodes += [number] * len(steps)
-    return ProbeSet(np.concatenate(frames), np.array(targets, np.float32), np.array(episodes))
+    return _probe_set(np.concatenate(frames), np.array(targets, np.float32), np.array(episodes), read)
+
+
+def _first_closing(episode: EpisodeReader) -> int:
+    closing = np.flatnonzero(episode.action[:, -1] > 0)
+    return int(closing[0]) if len(closing) else episode.length
+
+
+def _probe_set(frames: np.ndarray, target: np.ndarray, episode: np.ndarray, read: str) -> ProbeSet:
+    if read == "cube":
+        return ProbeSet(frames, target, episode)
+    target = target[:, target.std(0) > _STILL]
+    if not target.shape[1]:
+        raise UserError("the proprioception never changes: nothing to probe for")
+    target = (target - target.mean(0)) / target.std(0)
+    return ProbeSet(frames, target, episode, "sd", 1 / np.sqrt(target.shape[1]))
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Euclidean, row by row: (F, 2) -> (F,)."""
+    """Euclidean, row by row: (F, D) -> (F,)."""
     return np.linalg.norm(a - b, axis=1)
 
 
@@ -104,34 +133,59 @@ def extract(extractor: FeatureExtractor, frames: np.ndarray) -> torch.Tensor:
 
 
 def cross_validate(
-    features: torch.Tensor, probe_set: ProbeSet, pooling: str, folds: int, steps: int, seed: int
+    features: torch.Tensor,
+    probe_set: ProbeSet,
+    pooling: str,
+    folds: int,
+    steps: int,
+    seed: int,
+    demos: int | None = None,
 ) -> np.ndarray:
-    """Errors (F,) in m of heads that saw no frame of the same episode.
+    """Errors (F,), as distances between targets, of heads that saw no frame of the same episode.
 
-    Raises UserError for an unknown pooling, and for fewer episodes than folds or fewer than 2 folds.
+    Args:
+        features: (F, 1 + N, C).
+        demos: a head is trained on at most so many of the episodes outside its fold; default all.
+
+    Raises:
+        UserError: an unknown pooling, fewer episodes than folds, fewer than 2 folds.
+    """
+    errors = np.empty(len(features))
+    parts = fold_episodes(probe_set, folds, seed)
+    for i, part in enumerate(tqdm(parts, desc=pooling, unit="fold")):
+        held_out = np.isin(probe_set.episode, part)
+        others = np.concatenate([p for j, p in enumerate(parts) if j != i])
+        shown = np.random.default_rng([seed, 9, i]).permutation(others)[:demos]
+        training = np.flatnonzero(np.isin(probe_set.episode, shown))
+        head = _fit(features, probe_set.target, training, pooling, steps, seed)
+        found = _read(head, features[torch.from_numpy(held_out)])
+        errors[held_out] = distances(found, probe_set.target[held_out])
+    return errors
+
+
+def fold_episodes(probe_set: ProbeSet, folds: int, seed: int) -> list[np.ndarray]:
+    """The numbers of the episodes that each fold holds out.
+
+    Raises UserError for fewer episodes than folds or fewer than 2 folds.
     """
     episodes = np.unique(probe_set.episode)
     if not 2 <= folds <= len(episodes):
         raise UserError(f"folds={folds}: expected 2 to {len(episodes)}, the demos there are")
     order = np.random.default_rng([seed, 7]).permutation(episodes)
-    errors = np.empty(len(features))
-    for fold in tqdm(range(folds), desc=pooling, unit="fold"):
-        held_out = np.isin(probe_set.episode, order[fold::folds])
-        head = _fit(features, probe_set.target, np.flatnonzero(~held_out), pooling, steps, seed)
-        errors[held_out] = distances(_read(head, features[held_out]), probe_set.target[held_out])
-    return errors
+    return [order[fold::folds] for fold in range(folds)]
 
 
 class _Head(nn.Module):
     def __init__(self, pooling: str, features: torch.Tensor, target: torch.Tensor) -> None:
         super().__init__()
-        self.pooling = make_pooling(pooling, *features.shape[1:], _WIDTH, _DROPOUT)
+        tokens, channels = features.shape[1:]
+        self.pooling = make_pooling(pooling, tokens, channels, _WIDTH, _DROPOUT)
         self.pooling.standardize.fit(features)
         self.linear = nn.Linear(_WIDTH, target.shape[1])
         self.mean, self.std = nn.Buffer(target.mean(0)), nn.Buffer(target.std(0))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Normalised target (B, 2)."""
+        """Normalised target (B, D)."""
         return self.linear(self.pooling(features.float()))
 
 
@@ -163,8 +217,7 @@ def _read(head: _Head, features: torch.Tensor) -> np.ndarray:
 def _result(
     extractor: FeatureExtractor, pooling: str, errors: np.ndarray, probe_set: ProbeSet
 ) -> dict[str, Any]:
-    episodes = np.unique(probe_set.episode)
-    by_episode = [float(100 * errors[probe_set.episode == e].mean()) for e in episodes]
+    by_episode = probe_set.by_episode(errors)
     return {
         "encoder": extractor.encoder.name,
         "weights_sha256": extractor.encoder.weights_sha256,
@@ -173,7 +226,7 @@ def _result(
         "mean_cm": float(np.mean(by_episode)),
         "median_cm": float(np.median(by_episode)),
         "standard_error_cm": float(np.std(by_episode, ddof=1) / np.sqrt(len(by_episode))),
-        "episodes_cm": [round(x, 3) for x in by_episode],
+        "episodes_cm": by_episode.round(3).tolist(),
     }
 
 

@@ -67,6 +67,13 @@ def resource(name: str) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
+def user_cache() -> Path:
+    """Where the user's downloads lie: $S2ROBOT_CACHE, else $XDG_CACHE_HOME/s2robot, else ~/.cache/s2robot."""
+    if own := os.environ.get("S2ROBOT_CACHE"):
+        return Path(own).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s2robot"
+
+
 def git_state() -> dict[str, Any] | None:
     """`{"commit": str, "dirty": bool}` of the checkout that runs; None outside one. Never fails."""
     root = Path(s2robot.__file__).resolve().parents[1]

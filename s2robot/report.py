@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator
 
+from s2robot import failures
 from s2robot.errors import UserError
-from s2robot.page import DAY, STYLE, corners, map_axes, svg, template
+from s2robot.page import DAY, STYLE, certainty, corners, map_axes, svg, template
 from s2robot.provenance import plain, write_atomic
 
 Result = Mapping[str, Any]
@@ -86,7 +87,7 @@ def write_report(
 def headline(result: Result) -> str:
     """`picked up the cube at 12 of 16 positions (75 %, 95 % interval 51-90 %)`."""
     count = f"{result['successes']} of {result['trials']}"
-    return f"picked up the cube at {count} positions ({_certainty(result)})"
+    return f"picked up the cube at {count} positions ({certainty(result)})"
 
 
 def _table_map(evaluation: Result) -> Markup:
@@ -145,11 +146,6 @@ def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
         return svg(figure, title)
 
 
-def _certainty(result: Result) -> str:
-    low, high = result["wilson_95"]
-    return f"{100 * result['success_rate']:.0f} %, 95 % interval {100 * low:.0f}-{100 * high:.0f} %"
-
-
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
@@ -159,7 +155,17 @@ def _failures_first(positions: Sequence[Result]) -> list[tuple[int, Result]]:
     return sorted(enumerate(positions), key=lambda numbered: numbered[1]["success"])
 
 
+def _failures(result: Result) -> str:
+    """`Failures: 1 never reached, 3 missed`, empty where none is known."""
+    counts = failures.count(result["positions"])
+    return "Failures: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()) if counts else ""
+
+
 _TEMPLATE = template(
-    Path(__file__).with_name("report.html.jinja"),
-    {"certainty": _certainty, "duration": _duration, "failures_first": _failures_first},
+    "report.html.jinja",
+    certainty=certainty,
+    duration=_duration,
+    failures=_failures,
+    failures_first=_failures_first,
+    why=failures.in_words,
 )

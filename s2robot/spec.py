@@ -10,6 +10,9 @@ import numpy as np
 
 from s2robot.errors import UserError, unknown
 
+GRIPPER_POSITION = tuple(f"gripper {axis} in base frame [m]" for axis in "xyz")
+"""The names of the gripper's position in the proprioception of a robot that tells it."""
+
 Observation = dict[str, Any]
 """`{"images": {camera: uint8 (H, W, 3)}, "proprio": float32 (Dp,)}`"""
 
@@ -39,6 +42,13 @@ class RobotSpec:
     @property
     def action_dim(self) -> int:
         return len(self.action)
+
+    @property
+    def gripper_position(self) -> tuple[int, ...]:
+        """Where in the proprioception the gripper's position is; empty where the robot does not tell it."""
+        if not set(GRIPPER_POSITION) <= set(self.proprio):
+            return ()
+        return tuple(self.proprio.index(name) for name in GRIPPER_POSITION)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, fit for JSON."""

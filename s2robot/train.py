@@ -36,7 +36,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 _STATE = "training_state.pt"
 _VALIDATION_WINDOWS = 128
-_FIT_FRAMES = 64  # over all episodes: enough for the channels' mean and deviation
+_FIT_FRAMES = 512  # over all episodes: enough for each token's mean and each channel's deviation
 
 
 @dataclass
@@ -144,6 +144,7 @@ def _start(plain: dict[str, Any], spec: RobotSpec, tracks: list[Track], recipe: 
         channels=channels,
         proprio_dim=spec.proprio_dim,
         action_dim=spec.action_dim,
+        grasp_entries=spec.gripper_position,
         **plain["policy"],
     )
     model = PolicyTransformer(

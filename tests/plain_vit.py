@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -14,6 +15,15 @@ STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 def plain_vit(state: Mapping[str, Tensor], images: Tensor, heads: int) -> Tensor:
     """images float (B, 3, H, W) in [0, 1] -> (B, 1 + N, C)."""
+    return _norm(state, "norm", _before_norm(state, images, heads))
+
+
+def plain_mvp(state: Mapping[str, Tensor], images: Tensor, heads: int) -> Tensor:
+    """MVP's feature: the CLS token alone, taken out first and normed then. (B, C)."""
+    return _norm(state, "norm", _before_norm(state, images, heads)[:, 0])
+
+
+def _before_norm(state: Mapping[str, Tensor], images: Tensor, heads: int) -> Tensor:
     x = F.conv2d((images - MEAN) / STD, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], 16)
     x = x.flatten(2).transpose(1, 2)
     x = torch.cat([state["cls_token"].expand(len(x), -1, -1), x], dim=1) + state["pos_embed"]
@@ -22,7 +32,17 @@ def plain_vit(state: Mapping[str, Tensor], images: Tensor, heads: int) -> Tensor
         part = {k.removeprefix(f"blocks.{i}."): v for k, v in state.items() if k.startswith(f"blocks.{i}.")}
         x = x + _attention(part, _norm(part, "norm1", x), heads)
         x = x + _linear(part, "mlp.fc2", F.gelu(_linear(part, "mlp.fc1", _norm(part, "norm2", x))))
-    return _norm(state, "norm", x)
+    return x
+
+
+def plain_positions(width: int, grid: int) -> Tensor:
+    """(1, 1 + grid², width), number by number: sines and cosines of each patch's column, then of its row."""
+    rows = [[0.0] * width]
+    for row in range(grid):
+        for column in range(grid):
+            angles = [[at / 10000 ** (4 * i / width) for i in range(width // 4)] for at in (column, row)]
+            rows.append([f(a) for part in angles for f in (math.sin, math.cos) for a in part])
+    return torch.tensor(rows)[None]
 
 
 def _attention(part: Mapping[str, Tensor], x: Tensor, heads: int) -> Tensor:

@@ -38,8 +38,23 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
     assert cli.main(["--help"]) == 0
     printed = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in printed if line.startswith("  ")]
-    names = ["quickstart", "doctor", "record", "demos", "encode", "pretrain", "probe", "train", "evaluate"]
-    assert listed == names
+    assert listed == [
+        "quickstart",
+        "doctor",
+        "record",
+        "demos",
+        "export",
+        "import",
+        "encode",
+        "pretrain",
+        "probe",
+        "advise",
+        "train",
+        "evaluate",
+        "compare",
+        "serve",
+        "bench",
+    ]
     assert all(len(line) <= 100 for line in printed)
 
 
@@ -129,14 +144,14 @@ def test_a_verb_gets_its_configuration(stage: types.ModuleType) -> None:
     seen: list[DictConfig] = []
     stage.main = seen.append
     assert cli.main(["doctor", "timeout=3"]) == 0
-    assert seen == [{"json": False, "timeout": 3}]
+    assert seen == [{"json": False, "timeout": 3, "encoders": False}]
 
 
 def test_dashes_are_understood(stage: types.ModuleType) -> None:
     seen: list[DictConfig] = []
     stage.main = seen.append
     assert cli.main(["doctor", "--json", "--timeout=3"]) == 0
-    assert seen == [{"json": True, "timeout": 3}]
+    assert seen == [{"json": True, "timeout": 3, "encoders": False}]
 
 
 def test_the_exit_code_is_the_verb_s(stage: types.ModuleType) -> None:

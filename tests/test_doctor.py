@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -9,9 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from omegaconf import OmegaConf
+from published_file import checkpoint
+from range_server import serving
 
 import s2robot
 from s2robot import doctor, provenance
+from s2robot.vision import published
+from s2robot.vision.describe import NAMES
+from s2robot.vision.mvp import ARCHITECTURES, Architecture
 
 ROOT = Path(s2robot.__file__).parents[1]
 
@@ -28,7 +36,7 @@ def test_a_healthy_machine() -> None:
     status = {check["name"]: check["status"] for check in report["checks"]}
     assert (done.returncode, report["ok"]) == (0, True)
     assert {status[name] for name in ("Python", "torch", "robosuite", "imports", "rendering")} == {"ok"}
-    assert {"processor", "GPU", "memory", "disk", "encoders"} <= set(status)
+    assert {"processor", "GPU", "memory", "disk", "encoders", "published"} <= set(status)
     assert report["versions"]["zarr"] == provenance.installed_version("zarr")
     assert report["machine"]["cores"] >= 1
 
@@ -86,3 +94,52 @@ def test_encoders_need_weights_beside_their_cards(tmp_path: Path) -> None:
     assert doctor.check_encoders(tmp_path).status == "problem"
     (tmp_path / "one.safetensors").touch()
     assert doctor.check_encoders(tmp_path) == doctor.Check("encoders", "ok", "one")
+
+
+def doctor_encoders(capsys: pytest.CaptureFixture[str], **options: object) -> tuple[int, str]:
+    code = doctor.main(OmegaConf.create({"encoders": True, "json": False, "timeout": 1.0} | options))
+    return code, capsys.readouterr().out
+
+
+def test_every_encoder_is_fetched_checked_and_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(checkpoint(48, 2, 14), tmp_path / "file.pth")
+    content = (tmp_path / "file.pth").read_bytes()
+    monkeypatch.setenv("S2ROBOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(ARCHITECTURES, "small", Architecture(48, 2, 12))
+    for name in published.PUBLISHED:
+        entry = published.Published("small", f"{name}.pth", hashlib.md5(content).hexdigest())
+        monkeypatch.setitem(published.PUBLISHED, name, entry)
+    assert doctor.check_published().found.startswith(f"none in {tmp_path / 'cache'}")
+    with serving(content) as server:
+        monkeypatch.setattr(published, "SOURCE", server.url)
+        code, out = doctor_encoders(capsys)
+        server.status = 404
+        again = doctor_encoders(capsys)
+    lines = out.splitlines()
+    assert [line.split()[:2] for line in lines[: len(NAMES)]] == [["ok", name] for name in NAMES]
+    assert lines[len(NAMES) :] == ["", "the encoders can run here"]
+    assert all("; CLS mean " in line and "; patches mean " in line for line in lines[: len(NAMES)])
+    assert len({line.partition("parameters")[2] for line in lines[1 : len(NAMES)]}) == 1, "they are one file"
+    assert (code, (code, out)) == (0, again), "the second time from the cache, with the same numbers"
+    assert "mvp-base-egosoup, mvp-large-egosoup, " in doctor.check_published().found
+
+
+def test_offline_each_encoder_that_is_missing_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("S2ROBOT_CACHE", str(tmp_path))
+    monkeypatch.setattr(published, "SOURCE", "http://127.0.0.1:9/")
+    code, out = doctor_encoders(capsys, json=True)
+    report = json.loads(out)
+    assert (code, report["ok"]) == (1, False)
+    assert [check["name"] for check in report["checks"]] == list(NAMES)
+    for check in report["checks"]:
+        if check["name"] in published.PUBLISHED:
+            entry = published.PUBLISHED[check["name"]]
+            assert check["status"] == "problem"
+            assert check["found"].startswith(f"cannot fetch {entry.address} (")
+            assert f"put that file (md5 {entry.md5}) at {tmp_path}/encoders/" in check["found"]
+        else:
+            assert check["status"] == "ok"

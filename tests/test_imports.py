@@ -23,9 +23,9 @@ LAYERS = (
     {"allocator", "config", "gl", "page", "provenance", "schedule", "spec", "statistics", "video", "workers"},
     {"data", "vision"},
     {"policy"},
-    {"rollout", "train"},
-    {"demos_tool", "evaluate", "probe", "report", "serve"},
-    {"cli", "doctor", "quickstart"},
+    {"failures", "rollout", "train"},
+    {"bench", "demos_tool", "evaluate", "probe", "report", "serve"},
+    {"advise", "cli", "compare", "doctor", "quickstart"},
 )
 ROBOT_MAY_IMPORT = {"__init__", "errors", "gl", "provenance", "robot", "spec"}
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from s2robot.vision.mvp import (
     ARCHITECTURES,
     EMBEDDED,
+    WEIGHTS,
     Encoder,
     hash_weights,
     load_encoder,
@@ -83,9 +85,11 @@ def test_random_encoders_are_the_same_every_time_and_leave_torchs_seed_alone() -
 
 def test_the_embedded_encoder_fits_its_bounds_and_is_not_random(tiny: Encoder) -> None:
     encoder = load_encoder()
-    file = Path(load_encoder.__code__.co_filename).parent / "weights" / "mvp-tiny-sim.safetensors"
+    file = WEIGHTS / "mvp-tiny-sim.safetensors"
+    card = json.loads(file.with_suffix(".json").read_text())
     assert encoder.name == "mvp-tiny-sim"
-    assert len(encoder.vit.blocks) <= 12
+    assert encoder.weights_sha256 == card["weights_sha256"], "feature caches are keyed by it"
+    assert encoder.architecture.depth <= 12
     assert file.stat().st_size <= 12e6
     assert encoder.weights_sha256 != tiny.weights_sha256
     assert all(value.isfinite().all() for value in encoder.vit.state_dict().values())

@@ -52,6 +52,55 @@ def acts(executor: Actor, seeds: range) -> np.ndarray:
     return np.stack([executor.act(observation(seed)) for seed in seeds])
 
 
+def test_a_long_episode_takes_no_more_memory_and_counts_alike(make: Any) -> None:
+    """Forgetting what lies outside the window changes nothing: a policy that starts there sees the same."""
+    long, held = make(), []
+    for seed in range(12):
+        long.observe(observation(seed % 3))
+        held.append(sum(len(value) for value in vars(long).values() if isinstance(value, list)))
+        long.acted(np.full(2, seed, np.float32))
+    assert held[-1] == held[OBSERVED + 1] > held[OBSERVED - 1]
+    short = make()
+    for seed in range(12 - OBSERVED - 1, 12):
+        short.observe(observation(seed % 3))
+        short.acted(np.full(2, seed, np.float32))
+    for policy in (long, short):
+        policy.observe(observation(0))
+    assert np.array_equal(long.predict(), short.predict())
+
+
+def test_a_step_that_was_not_observed_is_masked(make: Any) -> None:
+    """Its action counts, as the one before the next observation; nothing else of it does."""
+    chunks = {}
+    for first, second in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
+        policy = make()
+        policy.observe(observation(0))
+        policy.acted(np.full(2, first, np.float32))
+        policy.acted(np.full(2, second, np.float32))
+        policy.observe(observation(1))
+        chunks[first, second] = policy.predict()
+    assert np.array_equal(chunks[1, 0], chunks[0, 0])
+    assert not np.allclose(chunks[0, 1], chunks[0, 0], atol=1e-6)
+    observed = make()
+    for seed in (0, 0, 1):
+        observed.observe(observation(seed))
+        observed.acted(np.zeros(2, np.float32))
+    assert not np.allclose(observed.predict(), chunks[0, 0], atol=1e-6), "a step that was observed counts"
+
+
+def test_an_action_before_the_first_observation_counts(make: Any) -> None:
+    chunks = []
+    for action in (None, 0.0, 1.0):
+        policy = make()
+        if action is not None:
+            policy.acted(np.full(2, action, np.float32))
+        policy.observe(observation(0))
+        chunks.append(policy.predict())
+    assert np.isfinite(chunks).all()
+    assert not np.allclose(chunks[0], chunks[1], atol=1e-6)
+    assert not np.allclose(chunks[1], chunks[2], atol=1e-6)
+
+
 EXECUTORS = {
     "chunk": lambda policy: ChunkExecutor(policy, horizon=2),
     "ensemble": lambda policy: TemporalEnsemble(policy, decay=0.3),

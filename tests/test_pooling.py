@@ -112,10 +112,10 @@ def test_the_scale_of_the_encoder_does_not_matter_once_fitted(name: str) -> None
 def test_standardising_folded_into_a_layer_is_the_same(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     frames = torch.randn(2, 5, 6, generator=generator) * torch.rand(6, generator=generator) * 10 + 3
-    standardize, layer = Standardize(6), nn.Linear(6, 4)
+    standardize, layer = Standardize(5, 6), nn.Linear(6, 4)
     standardize.fit(frames)
     torch.testing.assert_close(
-        standardize.linear(frames, layer), layer(standardize(frames)), rtol=1e-4, atol=1e-4
+        standardize.linear(frames, layer), layer(standardize(frames))[:, 1:], rtol=1e-4, atol=1e-4
     )
 
 
@@ -123,11 +123,20 @@ def test_standardised_channels_have_mean_0_and_deviation_1_and_constants_stay_fi
     frames = (
         torch.randn(50, 4, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([9.0, 0.1, 0.0]) + 5
     )
-    standardize = Standardize(3)
+    standardize = Standardize(4, 3)
     standardize.fit(frames.half())
     flat = standardize(frames).flatten(0, 1)
     torch.testing.assert_close(flat.mean(0), torch.zeros(3), rtol=0, atol=0.05)
     torch.testing.assert_close(flat.std(0), torch.tensor([1.0, 1.0, 0.0]), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("name", SPATIAL)
+def test_what_a_camera_always_sees_at_a_place_cancels(name: str) -> None:
+    background = 20 * torch.randn(1, TOKENS, CHANNELS, generator=torch.Generator().manual_seed(2))
+    plain, before_it = pooling(name), pooling(name)
+    plain.standardize.fit(tokens(20))
+    before_it.standardize.fit(tokens(20) + background)
+    torch.testing.assert_close(plain(tokens()), before_it(tokens() + background), rtol=1e-3, atol=1e-4)
 
 
 def test_an_unknown_pooling_is_told_with_the_valid_ones() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mistakes import refusal
 
-from s2robot.spec import RobotSpec, check_action
+from s2robot.spec import GRIPPER_POSITION, RobotSpec, check_action
 
 SPEC = RobotSpec(
     cameras={"front": (48, 64, 3), "wrist": (32, 32, 3)},
@@ -43,6 +43,12 @@ def test_a_spec_survives_json(
     assert again == spec
     assert again.difference(spec) is None
     assert (spec.proprio_dim, spec.action_dim) == (len(proprio), len(action))
+
+
+def test_the_gripper_position_is_found_where_the_robot_tells_it() -> None:
+    assert replace(SPEC, proprio=("q [rad]", *reversed(GRIPPER_POSITION))).gripper_position == (3, 2, 1)
+    assert SPEC.gripper_position == ()
+    assert replace(SPEC, proprio=GRIPPER_POSITION[:2]).gripper_position == ()
 
 
 def test_a_missing_field_is_named() -> None:

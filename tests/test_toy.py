@@ -74,5 +74,7 @@ def test_mistakes_are_told_in_one_line() -> None:
     env = Toy(image_size=16)
     assert refusal(lambda: Toy(cameras=["top"])) == "unknown camera 'top': valid: front, wrist"
     assert refusal(lambda: env.reset(options={"cube_pose": (1, 0, 0)})).startswith("cube_pose=(1, 0, 0)")
+    said = refusal(lambda: env.reset(options={"cube_pose": (0, 0)}))
+    assert said.startswith("cube_pose=(0, 0): expected (x")
     env.reset(seed=0)
     assert "not finite" in refusal(lambda: env.step(np.full(4, np.nan)))

@@ -184,6 +184,17 @@ def test_the_grasp_is_told_from_vision_alone() -> None:
     assert loss(batch(**{"features/front": window["features/front"] * 2}), "grasp") != loss(window, "grasp")
 
 
+def test_only_the_entries_that_say_where_are_told_of_the_grasp() -> None:
+    def told(changed: int) -> Tensor:
+        grasp = batch()["grasp"].clone()
+        grasp[:, changed] += 50
+        return loss(batch(grasp=grasp), "grasp", grasp_entries=(0, 2))
+
+    unchanged = loss(batch(), "grasp", grasp_entries=(0, 2))
+    assert told(1) == unchanged
+    assert told(0) != unchanged and told(2) != unchanged
+
+
 def test_action_dropout_hides_past_actions_in_training_only() -> None:
     window, other = batch(), batch(previous_action=batch()["previous_action"] + 10)
     assert loss(window, seed=1, action_dropout=1.0) == loss(other, seed=1, action_dropout=1.0)

@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from s2robot.data.jpeg import Jpeg
 from s2robot.errors import UserError, unknown
 from s2robot.spec import RobotSpec
 
@@ -105,22 +106,32 @@ def check_json(attributes: Mapping[str, Any]) -> None:
             raise UserError(f"attribute '{name}' cannot be written as JSON: {error}") from error
 
 
-def write_episode(folder: Path, episode: Episode) -> None:
-    """Writes a checked episode as a Zarr v3 group into an empty folder, without syncing it to disk."""
+def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> None:
+    """Writes a checked episode as a Zarr v3 group into an empty folder, without syncing it to disk.
+
+    With a lossy codec for the frames, the attribute `image_error` says what it did to the first chunk of each
+    camera.
+    """
     attributes = {**episode.attributes, "length": episode.length}
+    if codec is not None:
+        cameras = episode.images.items()
+        attributes["image_error"] = {name: codec.error(f[:CHUNK_STEPS]).to_dict() for name, f in cameras}
     group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
     for camera, frames in episode.images.items():
-        _write_array(group, f"images/{camera}", frames, min(CHUNK_STEPS, episode.length))
+        _write_array(group, f"images/{camera}", frames, min(CHUNK_STEPS, episode.length), codec)
     for name in SERIES:
         _write_array(group, name, getattr(episode, name), episode.length)
 
 
-def _write_array(group: zarr.Group, name: str, array: np.ndarray, chunk_steps: int) -> None:
+def _write_array(
+    group: zarr.Group, name: str, array: np.ndarray, chunk_steps: int, codec: Jpeg | None = None
+) -> None:
     group.create_array(
         name,
         data=array,
         chunks=(chunk_steps, *array.shape[1:]),
-        compressors=[ZstdCodec(level=3), Crc32cCodec()],
+        serializer=codec or "auto",
+        compressors=[*([] if codec else [ZstdCodec(level=3)]), Crc32cCodec()],
         # One file a chunk in one folder: three folders a chunk fewer to sync.
         chunk_key_encoding={"name": "default", "separator": "."},
         # A black frame has its file too, so a missing file is always a loss.

@@ -26,6 +26,7 @@ import zarr
 from s2robot.data.durable import clean_staging, disk_errors, rename_new, staged, sync, sync_tree
 from s2robot.data.episode import MARKER, Episode, check_episode, check_json, write_episode
 from s2robot.data.files import Files, LocalFiles, local_path, open_files
+from s2robot.data.jpeg import image_codec
 from s2robot.data.reader import EpisodeReader, copy_episode
 from s2robot.data.root import check_vacant, new_root, root_attributes
 from s2robot.errors import UserError
@@ -70,11 +71,15 @@ class DemoStore:
     def create(
         cls, path: str | Path, spec: RobotSpec, attributes: Mapping[str, Any] | None = None
     ) -> DemoStore:
-        """Makes an empty store. Raises UserError where the path holds anything already."""
+        """Makes an empty store. Raises UserError where the path holds anything already.
+
+        The attribute `image_codec` asks for a lossy codec of the frames (`s2robot.data.jpeg`).
+        """
         path = local_path(path)
         check_vacant(path)
         root = new_root(spec.to_dict(), dict(attributes or {}))
         check_json(root)
+        image_codec(root)
         with disk_errors(f"create {path}"):
             path.mkdir(parents=True, exist_ok=True)
         with staged(path, "root") as staging:
@@ -146,7 +151,8 @@ class DemoStore:
         taken or malformed, or the disk refuses.
         """
         check_episode(episode, self.spec)
-        return self._add(lambda folder: write_episode(folder, episode), episode_id)
+        codec = image_codec(self.attributes)
+        return self._add(lambda folder: write_episode(folder, episode, codec), episode_id)
 
     def append_copy(
         self, source: EpisodeReader, attributes: Mapping[str, Any], episode_id: str | None = None

@@ -162,4 +162,4 @@ def _row(found: Inspection, episode_id: str) -> dict[str, Any]:
     }
 
 
-_TEMPLATE = template(Path(__file__).with_name("inspection.html.jinja"), {})
+_TEMPLATE = template("demos_tool/inspection.html.jinja")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,10 +15,36 @@ from s2robot.spec import Observation, RobotSpec
 from s2robot.vision.features import FeatureExtractor
 
 
+class Predictor(Protocol):
+    """What the executors below ask for actions: a policy here, or one on another machine."""
+
+    @property
+    def predicted(self) -> int:
+        """Ta, the actions of a chunk."""
+        ...
+
+    def reset(self) -> None:
+        """A new episode begins."""
+        ...
+
+    def observe(self, observation: Observation) -> None:
+        """Takes one step's observation."""
+        ...
+
+    def predict(self) -> np.ndarray:
+        """The chunk (Ta, Da) from the last observed step on."""
+        ...
+
+    def acted(self, action: np.ndarray) -> None:
+        """Takes note of an action (Da,)."""
+        ...
+
+
 class Policy:
     """History, encoder, normaliser and transformer of one running episode.
 
     `observe` each observation, `predict` a chunk when one is needed, `acted` each action that was asked for.
+    The model and the extractor are only read: policies may share them.
     """
 
     def __init__(self, model: PolicyTransformer, extractor: FeatureExtractor, spec: RobotSpec) -> None:
@@ -31,6 +58,12 @@ class Policy:
         self._visual: list[torch.Tensor] = []
         self._proprio: list[np.ndarray] = []
         self._actions: list[np.ndarray] = []
+        self._seen: list[bool] = []
+
+    @property
+    def predicted(self) -> int:
+        """Ta, the actions of a chunk."""
+        return self.model.config.predicted
 
     @torch.inference_mode()
     def observe(self, observation: Observation) -> None:
@@ -40,8 +73,7 @@ class Policy:
         frames = np.stack([observation["images"][name] for name in cameras])
         features = torch.from_numpy(self.extractor(frames)).float()
         pooled = [self.model.pool(name, features[i : i + 1]) for i, name in enumerate(cameras)]
-        self._visual.append(torch.cat(pooled))
-        self._proprio.append(np.asarray(observation["proprio"], np.float32))
+        self._step(torch.cat(pooled), np.asarray(observation["proprio"], np.float32), seen=True)
 
     @torch.inference_mode()
     def predict(self) -> np.ndarray:
@@ -49,6 +81,7 @@ class Policy:
         steps, valid = history_window(len(self._proprio) - 1, self.model.config.observed)
         actions = np.array(self._actions, np.float32).reshape(-1, self.spec.action_dim)
         before, known = previous_actions(actions, steps)
+        valid &= np.array(self._seen)[steps]
         m = self.model
         prediction = m(
             torch.stack([self._visual[s] for s in steps])[None],
@@ -60,8 +93,24 @@ class Policy:
         return m.action_normalizer.inverse(prediction[0, -1]).numpy()
 
     def acted(self, action: np.ndarray) -> None:
-        """Takes note of the action asked for at the last observation."""
+        """Takes note of the action asked for at the last observation.
+
+        A further one without an observation between stands for a step that was not observed: it is masked.
+        """
+        if len(self._actions) == len(self._proprio):
+            config = self.model.config
+            visual = torch.zeros(len(config.cameras), config.width)
+            self._step(visual, np.zeros(config.proprio_dim, np.float32), seen=False)
         self._actions.append(np.asarray(action, np.float32))
+
+    def _step(self, visual: torch.Tensor, proprio: np.ndarray, seen: bool) -> None:
+        """Goes on by a step and forgets those that no window will see again."""
+        self._visual.append(visual)
+        self._proprio.append(proprio)
+        self._seen.append(seen)
+        if len(self._seen) > self.model.config.observed + 1:  # one more: the action before the window counts
+            for entries in (self._visual, self._proprio, self._actions, self._seen):
+                del entries[0]
 
     def _check(self, observation: Observation) -> None:
         for name in self.model.config.cameras:
@@ -78,10 +127,11 @@ class Policy:
 class ChunkExecutor:
     """Executes the first `horizon` actions of a chunk, then predicts anew."""
 
-    def __init__(self, policy: Policy, horizon: int = 8) -> None:
-        predicted = policy.model.config.predicted
-        if not 1 <= horizon <= predicted:
-            raise UserError(f"horizon={horizon}: expected 1 to {predicted}, the actions this policy predicts")
+    def __init__(self, policy: Predictor, horizon: int = 8) -> None:
+        if not 1 <= horizon <= policy.predicted:
+            raise UserError(
+                f"horizon={horizon}: expected 1 to {policy.predicted}, the actions this policy predicts"
+            )
         self.policy = policy
         self.horizon = horizon
         self._queue: deque[np.ndarray] = deque()
@@ -105,10 +155,10 @@ class TemporalEnsemble:
     The weights are exp(-decay · i), i = 0 the oldest.
     """
 
-    def __init__(self, policy: Policy, decay: float = 0.2) -> None:
+    def __init__(self, policy: Predictor, decay: float = 0.2) -> None:
         self.policy = policy
         self.decay = decay
-        self._chunks: deque[np.ndarray] = deque(maxlen=policy.model.config.predicted)
+        self._chunks: deque[np.ndarray] = deque(maxlen=policy.predicted)
 
     def reset(self) -> None:
         self.policy.reset()

@@ -16,26 +16,30 @@ from s2robot.errors import unknown
 
 
 class Standardize(nn.Module):
-    """Each channel to mean 0 and deviation 1, by statistics of the training frames."""
+    """Each channel to mean 0 and deviation 1, by statistics of the training frames.
 
-    def __init__(self, channels: int) -> None:
+    The mean is taken token by token: what a camera always sees at a place cancels, and what is left is what
+    differs from frame to frame.
+    """
+
+    def __init__(self, tokens: int, channels: int) -> None:
         super().__init__()
-        self.mean, self.std = nn.Buffer(torch.zeros(channels)), nn.Buffer(torch.ones(channels))
+        self.mean, self.std = nn.Buffer(torch.zeros(tokens, channels)), nn.Buffer(torch.ones(channels))
 
     def fit(self, tokens: Tensor) -> None:
-        """Takes the statistics of tokens (..., C)."""
-        flat = tokens.flatten(0, -2).float()
-        self.mean.copy_(flat.mean(0))
-        self.std.copy_(flat.std(0).clamp_min(1e-3))
+        """Takes the statistics of tokens (B, 1 + N, C)."""
+        tokens = tokens.float()
+        self.mean.copy_(tokens.mean(0))
+        self.std.copy_((tokens - self.mean).square().mean((0, 1)).sqrt().clamp_min(1e-3))
 
     def forward(self, tokens: Tensor) -> Tensor:
         return (tokens - self.mean.to(tokens.dtype)) / self.std.to(tokens.dtype)
 
     def linear(self, tokens: Tensor, layer: nn.Linear) -> Tensor:
-        """`layer(self(tokens))`, with the scale folded into the weights. The mean is not: beside a small
-        deviation it would cancel against the bias in float32.
+        """`layer(self(tokens))` of the patches, with the scale folded into the weights. The mean is not:
+        beside a small deviation it would cancel against the bias in float32.
         """
-        return F.linear(tokens - self.mean, layer.weight / self.std, layer.bias)
+        return F.linear(tokens[:, 1:] - self.mean[1:], layer.weight / self.std, layer.bias)
 
 
 def _mlp(inputs: int, width: int, dropout: float) -> nn.Sequential:
@@ -51,36 +55,52 @@ class Pooling(nn.Module):
 
     def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.standardize = Standardize(channels)
+        self.standardize = Standardize(tokens, channels)
 
 
 class SpatialProjection(Pooling):
-    """A few channels of every patch, side by side, through an MLP: keeps where things are (default)."""
+    """A few numbers of every patch, side by side, through an MLP: keeps where things are (default)."""
 
-    def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0, kept: int = 32) -> None:
+    def __init__(
+        self,
+        tokens: int,
+        channels: int,
+        width: int,
+        dropout: float = 0.0,
+        hidden: int = 64,
+        kept: int = 16,
+    ) -> None:
         super().__init__(tokens, channels, width, dropout)
-        self.project = nn.Linear(channels, kept)
+        self.project = nn.Linear(channels, hidden)
+        self.keep = nn.Linear(hidden, kept)
         self.mlp = _mlp((tokens - 1) * kept, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.mlp(self.standardize.linear(tokens[:, 1:], self.project).flatten(1))
+        patches = self.keep(F.gelu(self.standardize.linear(tokens, self.project)))
+        return self.mlp(patches.flatten(1))
 
 
 class AttentionPooling(Pooling):
     """Learned queries look at the patches, whose positions are added first (Set Transformer's pooling)."""
 
     def __init__(
-        self, tokens: int, channels: int, width: int, dropout: float = 0.0, queries: int = 4
+        self,
+        tokens: int,
+        channels: int,
+        width: int,
+        dropout: float = 0.0,
+        queries: int = 4,
+        hidden: int = 64,
     ) -> None:
         super().__init__(tokens, channels, width, dropout)
-        self.project = nn.Linear(channels, width)
-        self.position = nn.Parameter(torch.randn(tokens - 1, width) * 0.5)  # as large as what it is added to
-        self.query = nn.Parameter(torch.randn(queries, width))
-        self.attention = nn.MultiheadAttention(width, num_heads=4, batch_first=True)
-        self.mlp = _mlp(queries * width, width, dropout)
+        self.project = nn.Linear(channels, hidden)
+        self.position = nn.Parameter(torch.randn(tokens - 1, hidden) * 0.5)  # as large as what it is added to
+        self.query = nn.Parameter(torch.randn(queries, hidden))
+        self.attention = nn.MultiheadAttention(hidden, num_heads=4, batch_first=True)
+        self.mlp = _mlp(queries * hidden, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        keys = self.standardize.linear(tokens[:, 1:], self.project) + self.position
+        keys = self.standardize.linear(tokens, self.project) + self.position
         query = self.query.expand(len(tokens), -1, -1)
         return self.mlp(self.attention(query, keys, keys, need_weights=False)[0].flatten(1))
 
@@ -101,7 +121,7 @@ class SpatialSoftmax(Pooling):
         self.mlp = _mlp(2 * points, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        scores = self.standardize.linear(tokens[:, 1:], self.project).float() * self.temperature.exp()
+        scores = self.standardize.linear(tokens, self.project).float() * self.temperature.exp()
         points = torch.einsum("bnp,nd->bpd", scores.softmax(dim=1), self.grid)
         return self.mlp(points.flatten(1))
 
@@ -114,14 +134,14 @@ class MeanPooling(Pooling):
         self.mlp = _mlp(channels, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.mlp(self.standardize(tokens[:, 1:].mean(1)))
+        return self.mlp(self.standardize(tokens)[:, 1:].mean(1))
 
 
 class ClsPooling(MeanPooling):
     """The CLS token: MVP's own definition of its feature."""
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.mlp(self.standardize(tokens[:, 0]))
+        return self.mlp(self.standardize(tokens)[:, 0])
 
 
 POOLINGS: dict[str, type[Pooling]] = {

@@ -35,8 +35,10 @@ class PolicyConfig:
         action_dropout: share of the windows whose past actions are hidden in training, since a policy that
             sees them may copy them.
         proprio_noise: standard deviation added in training, in normalised units.
-        grasp_weight: of an auxiliary loss by which the visual tokens alone tell the proprioception at the
-            grasp to come; taken from the demo in hindsight, so it needs no privileged label.
+        grasp_weight: of an auxiliary loss by which the visual tokens alone tell where the gripper will be
+            at the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
+        grasp_entries: of the proprioception, those that say where; empty: all of it. Joint angles and the
+            gripper's turn, which an image hardly tells, keep a small head from learning the place.
     """
 
     cameras: tuple[str, ...]
@@ -54,10 +56,11 @@ class PolicyConfig:
     dropout: float = 0.0
     action_dropout: float = 0.5
     proprio_noise: float = 0.02
-    grasp_weight: float = 1.0
+    grasp_weight: float = 3.0
+    grasp_entries: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"cameras": list(self.cameras)}
+        return asdict(self) | {"cameras": list(self.cameras), "grasp_entries": list(self.grasp_entries)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
@@ -69,7 +72,8 @@ class PolicyConfig:
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in plain]
         if missing:
             raise UserError(f"policy lacks {', '.join(missing)}; it has {', '.join(plain) or 'nothing'}")
-        return cls(**{**plain, "cameras": tuple(plain["cameras"])})
+        tuples = {name: tuple(plain[name]) for name in ("cameras", "grasp_entries") if name in plain}
+        return cls(**{**plain, **tuples})
 
 
 class PolicyTransformer(nn.Module):
@@ -101,7 +105,8 @@ class PolicyTransformer(nn.Module):
         self.blocks = nn.TransformerEncoder(layer, c.depth, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(c.width)
         self.head = nn.Linear(c.width, c.predicted * c.action_dim)
-        self.grasp_head = nn.Linear(len(c.cameras) * c.width, c.proprio_dim)
+        self._grasp_entries = list(c.grasp_entries or range(c.proprio_dim))
+        self.grasp_head = nn.Linear(len(c.cameras) * c.width, len(self._grasp_entries))
 
     def pool(self, camera: str, features: Tensor) -> Tensor:
         """features (..., 1 + N, C) of one camera -> visual tokens (..., width)."""
@@ -167,7 +172,7 @@ class PolicyTransformer(nn.Module):
 
     def _grasp_loss(self, visual: Tensor, window: Mapping[str, Tensor]) -> Tensor:
         guess = self.grasp_head(visual.flatten(2))
-        target = self.proprio_normalizer(window["grasp"])[:, None].expand_as(guess)
+        target = self.proprio_normalizer(window["grasp"])[:, None, self._grasp_entries].expand_as(guess)
         return _masked_mean(F.l1_loss(guess, target, reduction="none"), window["before_grasp"])
 
 

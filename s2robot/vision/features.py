@@ -30,6 +30,9 @@ class FeatureExtractor:
     ) -> None:
         self.encoder = load_encoder(name, checkpoint)
         self.sizes = tuple(sizes)
+        # As in the paper the first scale is the tile; an encoder of larger images runs at that.
+        if self.sizes and min(self.sizes) < self.encoder.architecture.image_size:
+            self.encoder.set_image_size(min(self.sizes))
         self._tile = self.encoder.architecture.image_size
         self.bf16 = has_bf16() if bf16 is None else bf16
         if self.bf16:

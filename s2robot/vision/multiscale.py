@@ -4,168 +4,196 @@
 scale, split the larger ones into tiles of the size the model knows, run the same model on every tile, merge
 the tiles of a scale into one feature map, pool it to the size of the first scale's map, and concatenate over
 channels.
+
+    S2(vit.forward_features, prefix_tokens=1)                        # a timm ViT, MVP's or CLIP's
+    S2(dinov2.forward_features, tile=518, prefix_tokens=5)           # timm: CLS and 4 registers
+    S2(convnext.forward_features, layout="bchw", scales=(0.5, 1, 2), resize_to=1)
+    S2(lambda images: clip(images).last_hidden_state, prefix_tokens=1)  # any function
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import fields
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from s2robot.errors import UserError, unknown
+from s2robot.vision.scales import (
+    Grid,
+    Layout,
+    Merge,
+    Options,
+    check_images,
+    check_output,
+    patch_rows,
+    sizes_and_tile,
+)
 
-Layout = Literal["bnc", "bchw"]
-Merge = Literal["concat", "add"]
+Model = Callable[[Tensor], Tensor]
 
 
 def multiscale_forward(
-    model: Callable[[Tensor], Tensor],
+    model: Model,
     images: Tensor,
     sizes: Sequence[int] | None = None,
     *,
     scales: Sequence[float] | None = None,
-    tile: int = 224,
+    tile: int | None = None,
     prefix_tokens: int = 0,
     layout: Layout = "bnc",
     resize_to: int = 0,
     merge: Merge = "concat",
     split: bool = True,
     max_tiles: int | None = None,
+    antialias: bool = False,
 ) -> Tensor:
     """Features of `images` at several scales, as one map.
 
     Args:
         model: float (b, 3, h, w) -> (b, P + n, C) where `layout` is `bnc`, (b, C, h', w') where it is `bchw`.
-        images: float (B, 3, S, S). A source larger than a scale is resampled down, so that a natively
+        images: float (B, 3, H, W). A source larger than a scale is resampled down, so that a natively
             rendered or captured high-resolution image brings its own detail (section 3.1 upsamples).
-        sizes: side of each scale (px); default (224, 448). Or `scales`: each relative to `tile`.
-        tile: side (px) of the largest tile the model is given; a scale of size s is cut into ceil(s / tile)²
-            tiles, and s must divide by ceil(s / tile).
+        sizes: short side of each scale (px); default (tile, 2 · tile). It is cut into ceil(size / tile)
+            equal tiles; a size that does not divide so is raised to whole tiles of `tile`. The long side
+            gets the whole number of tiles that keeps the image's shape best.
+        scales: instead of `sizes`, each relative to `tile`.
+        tile: largest side (px) that the model is given; default 224, or the smallest of `sizes` where that
+            is larger.
         prefix_tokens: P tokens before the patch tokens (CLS, registers): averaged over the tiles of a scale.
         resize_to: index of the scale whose map gives the output's size.
         merge: `concat` over channels, or `add` (ablation of Table 13).
         split: False runs the model on whole larger images (ablation of Table 12).
-        max_tiles: at most so many tiles in one forward; default all of all scales together.
+        max_tiles: at most so many tiles in one forward; default all of one shape, whatever their scale. A
+            program exported with it takes the number of forwards it was exported with.
+        antialias: smooth what is resampled down; the paper's code does not.
 
     Returns:
         (B, P + N, C · len(sizes)), or (B, C · len(sizes), h, w); C alone where merge is `add`.
 
     Raises:
-        UserError: images that are not square, a size that does not divide, an unknown layout or merge.
+        UserError: wrong options or images, or a model whose output is not of `layout`.
     """
-    sizes = _resolve_sizes(sizes, scales, tile)
-    _check(images, sizes, layout, merge, resize_to, prefix_tokens)
-    counts = [math.ceil(size / tile) if split else 1 for size in sizes]
-    tiles = [_cut(_resize(images, size), count) for size, count in zip(sizes, counts, strict=True)]
-    outputs = _run(model, tiles, max_tiles)
+    sizes, tile = sizes_and_tile(sizes, scales, tile)
+    options = Options(sizes, tile, prefix_tokens, layout, resize_to, merge, split, max_tiles, antialias)
+    return _forward(model, images, options)
 
+
+class S2(nn.Module):
+    """`multiscale_forward` with its options bound and checked at once: `S2(model)(images)`.
+
+    `model` is a module, a method of one (`vit.forward_features`) or a plain function; a module's parameters
+    are this module's too.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        sizes: Sequence[int] | None = None,
+        *,
+        scales: Sequence[float] | None = None,
+        tile: int | None = None,
+        prefix_tokens: int = 0,
+        layout: Layout = "bnc",
+        resize_to: int = 0,
+        merge: Merge = "concat",
+        split: bool = True,
+        max_tiles: int | None = None,
+        antialias: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes, tile = sizes_and_tile(sizes, scales, tile)
+        self.options = Options(
+            sizes, tile, prefix_tokens, layout, resize_to, merge, split, max_tiles, antialias
+        )
+        self.model = model
+        owner = getattr(model, "__self__", None)
+        self.module = owner if isinstance(owner, nn.Module) else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        return _forward(self.model, images, self.options)
+
+    def extra_repr(self) -> str:
+        values = {field: getattr(self.options, field.name) for field in fields(self.options)}
+        chosen = [f"{field.name}={value!r}" for field, value in values.items() if value != field.default]
+        grids = " + ".join(map(str, self.options.grids(1, 1)))
+        return f"{', '.join(chosen)}\na square image: {grids}"
+
+
+def _forward(model: Model, images: Tensor, options: Options) -> Tensor:
+    check_images(images)
+    grids = options.grids(images.shape[-2], images.shape[-1])
+    outputs = _run(model, [_tiles(images, grid, options.antialias) for grid in grids], grids, options)
     prefixes, maps = [], []
-    for output, count in zip(outputs, counts, strict=True):
-        prefix, feature_map = _join(output, count, prefix_tokens, layout)
+    for output, grid in zip(outputs, grids, strict=True):
+        prefix, feature_map = _join(output, grid, options)
         prefixes.append(prefix)
         maps.append(feature_map)
-    target = maps[resize_to].shape[-2:]
-    maps = [_pool(m, (target[0], target[1])) for m in maps]
-    if merge == "add":
+    height, width = maps[options.resize_to].shape[-2:]
+    maps = [_pool(feature_map, height, width) for feature_map in maps]
+    if options.merge == "add":
         feature_map, prefix = torch.stack(maps).sum(0), torch.stack(prefixes).sum(0)
     else:
         feature_map, prefix = torch.cat(maps, dim=1), torch.cat(prefixes, dim=-1)
-    if layout == "bchw":
+    if options.layout == "bchw":
         return feature_map
     return torch.cat([prefix, rearrange(feature_map, "b c h w -> b (h w) c")], dim=1)
 
 
-class S2(nn.Module):
-    """`multiscale_forward` around a model, with its options bound: `S2(model, sizes=(224, 448))(images)`."""
+def _tiles(images: Tensor, grid: Grid, antialias: bool) -> Tensor:
+    """(B, 3, H, W) -> (rows · columns · B, 3, h, w): resized, cut row by row, batch minor.
 
-    def __init__(self, model: nn.Module, sizes: Sequence[int] = (224, 448), **options: object) -> None:
-        super().__init__()
-        self.model = model
-        self.options: dict = {"sizes": tuple(sizes), **options}
-
-    def forward(self, images: Tensor) -> Tensor:
-        return multiscale_forward(self.model, images, **self.options)
-
-
-def _resolve_sizes(sizes: Sequence[int] | None, scales: Sequence[float] | None, tile: int) -> list[int]:
-    if sizes is not None and scales is not None:
-        raise UserError(f"sizes={tuple(sizes)} and scales={tuple(scales)} were both given: give one of them")
-    if scales is not None:
-        return [round(scale * tile) for scale in scales]
-    return list(sizes) if sizes is not None else [224, 448]
+    Bicubic in float32, as the paper's code; images of that size are left as they are.
+    """
+    size = (grid.rows * grid.height, grid.columns * grid.width)
+    if images.shape[-2:] != size:
+        resized = F.interpolate(images.float(), size, mode="bicubic", antialias=antialias)
+        images = resized.to(images.dtype)
+    return rearrange(images, "b c (i h) (j w) -> (i j b) c h w", i=grid.rows, j=grid.columns)
 
 
-def _check(
-    images: Tensor, sizes: list[int], layout: str, merge: str, resize_to: int, prefix_tokens: int
-) -> None:
-    if images.ndim != 4 or images.shape[-1] != images.shape[-2]:
-        raise UserError(f"images of shape {tuple(images.shape)}: expected square images (B, 3, S, S)")
-    if not images.is_floating_point():
-        raise UserError(f"images of dtype {images.dtype}: expected floating point (B, 3, S, S)")
-    if not sizes or min(sizes) < 1:
-        raise UserError(f"sizes={tuple(sizes)}: expected at least one positive size in px")
-    if layout not in ("bnc", "bchw"):
-        raise unknown("layout", layout, ("bnc", "bchw"))
-    if merge not in ("concat", "add"):
-        raise unknown("merge", merge, ("concat", "add"))
-    if layout == "bchw" and prefix_tokens:
-        raise UserError(f"prefix_tokens={prefix_tokens}: a bchw feature map has none; expected 0")
-    if not -len(sizes) <= resize_to < len(sizes):
-        raise UserError(f"resize_to={resize_to}: expected the index of one of the {len(sizes)} scales")
-
-
-def _resize(images: Tensor, size: int) -> Tensor:
-    """Bicubic in float32 without antialias, as the paper's code; images of that size are left as they are."""
-    if images.shape[-1] == size:
-        return images
-    resized = F.interpolate(images.float(), (size, size), mode="bicubic", align_corners=False)
-    return resized.to(images.dtype)
-
-
-def _cut(images: Tensor, count: int) -> Tensor:
-    """(B, 3, S, S) -> (count² · B, 3, S / count, S / count): tiles row by row, batch minor."""
-    if images.shape[-1] % count:
-        raise UserError(f"size {images.shape[-1]} does not divide into {count} x {count} tiles")
-    return rearrange(images, "b c (i h) (j w) -> (i j b) c h w", i=count, j=count)
-
-
-def _run(model: Callable[[Tensor], Tensor], tiles: list[Tensor], max_tiles: int | None) -> list[Tensor]:
+def _run(model: Model, tiles: list[Tensor], grids: list[Grid], options: Options) -> list[Tensor]:
     """The model on all tiles; those of one shape share a batch, whatever scale they come from."""
     outputs: list[Tensor | None] = [None] * len(tiles)
-    for shape in dict.fromkeys(t.shape[1:] for t in tiles):
-        members = [i for i, t in enumerate(tiles) if t.shape[1:] == shape]
+    shapes = [(grid.height, grid.width) for grid in grids]
+    for shape in dict.fromkeys(shapes):
+        members = [i for i, other in enumerate(shapes) if other == shape]
         batch = torch.cat([tiles[i] for i in members])
-        chunks = batch.split(max_tiles or len(batch))
-        results = torch.cat([model(chunk) for chunk in chunks]) if len(chunks) > 1 else model(batch)
-        for i, result in zip(members, results.split([len(tiles[i]) for i in members]), strict=True):
-            outputs[i] = result
+        chunks = [batch] if options.max_tiles is None else batch.split(options.max_tiles)
+        results = [_run_chunk(model, chunk, options) for chunk in chunks]
+        whole = torch.cat(results) if len(results) > 1 else results[0]
+        for i, part in zip(members, whole.split([tiles[i].shape[0] for i in members]), strict=True):
+            outputs[i] = part
     return [output for output in outputs if output is not None]
 
 
-def _join(output: Tensor, count: int, prefix_tokens: int, layout: str) -> tuple[Tensor, Tensor]:
+def _run_chunk(model: Model, tiles: Tensor, options: Options) -> Tensor:
+    try:
+        features = model(tiles)
+    except Exception as error:
+        error.add_note(f"S² gave the model images of shape {tuple(tiles.shape)}, cut by {options}")
+        raise
+    check_output(features, tiles, options)
+    return features
+
+
+def _join(output: Tensor, grid: Grid, options: Options) -> tuple[Tensor, Tensor]:
     """Tiles of one scale -> prefix tokens (B, P, C), averaged over tiles, and feature map (B, C, h, w)."""
-    if layout == "bnc":
-        prefix, patches = output[:, :prefix_tokens], output[:, prefix_tokens:]
-        side = math.isqrt(patches.shape[1])
-        if side * side != patches.shape[1]:
-            raise UserError(
-                f"the model gave {output.shape[1]} tokens, {prefix_tokens} of them prefix tokens: the other "
-                f"{patches.shape[1]} are no square grid; set prefix_tokens"
-            )
-        prefix = rearrange(prefix, "(t b) p c -> t b p c", t=count * count).float().mean(0).to(output.dtype)
-        tiles = rearrange(patches, "b (h w) c -> b c h w", h=side)
+    count = grid.rows * grid.columns
+    if options.layout == "bnc":
+        rows = patch_rows(output.shape[1], grid, options.prefix_tokens)
+        prefix, patches = output[:, : options.prefix_tokens], output[:, options.prefix_tokens :]
+        prefix = rearrange(prefix, "(t b) p c -> t b p c", t=count).float().mean(0).to(output.dtype)
+        tiles = rearrange(patches, "b (h w) c -> b c h w", h=rows)
     else:
-        prefix, tiles = output.new_zeros(len(output) // count**2, 0, output.shape[1]), output
-    return prefix, rearrange(tiles, "(i j b) c h w -> b c (i h) (j w)", i=count, j=count)
+        prefix, tiles = output.new_zeros(output.shape[0] // count, 0, output.shape[1]), output
+    return prefix, rearrange(tiles, "(i j b) c h w -> b c (i h) (j w)", i=grid.rows, j=grid.columns)
 
 
-def _pool(feature_map: Tensor, size: tuple[int, int]) -> Tensor:
+def _pool(feature_map: Tensor, height: int, width: int) -> Tensor:
     """Area pooling in float32, as the paper's code."""
-    if feature_map.shape[-2:] == size:
+    if feature_map.shape[-2:] == (height, width):
         return feature_map
-    return F.interpolate(feature_map.float(), size, mode="area").to(feature_map.dtype)
+    return F.interpolate(feature_map.float(), (height, width), mode="area").to(feature_map.dtype)

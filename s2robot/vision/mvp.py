@@ -7,39 +7,41 @@ way, the features do not).
 
 from __future__ import annotations
 
-import hashlib
+import math
+import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from s2robot.errors import UserError, unknown
+from s2robot.vision.encoder import IMAGENET_MEAN, IMAGENET_STD, Architecture, Encoder, to_float
+from s2robot.vision.published import PUBLISHED, fetch, is_left_out
+from s2robot.vision.state import check_state, hash_weights, read_state
+from s2robot.vision.timm_encoder import load_timm
+
+__all__ = [
+    "ARCHITECTURES",
+    "EMBEDDED",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "WEIGHTS",
+    "Architecture",
+    "Encoder",
+    "MvpEncoder",
+    "build_vit",
+    "hash_weights",
+    "load_encoder",
+    "sincos_position_embedding",
+    "to_float",
+]
 
 WEIGHTS = Path(__file__).parent / "weights"
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A ViT: width C, depth in blocks, heads, image side and patch side in px."""
-
-    width: int
-    depth: int
-    heads: int
-    image_size: int = 224
-    patch_size: int = 16
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side of the image."""
-        return self.image_size // self.patch_size
-
 
 ARCHITECTURES = {
     "tiny": Architecture(192, 6, 3),
@@ -51,51 +53,129 @@ ARCHITECTURES = {
 EMBEDDED = {"mvp-tiny-sim": "tiny"}
 """Encoders shipped with the package: name -> architecture."""
 
+_HALF = 1e-3
+"""How far a position embedding of values up to 1 may be off that was stored as float16."""
 
-class Encoder(nn.Module):
-    """A frozen ViT: frames in, tokens out; normalises with ImageNet's statistics inside.
 
-    Stays in eval mode and without gradients whatever a parent module is told.
+class MvpEncoder(Encoder):
+    """A ViT of MVP's, whose own feature is the CLS token after the final norm; S² needs all tokens."""
+
+    vit: VisionTransformer
+    architecture: Architecture
+
+    def _tokens(self, images: Tensor) -> Tensor:
+        return self.vit.forward_features(images)
+
+    def _resize(self, image_size: int) -> int:
+        """Crops the position embedding: that of a smaller grid is the top left corner of a larger one's."""
+        patch, position = self.architecture.patch_size, cast(Tensor, self.vit.pos_embed)
+        side, grid = math.isqrt(position.shape[1] - 1), image_size // patch
+        if image_size % patch or not 1 <= grid <= side:
+            raise UserError(
+                f"image_size={image_size}: expected a multiple of {patch} up to {side * patch} px, which "
+                f"'{self.name}' has positions for"
+            )
+        patches = position[0, 1:].unflatten(0, (side, side))[:grid, :grid].flatten(0, 1)
+        self.vit.pos_embed = nn.Parameter(torch.cat([position[0, :1], patches])[None], requires_grad=False)
+        cast(Any, self.vit.patch_embed).set_input_size(img_size=(image_size, image_size))
+        return patch
+
+
+def load_encoder(
+    name_or_path: str | Path = "mvp-tiny-sim",
+    checkpoint: str | Path | None = None,
+    image_size: int | None = None,
+) -> Encoder:
+    """The frozen encoder of that name: uint8 (B, H, W, 3) or float (B, 3, H, W) to tokens (B, 1 + N, C).
+
+    Args:
+        name_or_path: one of
+            - an embedded encoder (`mvp-tiny-sim`);
+            - a published one (`mvp-base-egosoup`, see `published.py`): downloaded at its first use;
+            - a file that `s2robot pretrain` wrote or MVP published, whose architecture its shapes tell;
+            - with `checkpoint`, an architecture (`tiny`, `small`, `base`, `large`);
+            - `random-ARCHITECTURE`: a frozen random initialisation (seed 0), the control of every probe;
+            - `timm:NAME`, any model of timm that gives a square grid of features, with its weights, and
+              `random-timm:NAME`: see `timm_encoder.py`.
+        checkpoint: a local file to take the weights from: safetensors, or a checkpoint of PyTorch's.
+        image_size: side of the images (px); default the side it was trained at (256 for `mvp-large-egosoup`,
+            which the S² paper ran at 224: Table 10).
+
+    Raises:
+        UserError: unknown name, missing, damaged or malicious file, weights of another architecture, a
+            published encoder that cannot be fetched, an image size it cannot run at.
     """
-
-    prefix_tokens = 1
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, vit: VisionTransformer, name: str, architecture: Architecture) -> None:
-        super().__init__()
-        self.vit = vit.eval()
-        self.name = name
-        self.architecture = architecture
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-        self.requires_grad_(False)
-        self.weights_sha256 = hash_weights(vit.state_dict())
-
-    @property
-    def width(self) -> int:
-        return self.architecture.width
-
-    def train(self, mode: bool = True) -> Encoder:
-        return super().train(False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Tokens (B, 1 + N, C), CLS first, after the final norm (MVP's definition of the feature is its CLS).
-
-        Args:
-            images: uint8 (B, H, W, 3), or float (B, 3, H, W) in [0, 1]; H = W = `architecture.image_size`.
-        """
-        images = to_float(images)
-        dtype = next(self.vit.parameters()).dtype
-        normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
-        return self.vit.forward_features(normalised.to(dtype))
+    encoder = _load(str(name_or_path), checkpoint)
+    if image_size is not None:
+        encoder.set_image_size(image_size)
+    return encoder
 
 
-def to_float(images: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [0, 1]; float images are returned as they are."""
-    if images.dtype == torch.uint8:
-        return images.permute(0, 3, 1, 2).float() / 255
-    return images
+def _load(name: str, checkpoint: str | Path | None) -> Encoder:
+    random, model = name.startswith("random-"), name.removeprefix("random-")
+    if random and checkpoint is not None:
+        raise UserError(f"{name} has weights of its own: give it no checkpoint (here {checkpoint})")
+    if model.startswith("timm:"):
+        return load_timm(name, checkpoint)
+    if random:
+        return _random_encoder(name, model)
+    if checkpoint is not None:
+        return _from_file(Path(checkpoint), name, _architecture_named(name))
+    if name in EMBEDDED:
+        return _from_file(WEIGHTS / f"{name}.safetensors", name, EMBEDDED[name])
+    if name in PUBLISHED:
+        return _from_file(fetch(name), name, PUBLISHED[name].architecture)
+    if os.sep in name or Path(name).suffix in (".safetensors", ".pth", ".pt"):
+        return _from_file(Path(name), name, None)
+    raise unknown(
+        "encoder", name, [*EMBEDDED, *PUBLISHED, *(f"random-{a}" for a in ARCHITECTURES), "timm:NAME"]
+    )
+
+
+def _architecture_named(name: str) -> str:
+    known = {a: a for a in ARCHITECTURES} | EMBEDDED | {n: p.architecture for n, p in PUBLISHED.items()}
+    if name not in known:
+        raise unknown("architecture", name, known)
+    return known[name]
+
+
+def _random_encoder(name: str, architecture: str) -> Encoder:
+    if architecture not in ARCHITECTURES:
+        raise unknown("architecture", architecture, ARCHITECTURES)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return MvpEncoder(build_vit(ARCHITECTURES[architecture]), name, ARCHITECTURES[architecture])
+
+
+def _from_file(path: Path, name: str, architecture_name: str | None) -> Encoder:
+    state = read_state(path)
+    architecture_name = architecture_name or _architecture_of(state, path)
+    architecture = ARCHITECTURES[architecture_name]
+    with torch.device("meta"):  # no values: the file has them
+        vit = build_vit(architecture)
+    what = f"{path} as '{architecture_name}'"
+    left_out = (lambda key: False) if path.suffix == ".safetensors" else is_left_out
+    state = check_state(state, vit.state_dict(), what, left_out)
+    _check_positions(state["pos_embed"], architecture, what)
+    vit.load_state_dict(state, assign=True)
+    return MvpEncoder(vit, name, architecture)
+
+
+def _architecture_of(state: Mapping[str, Tensor], path: Path) -> str:
+    width = state["norm.bias"].numel() if "norm.bias" in state else 0
+    depth = len({key.split(".")[1] for key in state if re.match(r"blocks\.\d+\.", key)})
+    for name, architecture in ARCHITECTURES.items():
+        if (architecture.width, architecture.depth) == (width, depth):
+            return name
+    known = ", ".join(f"{name} {a.width} x {a.depth}" for name, a in ARCHITECTURES.items())
+    raise UserError(f"{path}: a ViT of width {width} and {depth} blocks is none of MVP's ({known})")
+
+
+def _check_positions(given: Tensor, architecture: Architecture, what: str) -> None:
+    expected = sincos_position_embedding(architecture.width, architecture.grid)
+    off = (given - expected).abs().max().item()
+    if off > _HALF:
+        raise UserError(f"{what}: 'pos_embed' is {off:.2g} off MVP's sine-cosine positions")
 
 
 def build_vit(architecture: Architecture) -> VisionTransformer:
@@ -125,69 +205,3 @@ def sincos_position_embedding(width: int, grid: int) -> Tensor:
         parts += [angle.sin(), angle.cos()]
     patches = torch.cat(parts, dim=1)
     return torch.cat([torch.zeros(1, width), patches.float()])[None]
-
-
-def load_encoder(name: str = "mvp-tiny-sim", checkpoint: str | Path | None = None) -> Encoder:
-    """The frozen encoder of that name.
-
-    Args:
-        name: an embedded encoder; or, with `checkpoint`, an architecture (`tiny`, `small`, ...);
-            `random-tiny` and the like give a frozen random initialisation (seed 0), the control of every
-            probe.
-        checkpoint: a safetensors file that `s2robot pretrain` wrote.
-
-    Raises:
-        UserError: unknown name, missing or damaged file, weights of another architecture.
-    """
-    if name.startswith("random-"):
-        return _random_encoder(name)
-    if checkpoint is not None:
-        if name not in ARCHITECTURES:
-            raise unknown("architecture", name, ARCHITECTURES)
-        return _load(Path(checkpoint), name, name)
-    if name not in EMBEDDED:
-        raise unknown("encoder", name, [*EMBEDDED, *(f"random-{a}" for a in ARCHITECTURES)])
-    return _load(WEIGHTS / f"{name}.safetensors", name, EMBEDDED[name])
-
-
-def hash_weights(state: Mapping[str, Tensor]) -> str:
-    """sha256 over names, shapes and float32 values: what feature caches and results are keyed by."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().float().cpu().contiguous()
-        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _random_encoder(name: str) -> Encoder:
-    architecture = name.removeprefix("random-")
-    if architecture not in ARCHITECTURES:
-        raise unknown("architecture", architecture, ARCHITECTURES)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return Encoder(build_vit(ARCHITECTURES[architecture]), name, ARCHITECTURES[architecture])
-
-
-def _load(path: Path, name: str, architecture_name: str) -> Encoder:
-    architecture = ARCHITECTURES[architecture_name]
-    if not path.is_file():
-        raise UserError(f"no encoder weights at {path}: `s2robot pretrain` makes them")
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"{path} is no readable safetensors file: {error}") from error
-    vit = build_vit(architecture)
-    _check_state(state, vit.state_dict(), f"{path} as '{architecture_name}'")
-    vit.load_state_dict({key: value.float() for key, value in state.items()})
-    return Encoder(vit, name, architecture)
-
-
-def _check_state(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
-    if missing := expected.keys() - given.keys():
-        raise UserError(f"{what}: lacks {len(missing)} tensors, first '{min(missing)}'")
-    if extra := given.keys() - expected.keys():
-        raise UserError(f"{what}: has {len(extra)} tensors too many, first '{min(extra)}'")
-    for key, value in expected.items():
-        if given[key].shape != value.shape:
-            raise UserError(f"{what}: '{key}' is {tuple(given[key].shape)}, expected {tuple(value.shape)}")

@@ -87,11 +87,18 @@ def _render_shard(source: FrameSource, job: tuple[int, int, Path]) -> int:
     return states
 
 
+def _open_shard(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it, and it is rendered again") from error
+
+
 class Frames:
     """Views of the rendered frames as an encoder will meet them: whole frames, S² tiles, and random crops."""
 
     def __init__(self, shards: list[Path]) -> None:
-        self._shards = [np.load(shard, mmap_mode="r") for shard in shards]
+        self._shards = [_open_shard(shard) for shard in shards]
         self._ends = np.cumsum([len(shard) for shard in self._shards])
 
     def __len__(self) -> int:

@@ -1,0 +1,1 @@
+"""Measurements beside others, each in one run on the same data and machine."""

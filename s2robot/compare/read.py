@@ -1,0 +1,171 @@
+"""Evaluations as `s2robot evaluate` wrote them: read, named, and those of one arm put together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from s2robot.errors import UserError
+from s2robot.provenance import sha256_json
+
+FIELDS = ("successes", "trials", "success_rate", "wilson_95", "positions", "checkpoint_sha256", "config")
+"""What an evaluation must hold to be compared."""
+
+_NO_SETTINGS = (
+    *("training.seed", "training.demos"),  # demos_sha256 says which demos they are
+    *("training.encoder", "training.policy"),  # as under encoder and policy
+    *("evaluate.checkpoint", "evaluate.out", "evaluate.seed", "evaluate.positions", "evaluate.extra"),
+    *("evaluate.position_source", "evaluate.extra_source", "evaluate.rectangle"),
+)
+"""What may differ in an arm: seeds, and names of places. (The positions are compared as they are.)"""
+
+
+class Position(NamedTuple):
+    """Where the cube was put (m, m, rad) and from which seed the arm started: outcomes pair on all four."""
+
+    x: float
+    y: float
+    yaw: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One `evaluation.json`.
+
+    Attributes:
+        name: what of its path tells it from the others.
+        training_seed: None where the file does not say.
+        settings: dotted name -> value of all that could make the difference, without seeds and paths.
+        content: the whole file.
+    """
+
+    name: str
+    path: Path
+    training_seed: int | None
+    settings: dict[str, Any]
+    content: Mapping[str, Any]
+
+    def result(self, part: str) -> Mapping[str, Any] | None:
+        """Successes, trials and outcomes: of the headline (`positions`) or of the further ones (`extra`)."""
+        return self.content if part == "positions" else self.content.get("extra")
+
+    def outcomes(self, part: str) -> dict[Position, Mapping[str, Any]]:
+        """The outcome at each position, in order; none where it was not tried on these."""
+        result = self.result(part)
+        return {} if result is None else {_position(outcome): outcome for outcome in result["positions"]}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Evaluations that differ in the training seed alone."""
+
+    name: str
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.evaluations[0].settings
+
+    def table(self, part: str) -> np.ndarray:
+        """True and false of shape (training seeds, positions)."""
+        rows = [[o["success"] for o in e.outcomes(part).values()] for e in self.evaluations]
+        return np.array(rows, bool)
+
+
+def read(paths: Sequence[str]) -> list[Evaluation]:
+    """The evaluations at these paths: files, or folders that `s2robot evaluate` wrote.
+
+    Raises UserError for a path that is given twice, and for a file that is missing, damaged or no evaluation.
+    """
+    files = [_file(Path(path)) for path in paths]
+    for i, file in enumerate(files):
+        if file.resolve() in [earlier.resolve() for earlier in files[:i]]:
+            raise UserError(f"{file} is given twice: an evaluation is no evidence against itself")
+    return [_read(name, file) for name, file in zip(_names(files), files, strict=True)]
+
+
+def arms(evaluations: Sequence[Evaluation], group: bool) -> list[Arm]:
+    """In order of appearance; evaluations of the same settings are one arm if their training seeds differ."""
+    together: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        together.setdefault(sha256_json(evaluation.settings), []).append(evaluation)
+    groups: list[tuple[Evaluation, ...]] = []
+    for members in together.values():
+        seeds = [evaluation.training_seed for evaluation in members]
+        is_arm = group and None not in seeds and len(set(seeds)) == len(seeds)
+        groups += [tuple(members)] if is_arm else [(evaluation,) for evaluation in members]
+    names = [_arm_name(members) for members in groups]
+    return [
+        Arm(name if names.count(name) == 1 else members[0].name, members)
+        for name, members in zip(names, groups, strict=True)
+    ]
+
+
+def differing_settings(compared: Sequence[Arm]) -> dict[str, list[Any]]:
+    """Dotted name -> its value in each arm, of what is not the same in all."""
+    names = dict.fromkeys(name for arm in compared for name in arm.settings)
+    found = {name: [arm.settings.get(name) for arm in compared] for name in names}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def _file(path: Path) -> Path:
+    file = path / "evaluation.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"no evaluation at {path}: expected an evaluation.json, or the folder that holds one")
+    return file
+
+
+def _read(name: str, file: Path) -> Evaluation:
+    try:
+        content = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is no readable JSON: {error}") from error
+    missing = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
+    if missing:
+        raise UserError(f"{file} is no evaluation: it lacks {', '.join(missing)}")
+    config = content["config"]
+    settings = {key: value for key, value in _flat(config, "") if not key.startswith(_NO_SETTINGS)}
+    evaluation = Evaluation(name, file, (config.get("training") or {}).get("seed"), settings, content)
+    for part in ("positions", "extra"):
+        result = evaluation.result(part)
+        if result is not None and len(evaluation.outcomes(part)) != len(result["positions"]):
+            raise UserError(f"{file} holds two outcomes of the same position and seed: expected one of each")
+    return evaluation
+
+
+def _position(outcome: Mapping[str, Any]) -> Position:
+    return Position(outcome["x"], outcome["y"], outcome["yaw"], outcome["seed"])
+
+
+def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not (isinstance(value, dict) and value):
+        yield name, value
+        return
+    for key, entry in value.items():
+        yield from _flat(entry, f"{name}.{key}" if name else str(key))
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """What is left of the paths without the parts that all begin and all end with."""
+    plain = [file.parent if file.name == "evaluation.json" else file.with_suffix("") for file in files]
+    parts = [list(path.resolve().parts) for path in plain]
+    for end in (-1, 0):
+        while min(map(len, parts)) > 1 and len({part[end] for part in parts}) == 1:
+            for part in parts:
+                part.pop(end)
+    return ["/".join(part) for part in parts]
+
+
+def _arm_name(members: Sequence[Evaluation]) -> str:
+    """`s2` of `s2_seed0` and `s2_seed1`."""
+    if len(members) == 1:
+        return members[0].name
+    common = commonprefix([evaluation.name for evaluation in members]).rstrip("_-/. ")  # noqa: RUF071
+    return common.removesuffix("seed").rstrip("_-/. ") or members[0].name

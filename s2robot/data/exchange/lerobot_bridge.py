@@ -1,0 +1,147 @@
+"""What runs in lerobot's own environment: `python -I lerobot_bridge.py write|read|frames|windows FOLDER`.
+
+It shares nothing with s2robot but `send` and `receive`: lines of JSON, each followed by raw arrays, over its
+standard input and output. Whatever lerobot prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+Message = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+_REPO = "s2robot/local"  # lerobot wants a name for the hub, which is never asked
+
+
+def send(stream: IO[bytes], head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
+    """Writes one message: plain JSON and arrays of numbers."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    shapes = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
+    stream.write(json.dumps({"head": head, "arrays": shapes}).encode() + b"\n")
+    for array in arrays.values():
+        stream.write(array.reshape(-1).view(np.uint8).data)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> Message | None:
+    """Reads one message; None at the end of the stream. Raises EOFError where it ends inside a message."""
+    line = stream.readline()
+    if not line:
+        return None
+    message = json.loads(line)
+    arrays = {name: _read(stream, np.dtype(d), shape) for name, (d, shape) in message["arrays"].items()}
+    return message["head"], arrays
+
+
+def _read(stream: IO[bytes], dtype: np.dtype, shape: list[int]) -> np.ndarray:
+    data = bytearray(dtype.itemsize * int(np.prod(shape)))
+    view = memoryview(data)
+    while view:
+        count = stream.readinto(view)  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError("the other side ended inside a message")
+        view = view[count:]
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def write(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
+    """Makes a dataset: a head with `fps` and `features`, then an episode a message with its `task`."""
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset  # type: ignore[import-not-found]
+
+    first = receive(source)
+    assert first is not None
+    features = {name: {**f, "shape": tuple(f["shape"])} for name, f in first[0]["features"].items()}
+    dataset = LeRobotDataset.create(_REPO, first[0]["fps"], features, root=folder)
+    while message := receive(source):
+        head, arrays = message
+        for step in range(len(next(iter(arrays.values())))):
+            dataset.add_frame({name: array[step] for name, array in arrays.items()} | {"task": head["task"]})
+        dataset.save_episode(parallel_encoding=False)
+        send(reply, {})
+    dataset.finalize()
+    send(reply, {})
+
+
+def read(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
+    """Tells `fps`, `features` and the number of `episodes`, then gives an episode a message."""
+    dataset = _open(folder)
+    features = {name: {**f, "shape": list(f["shape"])} for name, f in dataset.meta.features.items()}
+    send(reply, {"fps": dataset.fps, "features": features, "episodes": dataset.num_episodes})
+    cameras = list(dataset.meta.camera_keys)
+    series = [
+        n for n, f in features.items() if n not in cameras and not f["dtype"].startswith(("str", "lang"))
+    ]
+    # As Arrow holds it: the format "numpy" would round doubles.
+    table = dataset.hf_dataset.select_columns(series).with_format("arrow")
+    for index in range(dataset.num_episodes):
+        episode = dataset.meta.episodes[index]
+        steps = range(episode["dataset_from_index"], episode["dataset_to_index"])
+        rows = table[steps.start : steps.stop]
+        arrays = {name: np.array(rows[name].to_pylist(), features[name]["dtype"]) for name in series}
+        send(reply, {"tasks": list(episode["tasks"])}, {**arrays, **_frames(dataset, cameras, steps)})
+
+
+def frames(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
+    """Answers each list of `steps` (counted over all episodes) with their frames."""
+    dataset = _open(folder)
+    while message := receive(source):
+        send(reply, {}, _frames(dataset, list(dataset.meta.camera_keys), message[0]["steps"]))
+
+
+def windows(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
+    """Answers each list of `steps` with the seconds that it took to read a window at each of them.
+
+    A window is `size` frames and states up to the step and `size` actions from it on; the first message says
+    the size.
+    """
+    import torch  # type: ignore[import-not-found]
+
+    torch.set_num_threads(1)
+    first = receive(source)
+    assert first is not None
+    size = first[0]["size"]
+    plain = _open(folder)
+    seen, acted = [[i / plain.fps for i in r] for r in (range(1 - size, 1), range(size))]
+    observed = dict.fromkeys([*plain.meta.camera_keys, "observation.state"], seen)
+    dataset = _open(folder, delta_timestamps={**observed, "action": acted}, return_uint8=True)
+    while message := receive(source):
+        began = time.perf_counter()
+        for step in message[0]["steps"]:
+            dataset[step]
+        send(reply, {"seconds": time.perf_counter() - began})
+
+
+def _open(folder: Path, **options: Any) -> Any:
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset  # type: ignore[import-not-found]
+
+    return LeRobotDataset(_REPO, root=folder, **options)
+
+
+def _frames(dataset: Any, cameras: list[str], steps: Any) -> dict[str, np.ndarray]:
+    """Camera -> uint8 (n, H, W, 3), as lerobot gives them one by one."""
+    found: dict[str, list[np.ndarray]] = {camera: [] for camera in cameras}
+    for step in steps:
+        item = dataset[step]
+        for camera in cameras:
+            found[camera].append((item[camera].permute(1, 2, 0) * 255).round().byte().numpy())
+    return {camera: np.stack(pictures) for camera, pictures in found.items()}
+
+
+def main(action: str, folder: str) -> None:
+    reply = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    {"write": write, "read": read, "frames": frames, "windows": windows}[action](
+        Path(folder), sys.stdin.buffer, reply
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,73 @@
+"""Talking to lerobot, which runs in an environment of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from subprocess import PIPE, Popen
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from s2robot.data.exchange import lerobot_bridge
+from s2robot.data.exchange.environment import clean_env
+from s2robot.data.exchange.lerobot_bridge import Message
+from s2robot.errors import UserError
+
+
+class Bridge:
+    """`lerobot_bridge.py` in lerobot's environment, offline, for one folder; use it in a `with` statement."""
+
+    def __init__(self, python: Path, action: str, folder: Path) -> None:
+        self._cache = TemporaryDirectory(prefix="s2robot-lerobot-")  # the hub's library caches all it reads
+        self._log = Path(self._cache.name, "log")
+        env = clean_env() | dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"), "1")
+        env |= {"HF_HOME": self._cache.name, "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        command = [python, "-I", lerobot_bridge.__file__, action, folder.absolute()]
+        with self._log.open("wb") as log:
+            self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=log, env=env)
+
+    def __enter__(self) -> Bridge:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):  # what it has not read cannot be flushed
+                pipe.close()  # type: ignore[union-attr]
+        self._process.wait()
+        self._cache.cleanup()
+
+    def ask(self, head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Message:
+        """Sends a message and waits for the answer. Raises UserError as `tell` and `hear`."""
+        self.tell(head, arrays)
+        return self.hear()
+
+    def tell(self, head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        """Sends a message. Raises UserError with lerobot's last words if it has ended."""
+        assert self._process.stdin is not None
+        try:
+            lerobot_bridge.send(self._process.stdin, head, arrays)
+        except BrokenPipeError as error:
+            raise self._failure() from error
+
+    def hear(self) -> Message:
+        """The next message. Raises UserError with lerobot's last words if there is none."""
+        assert self._process.stdout is not None
+        with suppress(EOFError):
+            if message := lerobot_bridge.receive(self._process.stdout):
+                return message
+        raise self._failure()
+
+    def end(self) -> Message:
+        """Says that nothing more comes, and waits for the last answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self.hear()
+
+    def _failure(self) -> UserError:
+        self._process.wait()
+        lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+        return UserError(f"lerobot failed: {lines[-1].strip() if lines else self._process.returncode}")

@@ -1,0 +1,125 @@
+"""Why a rollout failed, from where the gripper and the cube were.
+
+The cube's place is the simulator's secret: the environment tells it to the evaluation (`Scene`), never to a
+policy. Where an environment does not know it, as on a real arm, failures are not classified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from s2robot.rollout import Subscriber
+from s2robot.spec import Observation
+
+NEVER_REACHED = "never reached"
+MISSED = "missed"
+PUSHED_AWAY = "pushed away"
+DROPPED = "grasped and dropped"
+TIMED_OUT = "timed out"
+KINDS = (NEVER_REACHED, MISSED, PUSHED_AWAY, DROPPED, TIMED_OUT)
+
+REACH = 0.06  # m: a gripper that never came nearer to the cube's centre has not reached it
+LIFTED = 0.01  # m above where it rested: only a grasp gets the cube there
+PUSHED = 0.02  # m along the table
+CLOSED = 0.75  # of the widest opening: narrower is closing, around a cube too
+
+
+class Scene(NamedTuple):
+    """What `env.unwrapped.scene()` tells the evaluation. Lengths in m, one frame for both places.
+
+    Attributes:
+        gripper: (3,) where a cube is when it is held.
+        opening: between the fingers.
+        cube: (3,) its centre.
+    """
+
+    gripper: Sequence[float]
+    opening: float
+    cube: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One of `KINDS`, and how far from the cube's centre the gripper was (m); None where it held the cube.
+
+    The distance is that of the attempt that came nearest: of the gripper as it closed, or at any time where
+    it never closed.
+    """
+
+    kind: str
+    missed_by: float | None
+
+
+class Trace(Subscriber):
+    """The scene before the first action and after each one; none where the environment tells none."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        self._scene = getattr(env.unwrapped, "scene", None)
+        self.scenes: list[Scene] = []
+
+    def on_reset(self, observation: Observation, info: dict[str, Any]) -> None:
+        self.scenes = []
+        self._note()
+
+    def on_step(self, observation: Observation, action: np.ndarray, info: dict[str, Any]) -> None:
+        self._note()
+
+    def failure(self, success: bool) -> Failure | None:
+        """Why the rollout failed; None for a success and where nothing is known."""
+        return None if success or not self.scenes else classify(self.scenes)
+
+    def _note(self) -> None:
+        if self._scene is not None:
+            self.scenes.append(self._scene())
+
+
+def classify(scenes: Sequence[Scene]) -> Failure:
+    """Why a failed rollout failed, in this order.
+
+    - timed out: it ended with the cube in the air.
+    - grasped and dropped: the cube was in the air before, and is not at the end.
+    - pushed away: the cube lies elsewhere than at the start, without having been in the air.
+    - never reached: the gripper never came within `REACH` of the cube.
+    - missed: the gripper closed without getting hold of the cube.
+    - timed out: it was at the cube and never closed.
+    """
+    gripper, cube = (np.array([scene[i] for scene in scenes]) for i in (0, 2))
+    opening = np.array([scene.opening for scene in scenes])
+    height = cube[:, 2] - cube[0, 2]
+    if height[-1] > LIFTED:
+        return Failure(TIMED_OUT, None)
+    if height.max() > LIFTED:
+        return Failure(DROPPED, None)
+    distance = np.linalg.norm(gripper - cube, axis=1)
+    closed = opening < CLOSED * opening.max()
+    closing = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
+    missed_by = float(distance[closing].min() if len(closing) else distance.min())
+    if np.linalg.norm(cube[-1, :2] - cube[0, :2]) > PUSHED:
+        return Failure(PUSHED_AWAY, missed_by)
+    if distance.min() > REACH:
+        return Failure(NEVER_REACHED, missed_by)
+    return Failure(MISSED if len(closing) else TIMED_OUT, missed_by)
+
+
+def count(outcomes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many of the outcomes of `evaluation.json` failed in which way, in the order of `KINDS`."""
+    kinds = [outcome.get("failure") for outcome in outcomes]
+    return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
+
+
+def in_words(outcome: Mapping[str, Any]) -> str:
+    """`missed by 2.3 cm`, `pushed away, missed by 4.0 cm`, `grasped and dropped`, or `missed` alone.
+
+    Args:
+        outcome: of `evaluation.json`, of a failed rollout; older files do not say why it failed.
+    """
+    kind, distance = outcome.get("failure"), outcome.get("missed_by_m")
+    if kind is None or distance is None:
+        return kind or MISSED
+    by = f"missed by {100 * distance:.1f} cm"
+    return by if kind == MISSED else f"{kind}, {by}"

@@ -1,0 +1,77 @@
+"""The measurement of window reading: fair draws, every layout read, nothing counted twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_loop
+from hypothesis import given
+from hypothesis import strategies as st
+from kill_writer import SPEC, made_episode
+
+from s2robot.bench.layouts import Contestant
+from s2robot.bench.store import draw, measure
+from s2robot.data.store import DemoStore
+
+
+@given(lengths=st.lists(st.integers(16, 60), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_windows_lie_inside_their_episodes(lengths: list[int], seed: int) -> None:
+    windows = draw(lengths, 50, seed)
+    assert len(windows) == 50
+    assert windows == draw(lengths, 50, seed)
+    assert all(15 <= step < lengths[episode] for episode, step in windows)
+
+
+def test_every_window_is_as_likely_as_any_other() -> None:
+    windows = draw([17, 20], 7000, seed=1)
+    counts = np.unique(windows, axis=0, return_counts=True)[1]
+    assert len(counts) == 2 + 5
+    assert counts.min() > 850
+
+
+def test_the_first_round_does_not_count_and_all_take_turns() -> None:
+    order: list[str] = []
+
+    def contestant(name: str, seconds: list[float]) -> Contestant:
+        def read(windows: list[tuple[int, int]]) -> float:
+            order.append(name)
+            return seconds[order.count(name) - 1]
+
+        return Contestant(name, 0, read)
+
+    entered = [contestant("a", [100.0, 1.0, 2.0]), contestant("b", [1.0, 4.0, 4.0])]
+    assert measure(entered, [(0, 15), (0, 16)], rounds=2) == {"a": [2.0, 1.0], "b": [0.5, 0.5]}
+    assert order == ["a", "b"] * 3
+
+
+def test_the_command_reads_all_layouts_and_writes_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    for n, steps in enumerate((18, 3, 20)):
+        store.append(made_episode(0, n, steps=steps))
+    out = tmp_path / "bench.json"
+    options = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false", "windows=3", "rounds=1")
+    arguments = ("what=store", f"demos={store.path}", f"out={out}", "lerobot_images=[]", *options)
+    assert toy_loop.s2robot("bench", *arguments) == 0
+    result = json.loads(out.read_text())
+    names = ["store", "feature cache", "diffusion_policy, frames", "diffusion_policy, default"]
+    assert list(result["layouts"]) == names
+    assert all(row["windows_per_second"] > 0 for row in result["layouts"].values())
+    assert (result["demos"], result["frames"], result["windows"]) == (2, 2 * 38, 3)
+    noise = 24 * 32 * 3 / 2 + 16 * 16 * 3 / 2  # of the two cameras, which nothing makes smaller
+    assert result["layouts"]["store"]["bytes_per_frame"] > 0.9 * noise
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()] == names
+
+
+def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    store.append(made_episode(0, 0, steps=15))
+    common = (f"demos={store.path}", f"out={tmp_path / 'bench.json'}")
+    assert "no demo of 16 steps" in toy_loop.refusal(capsys, "bench", *common)
+    assert "unknown measurement 'stor': did you mean 'store'?" in toy_loop.refusal(
+        capsys, "bench", "what=stor", *common
+    )
