@@ -57,6 +57,21 @@ def test_merged_episodes_are_the_same_to_the_last_bit_and_say_where_they_come_fr
     assert sorted(p.name for p in (tmp_path / "sub").iterdir()) == ["all"], "no trace of the staging"
 
 
+@pytest.mark.parametrize("qualities", [(90, 90), (90, 40), (90, None)])
+def test_lossy_frames_are_copied_as_they_are(tmp_path: Path, qualities: tuple[int | None, ...]) -> None:
+    asked = [{"image_codec": {"name": "jpeg", "quality": q}} if q else {} for q in qualities]
+    stores = [made_store(tmp_path / str(n), n, 1, attributes) for n, attributes in enumerate(asked)]
+    merged = copies.merge(stores, tmp_path / "all")
+    for store, episode in zip(stores, merged.episodes(), strict=True):
+        source = store.episode("000000")
+        for camera in SPEC.cameras:
+            np.testing.assert_array_equal(episode.images(camera), source.images(camera))
+        assert episode.attributes.get("image_error") == source.attributes.get("image_error")
+    assert [f for f in validate(merged) if f.damaged] == []
+    codec = asked[0]["image_codec"] if asked[0] == asked[1] else None
+    assert merged.attributes.get("image_codec") == codec
+
+
 def test_a_merged_store_keeps_of_its_recording_what_all_agree_on(
     two: tuple[DemoStore, DemoStore], tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from s2robot.data.durable import STAGING, clean_staging, disk_errors, rename_new, staged, sync
 from s2robot.data.files import local_path
+from s2robot.data.jpeg import ATTRIBUTE
 from s2robot.data.root import check_vacant
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import examine
@@ -34,7 +35,7 @@ def merge(stores: Sequence[DemoStore], path: str | Path) -> DemoStore:
     episodes: list[Named] = [(store, episode_id, None) for store in stores for episode_id in store.ids()]
     if not episodes:
         raise UserError(f"{' and '.join(map(str, stores))} holds no demos to copy")
-    attributes = {"merged_from": [str(store) for store in stores], **_common_record(stores)}
+    attributes = {"merged_from": [str(store) for store in stores], **_common(stores)}
     return copy_episodes(episodes, local_path(path), attributes)
 
 
@@ -85,11 +86,16 @@ def _check_whole(store: DemoStore, episode_id: str) -> None:
         raise UserError(f"episode {episode_id} of {store} is damaged ({damage[0].what}): {hint}")
 
 
-def _common_record(stores: Iterable[DemoStore]) -> dict[str, Any]:
-    """What the stores say of their recording and agree on: training asks it for the environment."""
+def _common(stores: Sequence[DemoStore]) -> dict[str, Any]:
+    """What the stores say of their recording and agree on: training asks it for the environment.
+
+    And the codec of their frames, where it is the same. Where not, each frame stays as it is all the same.
+    """
     first, *others = (store.attributes.get("record", {}) for store in stores)
-    common = {key: value for key, value in first.items() if all(o.get(key) == value for o in others)}
-    return {"record": common} if common else {}
+    record = {key: value for key, value in first.items() if all(o.get(key) == value for o in others)}
+    codec, *codecs = (store.attributes.get(ATTRIBUTE) for store in stores)
+    common = {"record": record} if record else {}
+    return common | ({ATTRIBUTE: codec} if codec and all(c == codec for c in codecs) else {})
 
 
 def _remove_if_empty(folder: Path) -> None:
