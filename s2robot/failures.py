@@ -24,7 +24,7 @@ TIMED_OUT = "timed out"
 KINDS = (NEVER_REACHED, MISSED, PUSHED_AWAY, DROPPED, TIMED_OUT)
 
 REACH = 0.06  # m: a gripper that never came nearer to the cube's centre has not reached it
-LIFTED = 0.01  # m above where it rested: only a grasp gets the cube there
+LIFTED = 0.02  # m above where it rested: a cube that is tipped onto a corner is 1.5 cm up
 PUSHED = 0.02  # m along the table
 CLOSED = 0.75  # of the widest opening: narrower is closing, around a cube too
 
@@ -47,8 +47,8 @@ class Scene(NamedTuple):
 class Failure:
     """One of `KINDS`, and how far from the cube's centre the gripper was (m); None where it held the cube.
 
-    The distance is that of the attempt that came nearest: of the gripper as it closed, or at any time where
-    it never closed.
+    The distance is that of the nearest attempt, which is the gripper closing within `REACH`; where there was
+    none, the least distance at any time.
     """
 
     kind: str
@@ -85,8 +85,8 @@ def classify(scenes: Sequence[Scene]) -> Failure:
     - grasped and dropped: the cube was in the air before, and is not at the end.
     - pushed away: the cube lies elsewhere than at the start, without having been in the air.
     - never reached: the gripper never came within `REACH` of the cube.
-    - missed: the gripper closed without getting hold of the cube.
-    - timed out: it was at the cube and never closed.
+    - missed: the gripper closed at the cube without getting hold of it.
+    - timed out: it was at the cube and did not close there.
     """
     gripper, cube = (np.array([scene[i] for scene in scenes]) for i in (0, 2))
     opening = np.array([scene.opening for scene in scenes])
@@ -97,13 +97,13 @@ def classify(scenes: Sequence[Scene]) -> Failure:
         return Failure(DROPPED, None)
     distance = np.linalg.norm(gripper - cube, axis=1)
     closed = opening < CLOSED * opening.max()
-    closing = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
-    missed_by = float(distance[closing].min() if len(closing) else distance.min())
+    attempts = distance[1:][closed[1:] & ~closed[:-1] & (distance[1:] <= REACH)]
+    missed_by = float(attempts.min() if len(attempts) else distance.min())
     if np.linalg.norm(cube[-1, :2] - cube[0, :2]) > PUSHED:
         return Failure(PUSHED_AWAY, missed_by)
     if distance.min() > REACH:
         return Failure(NEVER_REACHED, missed_by)
-    return Failure(MISSED if len(closing) else TIMED_OUT, missed_by)
+    return Failure(MISSED if len(attempts) else TIMED_OUT, missed_by)
 
 
 def count(outcomes: Iterable[Mapping[str, Any]]) -> dict[str, int]:

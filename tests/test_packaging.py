@@ -25,7 +25,8 @@ def test_the_wheel_holds_the_package_its_configuration_and_its_encoders(wheel: P
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"s2robot/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
     weights = {str(path.relative_to(ROOT)) for path in (ROOT / "s2robot/vision/weights").glob("*.*")}
-    needed = {"s2robot/cli.py", "s2robot/config/compose.py", "s2robot/report.html.jinja"}
+    templates = {f"s2robot/{name}.html.jinja" for name in ("page", "report", "compare/compare")}
+    needed = {"s2robot/cli.py", "s2robot/config/compose.py"} | templates
     assert configs | weights | needed <= names
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"s2robot"}, "no envs, demos or tests"
 

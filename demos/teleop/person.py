@@ -15,7 +15,7 @@ from s2robot.rollout import Actor
 from s2robot.spec import Observation
 
 if TYPE_CHECKING:
-    from s2robot.policy.policy import Policy  # imports torch, which a person alone does not need
+    from s2robot.policy.policy import Predictor  # imports torch, which a person alone does not need
 
 
 class TakeEnded(Exception):
@@ -29,7 +29,7 @@ class TakeEnded(Exception):
 class Executor(Actor, Protocol):
     """An actor that executes the chunks of a policy, such as `ChunkExecutor`."""
 
-    policy: Policy
+    policy: Predictor
 
 
 class Supervised:

@@ -117,15 +117,15 @@ def percent(share: float, sign: bool = False) -> str:
     value = 100 * share
     digits = 1 if 0 < abs(value) < 1 else 0
     text = f"{value:{'+' if sign else ''}.{digits}f}"
-    return text.lstrip("+-") if float(text) == 0 else text
+    return "0" if float(text) == 0 else text
 
 
 def p_in_words(p: float) -> str:
     """`p = 0.2`, `p < 0.001`. Never rounded across 0.05."""
     if p < 0.001:
         return "p < 0.001"
-    text = f"{p:.2g}"
-    return f"p = {text if (float(text) <= 0.05) == (p <= 0.05) else f'{p:.4f}'}"
+    texts = (f"{p:.{digits}g}" for digits in range(2, 18))
+    return f"p = {next(text for text in texts if (float(text) <= 0.05) == (p <= 0.05))}"
 
 
 def rounded_up(count: int) -> int:

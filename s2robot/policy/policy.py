@@ -124,10 +124,14 @@ class Policy:
             )
 
 
+HORIZON = 2
+"""Actions of a chunk that are executed by default: the gripper must not close before what the eyes say."""
+
+
 class ChunkExecutor:
     """Executes the first `horizon` actions of a chunk, then predicts anew."""
 
-    def __init__(self, policy: Predictor, horizon: int = 8) -> None:
+    def __init__(self, policy: Predictor, horizon: int = HORIZON) -> None:
         if not 1 <= horizon <= policy.predicted:
             raise UserError(
                 f"horizon={horizon}: expected 1 to {policy.predicted}, the actions this policy predicts"

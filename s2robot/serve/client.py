@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s2robot.errors import UserError, unknown
-from s2robot.policy.policy import ChunkExecutor
+from s2robot.policy.policy import HORIZON, ChunkExecutor
 from s2robot.serve.contract import EXECUTED, RESET
 from s2robot.serve.wire import pack, require_extra, unpack
 from s2robot.spec import Observation, RobotSpec
@@ -212,7 +212,13 @@ class RemotePolicy(ChunkExecutor):
     """
 
     def __init__(
-        self, url: str, *, horizon: int = 8, key: str | None = None, timeout: float = 5.0, wait: float = 10.0
+        self,
+        url: str,
+        *,
+        horizon: int = HORIZON,
+        key: str | None = None,
+        timeout: float = 5.0,
+        wait: float = 10.0,
     ) -> None:
         self.remote = RemotePredictor(url, key=key, timeout=timeout, wait=wait)
         try:
