@@ -89,7 +89,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
             proprio=_PROPRIO,
             action=_ACTION[action_space],
             action_space=action_space,
-            rate=rate,
+            rate=float(rate),
         )
         self.action_space = _action_box(action_space, self._joint_range())
         self.observation_space = _observation_space(self.robot_spec)

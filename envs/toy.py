@@ -48,7 +48,7 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
             proprio=("x [m]", "y [m]", "z [m]", "gripper opening [m]"),
             action=("dx [m]", "dy [m]", "dz [m]", "gripper [-1 open, 1 close]"),
             action_space="ee_delta",
-            rate=rate,
+            rate=float(rate),
         )
         high = np.array([STEP, STEP, STEP, 1.0], np.float32)
         self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)

@@ -17,7 +17,7 @@ import s2robot.evaluate as stage
 from envs.positions import X_RANGE, Y_RANGE, evaluation_positions, further_positions
 from envs.toy import STEP
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
-from s2robot.policy.policy import Policy
+from s2robot.policy.policy import HORIZON, Policy
 from s2robot.report import FIELDS
 from s2robot.spec import Observation
 from s2robot.statistics import wilson
@@ -154,7 +154,7 @@ def test_the_evaluation_says_everything(evaluation: dict[str, Any], toy_checkpoi
     assert evaluation["checkpoint_sha256"] == checkpoint_sha256(toy_checkpoint)
     assert (evaluation["seed"], evaluation["max_steps"], evaluation["rate"]) == (5, 8, 10.0)
     assert {"python", "torch", "gymnasium"} <= evaluation["versions"].keys()
-    assert evaluation["config"]["evaluate"]["horizon"] == 8
+    assert evaluation["config"]["evaluate"]["horizon"] == HORIZON
     assert evaluation["config"]["encoder"]["name"] == "random-tiny"
     assert evaluation["config"]["env"]["_target_"] == "envs.toy.Toy"
     assert "workers" not in evaluation["config"]["evaluate"], "they change nothing"

@@ -174,9 +174,7 @@ def test_batches_are_views_of_the_frames_drawn_by_the_generator(tmp_path: Path, 
     assert not torch.equal(batch, frames.batch(30, size, np.random.default_rng(1)))
 
 
-def test_a_shard_that_was_cut_short_is_named(pretrained: Path, tmp_path: Path) -> None:
-    shard = next((pretrained / "frames").glob("*.npy"))
-    broken = tmp_path / "frames" / shard.name
-    broken.parent.mkdir()
-    broken.write_bytes(shard.read_bytes()[:-100])
-    assert refusal(lambda: pretrain.main(options(tmp_path))).startswith(f"{broken} is damaged")
+def test_a_shard_that_was_cut_short_is_named(tmp_path: Path) -> None:
+    [shard] = pretrain.render_frames(options(tmp_path), tmp_path / "frames")
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert refusal(lambda: pretrain.main(options(tmp_path))).startswith(f"{shard} is damaged")

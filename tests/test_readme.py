@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-NAMED = set(re.findall(r"`((?:s2robot|envs|demos|configs|tests|docs)/[\w./-]*)`", README))
+NAMED = set(re.findall(r"`((?:s2robot|envs|demos|configs|tests|docs)/[a-z0-9_./-]*)`", README))
 LINKED = set(re.findall(r"\]\(((?!https?://)[^)]+)\)", README))
 
 
