@@ -17,8 +17,7 @@ from demos.teleop.session import Session
 from envs.toy import Toy
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.policy.checkpoint import load_policy
-from s2robot.policy.policy import HORIZON
-from s2robot.policy.policy import ChunkExecutor
+from s2robot.policy.policy import HORIZON, ChunkExecutor
 
 
 class Supervisor(Autopilot):
