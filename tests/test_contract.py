@@ -130,6 +130,8 @@ def test_keys_that_lead_nowhere_are_refused_at_the_start() -> None:
         ),
         ({"actions_executed": np.zeros((1, 3))}, "actions_executed of shape (1, 3): expected (n, 2)"),
         ({"actions_executed": np.full((2, 2), np.nan)}, "actions_executed is not finite"),
+        ({"actions_executed": {}}, "actions_executed is a map: expected float32"),
+        ({"reset": {"a": True}}, "reset is a map: expected bool"),
         ({"images": {"front": 1}}, "images/front was sent twice"),
         ({"a": {"b": {"c": {"d": {"e": 1}}}}}, "maps within maps, deeper than 4"),
         ({b"proprio": 1}, "key \"b'proprio'\" is bytes: expected text"),

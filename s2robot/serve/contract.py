@@ -83,6 +83,9 @@ class Contract:
         for key, value in _flattened(message, "", _DEEPEST):
             if sent.setdefault(key, value) is not value:
                 raise UserError(f"{_short(key)} was sent twice")
+        for key in (RESET, EXECUTED):  # a map would vanish among the other keys
+            if isinstance(message.get(key), dict):
+                raise UserError(f"{key} is a map: expected {self.optional()[key]['dtype']}")
         images = {name: self._image(name, sent) for name in self.spec.cameras}
         observation = {"images": images, "proprio": self._proprio(sent)}
         return Request(observation, self._executed(sent), _truth(sent.get(RESET, False)))
