@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from math import ceil, floor, log10
 from typing import Any
 
-from s2robot.compare.read import Arm, Evaluation
+import numpy as np
+
+from s2robot.compare.read import Arm, Evaluation, Position
 from s2robot.errors import UserError
 from s2robot.statistics.paired import Pairs, holm, mcnemar, newcombe
 from s2robot.statistics.power import positions_over_seeds, positions_paired
-from s2robot.statistics.rates import wilson
-from s2robot.statistics.seeds import ArmDifference, ArmRate
+from s2robot.statistics.seeds import ArmDifference
 from s2robot.statistics.sequential import anytime_interval, anytime_p
 
 PARTS = {"positions": "positions", "extra": "further positions"}
@@ -83,33 +84,39 @@ def compare(
     Raises UserError where positions are not the same, and for `anytime` where an arm has several training
     seeds.
     """
-    check_positions([evaluation for arm in compared for evaluation in arm.evaluations], part)
+    order = common_positions([evaluation for arm in compared for evaluation in arm.evaluations], part)
     pairs = [(a, b) for a, b in combinations(compared, 2) if not first_alone or a is compared[0]]
     level = (1 - confidence) / max(1, len(pairs))
-    found = [_compare(a, b, part, confidence, anytime, level) for a, b in pairs]
-    corrected = holm([comparison.p for comparison in found])
-    return [_decided(comparison, p, 1 - confidence) for comparison, p in zip(found, corrected, strict=True)]
+    found, how = [], (confidence, anytime, level)
+    for a, b in pairs:
+        first, second = a.table(part, order), b.table(part, order)
+        if len(first) == len(second) == 1:
+            found.append(_one_training(first[0].tolist(), second[0].tolist(), *how))
+        elif anytime:
+            raise UserError(f"{a.name} v {b.name}: anytime=true compares arms of one training seed each")
+        else:
+            found.append(_several_trainings(first, second, confidence, level))
+    corrected = holm([numbers["p"] for numbers in found])
+    return [
+        Comparison(
+            a.name, b.name, **numbers, p_holm=p, separated=_excludes_zero(numbers) and p <= 1 - confidence
+        )
+        for (a, b), numbers, p in zip(pairs, found, corrected, strict=True)
+    ]
 
 
-def rate_interval(arm: Arm, part: str, confidence: float = 0.95) -> tuple[float, float]:
-    """Of an arm's rate: Wilson's where it has one training seed, else over seeds and positions."""
-    table = arm.table(part)
-    if len(table) == 1:
-        return wilson(int(table.sum()), table.size, confidence)
-    return ArmRate.of(table).interval(confidence)
-
-
-def check_positions(evaluations: Sequence[Evaluation], part: str) -> None:
-    """Raises UserError, which says what differs, unless all were tried at the same positions in one order."""
+def common_positions(evaluations: Sequence[Evaluation], part: str) -> list[Position]:
+    """In the first one's order. Raises UserError, which says what differs, unless all have the same."""
     first, *others = evaluations
     mine = list(first.outcomes(part))
     for other in others:
         theirs = list(other.outcomes(part))
-        if mine != theirs:
+        if set(mine) != set(theirs):
             raise UserError(
                 f"{first.path} and {other.path} were not tried on the same {PARTS[part]}: "
                 f"{_what_differs(mine, theirs)}; only outcomes on the same ones are paired"
             )
+    return mine
 
 
 def percent(share: float, sign: bool = False) -> str:
@@ -134,47 +141,51 @@ def rounded_up(count: int) -> int:
     return step * ceil(count / step)
 
 
-def _compare(a: Arm, b: Arm, part: str, confidence: float, anytime: bool, level: float) -> Comparison:
-    first, second = a.table(part), b.table(part)
-    names: dict[str, Any] = {"first": a.name, "second": b.name, "p_holm": 1.0, "separated": False}
-    if len(first) == len(second) == 1:
-        pairs = Pairs.count(first[0], second[0])
-        p, limits = (anytime_p, anytime_interval) if anytime else (mcnemar, newcombe)
-        low, high = limits(first[0], second[0], confidence)
-        needed = positions_paired(pairs.only_first / sum(pairs), pairs.only_second / sum(pairs), level=level)
-        numbers = (pairs.difference, low, high, p(first[0], second[0]))
-        method = ANYTIME if anytime else ONE_LOOK
-    else:
-        if anytime:
-            raise UserError(f"{a.name} v {b.name}: anytime=true compares arms of one training seed each")
-        pairs, whole = None, ArmDifference.of(first, second)
-        numbers = (whole.difference, *whole.interval(confidence), whole.p())
-        spread = whole.of_seeds, whole.of_positions
-        needed = positions_over_seeds(whole.difference, *spread, positions=first.shape[1], level=level)
-        method = OVER_SEEDS
-    difference, low, high, p_value = numbers
-    return Comparison(
-        difference=difference,
-        low=low,
-        high=high,
-        p=p_value,
-        pairs=pairs,
-        needed=needed,
-        method=method,
-        **names,
-    )
+def _one_training(
+    first: list[bool], second: list[bool], confidence: float, anytime: bool, level: float
+) -> dict[str, Any]:
+    """What a comparison says of outcomes (P,) of one training seed each."""
+    pairs = Pairs.count(first, second)
+    p, limits = (anytime_p, anytime_interval) if anytime else (mcnemar, newcombe)
+    low, high = limits(first, second, confidence)
+    alone = pairs.only_first / sum(pairs), pairs.only_second / sum(pairs)
+    return {
+        "difference": pairs.difference,
+        "low": low,
+        "high": high,
+        "p": p(first, second),
+        "pairs": pairs,
+        "needed": positions_paired(*alone, level=level),
+        "method": ANYTIME if anytime else ONE_LOOK,
+    }
 
 
-def _decided(comparison: Comparison, p_holm: float, level: float) -> Comparison:
-    excludes_zero = comparison.low > 0 or comparison.high < 0
-    return replace(comparison, p_holm=p_holm, separated=excludes_zero and p_holm <= level)
+def _several_trainings(
+    first: np.ndarray, second: np.ndarray, confidence: float, level: float
+) -> dict[str, Any]:
+    """What a comparison says of outcomes (S, P) and (S', P)."""
+    whole = ArmDifference.of(first, second)
+    low, high = whole.interval(confidence)
+    spread = whole.of_seeds, whole.of_positions
+    needed = positions_over_seeds(whole.difference, *spread, positions=first.shape[1], level=level)
+    return {
+        "difference": whole.difference,
+        "low": low,
+        "high": high,
+        "p": whole.p(),
+        "pairs": None,
+        "needed": needed,
+        "method": OVER_SEEDS,
+    }
+
+
+def _excludes_zero(numbers: Mapping[str, Any]) -> bool:
+    return numbers["low"] > 0 or numbers["high"] < 0
 
 
 def _what_differs(mine: Sequence[Any], theirs: Sequence[Any]) -> str:
     if len(mine) != len(theirs):
         return f"{len(mine)} against {len(theirs)}"
-    if set(mine) == set(theirs):
-        return "the same, in another order"
     places = [[(p.x, p.y, p.yaw) for p in side] for side in (mine, theirs)]
     different = [i for i, (p, q) in enumerate(zip(mine, theirs, strict=True)) if p != q]
     if places[0] == places[1]:

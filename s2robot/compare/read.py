@@ -73,10 +73,10 @@ class Arm:
     def settings(self) -> dict[str, Any]:
         return self.evaluations[0].settings
 
-    def table(self, part: str) -> np.ndarray:
-        """True and false of shape (training seeds, positions)."""
-        rows = [[o["success"] for o in e.outcomes(part).values()] for e in self.evaluations]
-        return np.array(rows, bool)
+    def table(self, part: str, order: Sequence[Position]) -> np.ndarray:
+        """True and false of shape (training seeds, positions), the positions in this order."""
+        tried = [evaluation.outcomes(part) for evaluation in self.evaluations]
+        return np.array([[outcomes[position]["success"] for position in order] for outcomes in tried], bool)
 
 
 def read(paths: Sequence[str]) -> list[Evaluation]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from s2robot import failures
-from s2robot.compare.judge import PARTS, Comparison, check_positions, compare, percent, rate_interval
+from s2robot.compare.judge import PARTS, Comparison, common_positions, compare, percent
 from s2robot.compare.read import Arm, Evaluation, Position
 from s2robot.statistics.rates import wilson
+from s2robot.statistics.seeds import ArmRate
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Part:
     Attributes:
         title: `16 positions`, `100 further positions`.
         positions: in the order of the evaluations.
-        outcomes: name of an evaluation -> its outcomes in that order.
+        outcomes: name of an evaluation -> its outcomes, in that order.
     """
 
     title: str
@@ -72,15 +73,14 @@ class Part:
 def examine(compared: Sequence[Arm], part: str, confidence: float, **how: Any) -> Part:
     """The rates of the arms on one part of the positions, compared as `judge.compare` does, which raises."""
     evaluations = [evaluation for arm in compared for evaluation in arm.evaluations]
-    check_positions(evaluations, part)
-    outcomes = {evaluation.name: list(evaluation.outcomes(part).values()) for evaluation in evaluations}
-    positions = list(evaluations[0].outcomes(part))
+    positions = common_positions(evaluations, part)
+    tried = {evaluation.name: evaluation.outcomes(part) for evaluation in evaluations}
     return Part(
         title=f"{len(positions)} {PARTS[part] if len(positions) > 1 else PARTS[part].removesuffix('s')}",
-        rows=[row for arm in compared for row in _rows(arm, part, confidence)],
+        rows=[row for arm in compared for row in _rows(arm, part, positions, confidence)],
         comparisons=compare(compared, part, confidence=confidence, **how),
         positions=positions,
-        outcomes=outcomes,
+        outcomes={name: [outcomes[p] for p in positions] for name, outcomes in tried.items()},
     )
 
 
@@ -102,15 +102,19 @@ def lines(part: Part) -> Iterable[str]:
     yield from (comparison.sentence() for comparison in part.comparisons)
 
 
-def _rows(arm: Arm, part: str, confidence: float) -> Iterable[Row]:
-    table = arm.table(part)
-    several = len(arm.evaluations) > 1
-    outcomes = [outcome for e in arm.evaluations for outcome in e.outcomes(part).values()]
-    limits = rate_interval(arm, part, confidence)
-    failed = failures.count(outcomes)
-    yield Row(arm.name, len(table), False, int(table.sum()), table.size, *limits, failed=failed)
-    for evaluation, successes in zip(arm.evaluations, table.sum(axis=1).tolist(), strict=True):
-        if several:
-            limits = wilson(successes, table.shape[1], confidence)
-            failed = failures.count(evaluation.outcomes(part).values())
-            yield Row(evaluation.name, 1, True, successes, table.shape[1], *limits, failed=failed)
+def _rows(arm: Arm, part: str, positions: Sequence[Position], confidence: float) -> Iterable[Row]:
+    """The arm's, then one for each of its evaluations where it has several."""
+    table = arm.table(part, positions)
+    failed = [failures.count(evaluation.outcomes(part).values()) for evaluation in arm.evaluations]
+    alone = [
+        Row(e.name, 1, True, hits, len(positions), *wilson(hits, len(positions), confidence), failed=f)
+        for e, hits, f in zip(arm.evaluations, table.sum(axis=1).tolist(), failed, strict=True)
+    ]
+    if len(alone) == 1:
+        yield replace(alone[0], name=arm.name, is_member=False)
+        return
+    together = {kind: sum(f.get(kind, 0) for f in failed) for kind in failures.KINDS}
+    seen = {kind: number for kind, number in together.items() if number}
+    limits = ArmRate.of(table).interval(confidence)
+    yield Row(arm.name, len(table), False, int(table.sum()), table.size, *limits, failed=seen)
+    yield from alone
