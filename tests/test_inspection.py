@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -246,7 +249,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_without_rerun_the_extra_is_named_before_anything_is_written(
     store: DemoStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "rerun", None)
+    monkeypatch.setitem(sys.modules, "rerun", None)
     assert 'pip install "s2robot[rerun]"' in refused(capsys, "inspect", store.path, "--rerun")
     assert not (store.path / "inspect.html").exists()
 
@@ -257,6 +260,25 @@ def test_a_recording_for_rerun_holds_frames_and_numbers(
     pytest.importorskip("rerun", reason='pip install "s2robot[rerun]"')
     code, lines = run(capsys, "inspect", store.path, "--rerun", "sheets=2")
     assert (code, "inspect.rrd" in lines[0]) == (0, True)
-    content = (store.path / "inspect.rrd").read_bytes()
-    assert content[:3] == b"RRF"
-    assert not list(store.path.glob(".inspect*"))
+    assert not list(store.path.glob(".inspect*")), "nothing else is left"
+    command = [sys.executable, "-m", "rerun", "rrd"]
+    subprocess.run([*command, "verify", store.path / "inspect.rrd"], check=True, capture_output=True)
+    told = subprocess.run([*command, "stats", store.path / "inspect.rrd"], capture_output=True, text=True)
+    shown = choose_shown(store.ids(), [], 2)
+    arrays = ("images/front", "images/wrist", "proprio", "action", "action_applied")
+    assert {f"/{i}/{name}" for i in shown for name in arrays} <= set(
+        re.findall(r"^(/\d.+?):", told.stdout, re.M)
+    )
+    (rows,) = re.findall(r"num_rows = ([\d\W]+?)\n", told.stdout)
+    steps = sum(store.episode(i).length for i in shown)
+    assert int(re.sub(r"\D", "", rows)) >= steps * len(arrays)
+
+
+def test_a_file_of_another_kind_is_not_replaced_by_a_recording(
+    store: DemoStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rerun", reason='pip install "s2robot[rerun]"')
+    (store.path / "inspect.rrd").write_text("thesis")
+    assert "is no recording of rerun" in refused(capsys, "inspect", store.path, "--rerun", "sheets=0")
+    assert (store.path / "inspect.rrd").read_text() == "thesis"
+    assert not (store.path / "inspect.html").exists()

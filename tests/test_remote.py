@@ -19,7 +19,7 @@ from s2robot.data import copies
 from s2robot.data.files import open_files
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import validate
-from s2robot.vision.cache import encode_store
+from s2robot.train import load_tracks
 
 obstore = pytest.importorskip("obstore", reason='pip install "s2robot[s3]"')
 
@@ -179,13 +179,16 @@ def test_nothing_is_written_there(url: str, local: DemoStore, capsys: pytest.Cap
     assert DemoStore.open(url).digest() == before
 
 
-def test_features_of_a_remote_store_are_kept_here(url: str, tmp_path: Path) -> None:
-    encoder = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
-    assert "is not on this machine" in refusal(lambda: encode_store(url, None, encoder, bf16=False))
-    cache = encode_store(url, tmp_path / "features", encoder, cameras=["front"], bf16=False)
+def test_training_reads_a_remote_store_and_keeps_its_features_here(url: str, tmp_path: Path) -> None:
     remote = DemoStore.open(url)
-    lengths = [len(cache.load(remote, i, "front")) for i in remote.ids()]
-    assert lengths == [remote.episode(i).length for i in remote.ids()]
+    encoder = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
+    options = {"encoder": encoder, "bf16": False, "workers": 0, "features": None}
+    assert "is not on this machine" in refusal(lambda: load_tracks(remote, remote.spec, options))
+    spec = remote.spec.select_cameras(["front"])
+    tracks = load_tracks(remote, spec, options | {"features": str(tmp_path / "features")})
+    assert [track.length for track in tracks] == [e.length for e in remote.episodes()]
+    np.testing.assert_array_equal(tracks[2].action, remote.episode("000002").action)
+    assert len(list((tmp_path / "features").glob("*/*/front.npy"))) == 4
 
 
 def test_what_is_no_store_is_one_line(s3: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import yaml
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from s2robot.data.durable import disk_errors
 from s2robot.data.episode import SERIES, Episode
 from s2robot.data.reader import Damaged, EpisodeReader
 from s2robot.data.store import DemoStore
@@ -19,6 +20,7 @@ from s2robot.demos_tool import figures
 from s2robot.demos_tool.marks import near_duplicates, outliers
 from s2robot.demos_tool.sheets import FRAMES, contact_sheet, data_url
 from s2robot.demos_tool.stats import measured_rate
+from s2robot.demos_tool.viewer import check_writable, write_rrd
 from s2robot.errors import UserError
 from s2robot.page import template
 from s2robot.provenance import plain, write_atomic
@@ -53,18 +55,14 @@ def main(cfg: DictConfig) -> None:
     out = Path(cfg.out) if cfg.out else store.path / "inspect.html"
     if out.exists() and not (out.is_file() and _GENERATOR in out.read_text(errors="replace")[:2000]):
         raise UserError(f"{out} is no page of s2robot, so it is not replaced: give another out=")
+    recording = out.with_suffix(".rrd")
     if cfg.rerun:
-        from s2robot.demos_tool.viewer import require_rerun
-
-        require_rerun()
+        check_writable(recording)
     found = look(store, cfg.sheets)
-    write_atomic(out, render(found))
-    written = [str(out)]
-    if cfg.rerun:
-        from s2robot.demos_tool.viewer import write_rrd
-
-        written.append(str(write_rrd(found.store, found.shown, out.with_suffix(".rrd"))))
-    print(f"{store}: {len(found.episodes)} episodes, {len(found.marks)} marked: open {' and '.join(written)}")
+    with disk_errors(f"write {out}"):
+        write_atomic(out, render(found))
+    written = f"{out} and {write_rrd(store, found.shown, recording)}" if cfg.rerun else out
+    print(f"{store}: {len(found.episodes)} episodes, {len(found.marks)} marked: open {written}")
 
 
 def look(store: DemoStore, sheets: int) -> Inspection:

@@ -68,7 +68,7 @@ def as_json(store: DemoStore, rows: Sequence[Row]) -> dict[str, Any]:
         "robot_spec": store.spec.to_dict(),
         "episodes": episodes,
         "dropped": sorted(store.files.names(DROPPED)),
-        "broken": sorted(store.files.names(BROKEN)),
+        "broken": _moved_aside(store),
     }
 
 
@@ -79,7 +79,7 @@ def about(store: DemoStore, rows: Sequence[Row]) -> str:
         "of them failed": sum(row.attributes.get("success") is False for row in rows),
         "of them damaged (see `s2robot demos validate`)": sum(bool(row.damage) for row in rows),
         "dropped": len(store.files.names(DROPPED)),
-        "moved aside": len([n for n in store.files.names(BROKEN) if not n.endswith(".txt")]),
+        "moved aside": len(_moved_aside(store)),
     }
     cameras = ", ".join(f"{name} {h}x{w}" for name, (h, w, _) in store.spec.cameras.items())
     parts = [
@@ -89,6 +89,11 @@ def about(store: DemoStore, rows: Sequence[Row]) -> str:
         f"{store.spec.action_space}, cameras {cameras}",
     ]
     return f"{store}: {'; '.join(parts)}"
+
+
+def _moved_aside(store: DemoStore) -> list[str]:
+    """The names of broken episodes, without the texts of what was found of them."""
+    return sorted(name for name in store.files.names(BROKEN) if not name.endswith(".txt"))
 
 
 def _read_row(reader: EpisodeReader) -> Row:
