@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from cycler import cycler
 from markupsafe import Markup
-from matplotlib import colormaps, rc_context
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
@@ -23,7 +23,8 @@ CELLS = 4  # of the map, on each side
 _SIDE = 0.01  # m, of the squares on the map
 _POINTS = 60  # moments of an episode in the bands
 _COLUMNS = 3  # of small figures
-_MANY = cycler(ls=["-", "--"]) * cycler(color=colormaps["tab10"].colors)  # 20 lines to tell apart
+_COLOURS = ("blue", "orange", "green", "red", "purple", "brown", "pink", "gray", "olive", "cyan")
+_MANY = cycler(ls=["-", "--"]) * cycler(color=[f"tab:{name}" for name in _COLOURS])  # 20 lines to tell apart
 
 
 def coverage_map(poses: dict[str, Sequence[float]], marked: Collection[str]) -> Markup:
