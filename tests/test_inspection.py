@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import toy_loop
 from demos_verb import refused, run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,14 @@ from s2robot.demos_tool.sheets import FRAMES, contact_sheet
 @pytest.fixture
 def store(toy_demos: Path, tmp_path: Path) -> DemoStore:
     return DemoStore.open(shutil.copytree(toy_demos, tmp_path / "demos"))
+
+
+@pytest.fixture(scope="module")
+def page(toy_demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """That of the toy store, with 4 sheets."""
+    out = tmp_path_factory.mktemp("page") / "page.html"
+    assert toy_loop.s2robot("demos", "inspect", toy_demos, f"out={out}") == 0
+    return Page(out)
 
 
 def inspected(capsys: pytest.CaptureFixture[str], store: DemoStore, *options: str) -> Page:
@@ -135,8 +144,8 @@ def test_cells_count_every_cube() -> None:
 # The page
 
 
-def test_the_page_shows_the_store(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
-    page = inspected(capsys, store)
+def test_the_page_shows_the_store(page: Page, toy_demos: Path) -> None:
+    store = DemoStore.open(toy_demos)
     steps = sum(store.episode(i).length for i in store.ids())
     assert f"4 demos in {store.path}" in page.text
     assert f"{steps} steps, {steps / 10:.0f} s at 10 Hz" in page.text
@@ -151,8 +160,7 @@ def test_the_page_shows_the_store(store: DemoStore, capsys: pytest.CaptureFixtur
     assert len(page.svgs) == 1 + 2 + 3 + 4, "map, lengths and rates, three arrays, four episodes"
 
 
-def test_the_page_needs_nothing_else(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
-    page = inspected(capsys, store)
+def test_the_page_needs_nothing_else(page: Page) -> None:
     for tag, attributes in page.elements:
         assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
         for name in ("src", "href", "xlink:href"):
@@ -163,10 +171,10 @@ def test_the_page_needs_nothing_else(store: DemoStore, capsys: pytest.CaptureFix
     assert len(ids) == len(set(ids))
 
 
-def test_contact_sheets_hold_the_frames(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
-    page = inspected(capsys, store, "sheets=2")
+def test_contact_sheets_hold_the_frames(page: Page, toy_demos: Path) -> None:
+    store = DemoStore.open(toy_demos)
     urls = [attributes["src"] or "" for tag, attributes in page.elements if tag == "img"]
-    assert len(urls) == 2
+    assert len(urls) == 4
     jpeg = base64.b64decode(urls[0].removeprefix("data:image/jpeg;base64,"), validate=True)
     sheet = np.asarray(Image.open(io.BytesIO(jpeg)))
     assert jpeg == contact_sheet(store.episode(store.ids()[0]), store.spec)
@@ -185,7 +193,7 @@ def test_duplicates_outliers_and_damage_are_marked(
 ) -> None:
     shutil.copytree(store.path / "000001", store.path / "000004")
     (store.path / "000002/action/c.0.0").unlink()
-    page = inspected(capsys, store)
+    page = inspected(capsys, store, "sheets=2")
     assert "nearly the same as 000001 (distance 0)" in page.text
     assert "nearly the same as 000004 (distance 0)" in page.text
     assert "action is damaged (c.0.0 is missing)" in page.text
@@ -196,11 +204,11 @@ def test_duplicates_outliers_and_damage_are_marked(
 def test_frames_that_cannot_be_read_leave_the_rest(
     store: DemoStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for chunk in (store.path / "000003/images/wrist").glob("c.*"):
+    for chunk in (store.path / "000000/images/wrist").glob("c.*"):
         chunk.unlink()
-    page = inspected(capsys, store)
+    page = inspected(capsys, store, "sheets=2")
     assert "images/wrist is damaged" in page.text
-    assert page.count("img") == 3
+    assert page.count("img") == 1
 
 
 def test_episodes_without_cubes_and_with_one_step_are_shown(
@@ -225,15 +233,17 @@ def test_hostile_text_stays_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_an_earlier_page_is_replaced_and_nothing_else(
-    store: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "page.html"
-    assert run(capsys, "inspect", store.path, f"out={out}", "sheets=0")[0] == 0
-    first = out.read_text()
-    assert run(capsys, "inspect", store.path, f"out={out}", "sheets=0")[0] == 0
-    assert out.read_text() == first, "the same store makes the same page"
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    store.append(made_episode(0, 0, steps=5))
+    out = store.path / "inspect.html"
+    first = inspected(capsys, store).source
+    assert inspected(capsys, store).source == first, "the same store makes the same page"
+    store.append(made_episode(0, 1, steps=5))
+    assert "2 demos" in inspected(capsys, store, "sheets=0").text
     out.write_text("thesis")
-    assert "it is not replaced" in refused(capsys, "inspect", store.path, f"out={out}")
+    assert "it is not replaced" in refused(capsys, "inspect", store.path)
     assert out.read_text() == "thesis"
 
 

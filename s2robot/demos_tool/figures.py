@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from cycler import cycler
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -22,6 +23,8 @@ CELLS = 4  # of the map, on each side
 _SIDE = 0.01  # m, of the squares on the map
 _POINTS = 60  # moments of an episode in the bands
 _COLUMNS = 3  # of small figures
+_COLOURS = ("blue", "orange", "green", "red", "purple", "brown", "pink", "gray", "olive", "cyan")
+_MANY = cycler(ls=["-", "--"]) * cycler(color=[f"tab:{name}" for name in _COLOURS])  # 20 lines to tell apart
 
 
 def coverage_map(poses: dict[str, Sequence[float]], marked: Collection[str]) -> Markup:
@@ -82,7 +85,8 @@ def bands(episodes: Held, name: str, labels: Sequence[str], marked: Collection[s
     rows = math.ceil(len(labels) / _COLUMNS)
     share = np.linspace(0, 1, _POINTS)
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 1.6 * rows), layout="constrained")
+        figure = Figure(figsize=(9, 1.7 * rows))
+        figure.subplots_adjust(0.06, 0.25 / rows, 0.99, 1 - 0.15 / rows, hspace=0.5)
         for entry, label in enumerate(labels):
             axes = figure.add_subplot(rows, _COLUMNS, entry + 1)
             axes.set_title(label, fontsize=9)
@@ -104,11 +108,13 @@ def curves(episode_id: str, episodes: Held, spec: RobotSpec) -> Markup:
     """
     episode = episodes[episode_id]
     time = episode.time - episode.time[0]
+    parts = (("action", spec.action, 0.03, 0.31), ("proprio", spec.proprio, 0.5, 0.24))
     with rc_context(STYLE):
-        figure = Figure(figsize=(11, 2.2), layout="constrained")
-        for number, (name, labels) in enumerate((("action", spec.action), ("proprio", spec.proprio)), 1):
-            axes = figure.add_subplot(1, 2, number, xlabel="s")
+        figure = Figure(figsize=(11, 2.2))
+        for name, labels, left, width in parts:
+            axes = figure.add_axes((left, 0.2, width, 0.68), xlabel="s")  # room for the legend beside it
             axes.set_title(name, fontsize=9)
+            axes.set_prop_cycle(_MANY)
             mean, deviation = scale(episodes, name)
             for column, label in zip(((getattr(episode, name) - mean) / deviation).T, labels, strict=True):
                 axes.plot(time, column, label=label, lw=0.9)
