@@ -1,4 +1,4 @@
-"""`s2robot bench what=NAME`: chooses the measurement."""
+"""`s2robot bench NAME`: chooses the measurement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from s2robot.config.targets import locate
 from s2robot.errors import unknown
 
-MEASUREMENTS = {"store": "s2robot.bench.store:main"}
+MEASUREMENTS = {"rollout": "s2robot.bench.rollout:main", "store": "s2robot.bench.store:main"}
 
 
 def main(cfg: DictConfig) -> None:
