@@ -60,6 +60,9 @@ VERBS = (
         "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
     ),
     Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
+    Verb(
+        "bench encode", "frames a second and latency of S², beside a plain loop", "s2robot.bench.encode:main"
+    ),
     Verb("bench store", "windows a second from stores, beside other layouts", "s2robot.bench.store:main"),
 )
 """In the order of the pipeline."""
