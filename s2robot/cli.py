@@ -61,11 +61,15 @@ VERBS = (
     ),
     Verb("reproduce", "run an experiment of many arms", "s2robot.reproduce.verb:main", ("what",)),
     Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
-    Verb("bench", "measure ourselves", "s2robot.bench.main:main", ("what",)),
+    Verb(
+        "bench encode", "frames a second and latency of S², beside a plain loop", "s2robot.bench.encode:main"
+    ),
+    Verb("bench rollout", "where a rollout's time goes; 2 workers against 1", "s2robot.bench.rollout:main"),
+    Verb("bench store", "windows a second from stores, beside other layouts", "s2robot.bench.store:main"),
 )
 """In the order of the pipeline."""
 
-FAMILIES = {"demos": "look after a demo store"}
+FAMILIES = {"demos": "look after a demo store", "bench": "measure ourselves beside others"}
 """What the verbs have in common that share their first word."""
 
 

@@ -79,5 +79,3 @@ def test_the_command_measures_and_writes(
     assert result["shares"]["encoding"] > result["shares"]["physics"], "the toy has hardly any"
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*PARTS, "1"]
     assert "each worker needs 2" in refusal(capsys, *given, "positions=3", "workers=[1,2]")
-    assert "checkpoint is missing" in refusal(capsys, "bench", "rollout", "out=x")
-    assert "demos is missing" in refusal(capsys, "bench", "store", "out=x")

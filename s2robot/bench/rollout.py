@@ -39,10 +39,8 @@ class Measured(NamedTuple):
 
 
 def main(cfg: DictConfig) -> None:
-    """Measures, prints and writes `out`. Raises UserError without a checkpoint, or for too few positions."""
+    """Measures, prints and writes `out`. Raises UserError for too few positions."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    if plain["checkpoint"] is None:
-        raise UserError("checkpoint is missing: give checkpoint=PATH (the folder `s2robot train` wrote)")
     if plain["positions"] < 2 * max(plain["workers"]):
         raise UserError(f"positions={plain['positions']}: each worker needs 2, one of them to warm up")
     given = [f"checkpoint={plain['checkpoint']}", f"positions={plain['positions']}", f"seed={plain['seed']}"]

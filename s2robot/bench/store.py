@@ -28,8 +28,6 @@ from s2robot.provenance import git_state, machine, versions, write_json
 def main(cfg: DictConfig) -> None:
     """Measures, prints a table and writes `out`."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    if plain["demos"] is None:
-        raise UserError("demos is missing: give demos=PATH (the demo store)")
     torch.set_num_threads(1)
     store = DemoStore.open(plain["demos"])
     ids = [i for i in store.ids() if store.episode(i).length >= To][: plain["episodes"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from s2robot.vision.encoder import Architecture, Encoder
@@ -19,7 +18,7 @@ class BlindEncoder(Encoder):
         super().__init__(nothing, NAME, Architecture(width=16, depth=0, heads=0))
 
     def _tokens(self, images: Tensor) -> Tensor:
-        return torch.zeros(len(images), 1 + self.architecture.grid**2, self.width, dtype=images.dtype)
+        return images.new_zeros(len(images), 1 + self.architecture.grid**2, self.width)
 
     def _resize(self, image_size: int) -> int:
         return self.architecture.patch_size
