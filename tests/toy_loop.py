@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-# Before anything renders: triton's LLVM, which this loads, crashes beside that of OSMesa if it comes second.
-import s2robot.vision.cache
 from s2robot import cli
 from s2robot.data.dataset import Track
 
