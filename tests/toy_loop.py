@@ -59,7 +59,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert s2robot(*arguments) == 2
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
-    said = [line for line in captured.err.splitlines() if line.startswith(f"s2robot {arguments[0]}: ")]
+    verb = " ".join(map(str, arguments[: 2 if arguments[0] in cli.FAMILIES else 1]))
+    said = [line for line in captured.err.splitlines() if line.startswith(f"s2robot {verb}: ")]
     assert said == captured.err.splitlines()[-1:], captured.err
     return said[0]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from s2robot.errors import UserError
 from s2robot.provenance import has_bf16, sha256_json
 from s2robot.vision.multiscale import multiscale_forward
 from s2robot.vision.mvp import load_encoder, to_float
@@ -61,7 +62,16 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 (B, S, S, 3) -> float16 (B, 1 + N, C)."""
+        """uint8 (B, H, W, 3) -> float16 (B, 1 + N, C); what is not square is resized to a square.
+
+        Raises UserError for frames so long that S² would see more than one tile at its first scale.
+        """
+        height, width = frames.shape[1:3]
+        if 2 * max(height, width) >= 3 * min(height, width):
+            raise UserError(
+                f"frames of {height} x {width} px: a policy's features are of a square image; "
+                "expected sides of a ratio below 1.5: crop the camera's frames"
+            )
         features = multiscale_forward(
             self.encoder,
             to_float(torch.from_numpy(np.ascontiguousarray(frames))),
