@@ -204,9 +204,9 @@ def test_action_dropout_hides_past_actions_in_training_only() -> None:
 
 def test_action_dropout_hides_the_actions_of_its_share_of_the_windows() -> None:
     class Watched(PolicyTransformer):
-        def steps(self, visual: Tensor, proprio: Tensor, previous: Tensor, known: Tensor, valid: Tensor) -> Tensor:
-            shown.append(known)
-            return super().steps(visual, proprio, previous, known, valid)
+        def steps(self, *given: Tensor) -> Tensor:
+            shown.append(given[3])
+            return super().steps(*given)
 
     shown: list[Tensor] = []
     model = Watched(replace(CONFIG, action_dropout=0.25))

@@ -102,7 +102,7 @@ class PolicyModel(nn.Module):
         """
         draws = None if generator is None else Draws(generator, part)
         inputs = self._inputs(window, draws)
-        hidden = self.steps(**vars(inputs))
+        hidden = self.steps(*vars(inputs).values())
         target = self.action_normalizer(window["chunk"])
         errors = self.head.errors(hidden, target, draws)
         action = _masked_mean(errors, self.mask("action", window), part, "action")
