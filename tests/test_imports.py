@@ -24,9 +24,9 @@ LAYERS = (
     | {"schedule", "spec", "statistics", "video", "workers"},
     {"data", "vision"},
     {"policy"},
-    {"failures", "rollout", "train"},
-    {"bench", "demos_tool", "evaluate", "probe", "report", "serve"},
-    {"advise", "cli", "compare", "doctor", "quickstart"},
+    {"failures", "recorder", "rollout", "train"},
+    {"bench", "demos_tool", "evaluate", "maps", "probe", "report", "serve"},
+    {"advise", "cli", "compare", "doctor", "quickstart", "reproduce"},
 )
 ROBOT_MAY_IMPORT = {"__init__", "errors", "gl", "provenance", "robot", "spec"}
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -68,7 +68,7 @@ def test_a_batch_in_parts_trains_as_the_whole_does(policy: tuple[str, ...]) -> N
         torch.isclose(weights(parts)[name], value, rtol=1e-3, atol=1e-4).flatten()
         for name, value in weights(whole).items()
     ]
-    # Not all: Adam makes whole steps of rounding errors where the gradient is 0, as those of the keys' biases.
+    # Not all: of a gradient of 0, as that of the keys' biases, Adam makes whole steps of rounding errors.
     assert torch.cat(close).float().mean() > 0.99
 
 
