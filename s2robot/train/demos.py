@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from s2robot.data.dataset import Track
-from s2robot.data.mapped import Array
 from s2robot.data.reader import EpisodeReader
 from s2robot.data.store import DemoStore, digest_of
 from s2robot.distributed import World
