@@ -158,9 +158,7 @@ def load_tracks(source: Source, spec: RobotSpec, plain: Mapping[str, Any], world
     tracks = []
     for episode_id, digest in source.digests.items():
         episode, place = store.episode(episode_id), cache.place(episode_id, digest)
-        features: dict[str, Array] = {
-            name: cache.open(place / f"{name}.npy", episode.length) for name in cameras
-        }
+        features = {name: cache.open(place / f"{name}.npy", episode.length) for name in cameras}
         try:
             tracks.append(Track(features, episode.proprio, episode.action, _imitate(episode)))
         except UserError as error:
