@@ -42,4 +42,4 @@ def _run(folder: Path, options: list[str], evaluation: Any) -> None:
         return
     out = policy / "evaluation"
     given = [f"checkpoint={policy}", f"out={out}", "overwrite=true", *evaluation]
-    locate("s2robot.evaluate:main")(compose("evaluate", given))
+    locate("s2robot.evaluate.verb:main")(compose("evaluate", given))
