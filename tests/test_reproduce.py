@@ -19,7 +19,7 @@ from s2robot.reproduce.plan import CELLS, PLANNED, chosen_arms, seeds_of
 from s2robot.reproduce.report import planned_comparisons, read_arms, render
 
 ROOT = Path(verb.__file__).parents[2]
-TINY = "[encoder.name=random-tiny]"
+TINY = "['encoder.name=random-tiny']"
 
 
 def listed(*options: str) -> str:
@@ -32,7 +32,8 @@ def arguments(folder: Path, *options: str) -> list[str]:
         *("reproduce", "table10", f"out={folder / 'out'}", f"results={folder / 'results'}"),
         *("episodes=2", "steps=2", "positions=1", "extra=3", "workers=0", f"small={TINY}", f"large={TINY}"),
         *(f"record={listed('env=toy', 'expert=toy')}", f"train={listed(*training)}"),
-        *("evaluate=[max_steps=2]", "cells=[headline]", "arms=[small-1x,large-1x]", "seeds=[0,1]", *options),
+        *(f"evaluate={listed('max_steps=2')}", "cells=[headline]", "arms=[small-1x,large-1x]"),
+        *("seeds=[0,1]", *options),
     ]
 
 
