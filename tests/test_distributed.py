@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -14,9 +15,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_train_run import DATASET, begun, options, windows
 from toy_loop import ENCODER, curves, train, training
 
 from s2robot.distributed import World, join_world
+from s2robot.train.batches import Batches
+from s2robot.train.run import Trainer
 
 
 @given(st.integers(1, 6), st.lists(st.integers(), max_size=20))
@@ -45,12 +49,50 @@ def test_a_device_is_the_one_asked_for() -> None:
     assert World(5, 8, 4).device("cuda") == torch.device("cuda", 1)
 
 
-def torchrun(processes: int, *arguments: str) -> None:
-    """Runs the command line on as many processes; fails with what they said."""
+def take_steps(rank: int, size: int, port: int, accumulate: int, out: Path) -> None:
+    """What a process of a training does, of which process 0 writes the losses down."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    plain = options("policy.action_noise=0.1")
+    with join_world() as world:
+        assert (world.rank, world.size) == (rank, size)
+        sizes = {"rank": rank, "processes": size, "accumulate": accumulate}
+        batches = Batches(len(DATASET), 8, 0, 0, 4, **sizes)
+        trainer = Trainer(plain, begun(plain), world)
+        losses = [trainer.step([windows(*part) for part in parts]) for parts in batches]
+        if world.leads:
+            out.write_text(json.dumps(losses))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_steps_of_two_processes_are_those_of_one(tmp_path: Path, accumulate: int) -> None:
+    """Forked, so that they start at once."""
+    losses = {}
+    for size in (1, 2):
+        out, port = tmp_path / f"{size}.json", free_port()
+        fork = multiprocessing.get_context("fork")
+        arguments = (size, port, accumulate if size > 1 else 1, out)
+        processes = [fork.Process(target=take_steps, args=(rank, *arguments)) for rank in range(size)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(300)
+            assert process.exitcode == 0
+        losses[size] = json.loads(out.read_text())
+    assert len(losses[2]) == 4
+    for one, two, rel in zip(losses[1], losses[2], (1e-4, 1e-2, 1e-2, 1e-2), strict=True):
+        assert two == pytest.approx(one, rel=rel)
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    start = ("-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={port}")
+        return free.getsockname()[1]
+
+
+def torchrun(processes: int, *arguments: str) -> None:
+    """Runs the command line on as many processes; fails with what they said."""
+    start = ("-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={free_port()}")
     done = subprocess.run(
         [sys.executable, *start, "--master-addr=127.0.0.1", "-m", "s2robot.cli", *arguments],
         capture_output=True,
