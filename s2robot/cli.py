@@ -55,6 +55,7 @@ VERBS = (
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
     Verb("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.verb:main"),
     Verb("train", "train a policy on demos", "s2robot.train:main"),
+    Verb("sweep", "train many policies that differ in a few options", "s2robot.sweep.verb:main"),
     Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate.verb:main"),
     Verb(
         "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
@@ -65,6 +66,7 @@ VERBS = (
         "bench encode", "frames a second and latency of S², beside a plain loop", "s2robot.bench.encode:main"
     ),
     Verb("bench rollout", "where a rollout's time goes; 2 workers against 1", "s2robot.bench.rollout:main"),
+    Verb("bench train", "training by parts: data path, cache, encoder", "s2robot.bench.train:main"),
     Verb("bench store", "windows a second from stores, beside other layouts", "s2robot.bench.store:main"),
 )
 """In the order of the pipeline."""

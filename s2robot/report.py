@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from s2robot import failures
+from s2robot.curves import Points, curve_figures
 from s2robot.errors import UserError
 from s2robot.maps import grid_map, position_map
-from s2robot.page import STYLE, certainty, svg, template
+from s2robot.page import certainty, template
 from s2robot.provenance import plain, write_atomic
 
 Result = Mapping[str, Any]
-Points = Sequence[tuple[int, float]]
 
 FIELDS = (
     *("successes", "trials", "success_rate", "wilson_95", "positions", "rectangle", "rate", "max_steps"),
@@ -77,7 +71,7 @@ def write_report(
         table_map=position_map(evaluation),
         grid_map=grid_map(evaluation),
         videos=sorted(videos, key=lambda video: video.success),
-        figures=_curve_figures(curves or {}),
+        figures=curve_figures(curves or {}),
         stages=stages or (),
     )
     write_atomic(path, page)
@@ -87,34 +81,6 @@ def headline(result: Result) -> str:
     """`picked up the cube at 12 of 16 positions (75 %, 95 % interval 51-90 %)`."""
     count = f"{result['successes']} of {result['trials']}"
     return f"picked up the cube at {count} positions ({certainty(result)})"
-
-
-def _curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
-    """One (title, figure) for each group: `loss/train` and `loss/validation` are the group `loss`."""
-    groups: dict[str, dict[str, Points]] = defaultdict(dict)
-    for name, points in curves.items():
-        group, _, label = name.rpartition("/")
-        if len(points):
-            groups[group or label][label] = points
-    return [(title, _curve_figure(title, group)) for title, group in groups.items()]
-
-
-def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
-    with rc_context(STYLE):
-        figure = Figure(figsize=(5, 3), layout="constrained")
-        axes = figure.add_subplot(xlabel="step")
-        lines = {label: np.asarray(points, dtype=float) for label, points in group.items()}
-        for label, line in lines.items():
-            axes.plot(*line.T, label=label, marker=".", markevery=[-1])  # one point alone shows too
-        values = np.concatenate([line[:, 1] for line in lines.values()])
-        if values.min() > 0 and values.max() > 20 * values.min():
-            axes.set_yscale("log", subs=())
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter("{x:g}")
-        axes.grid()
-        if list(group) != [title]:
-            axes.legend()
-        return svg(figure, title)
 
 
 def _duration(seconds: float) -> str:

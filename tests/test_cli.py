@@ -50,6 +50,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
         "probe",
         "advise",
         "train",
+        "sweep",
         "evaluate",
         "compare",
         "reproduce",

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-# Before anything renders: triton's LLVM, which this loads, crashes beside that of OSMesa if it comes second.
-import s2robot.vision.cache
 from s2robot import cli
 from s2robot.data.dataset import Track
 
@@ -18,7 +16,7 @@ ENCODER = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false")
 TRAIN = (
     *ENCODER,
     *("policy.width=32", "policy.depth=1", "policy.heads=2", "workers=0", "threads=1"),
-    *("steps=12", "batch_size=4", "warmup=2", "log_every=1", "checkpoint_every=6"),
+    *("steps=12", "batch_size=4", "warmup=2", "log_every=1", "checkpoint_every=6", "report=false"),
 )
 
 
