@@ -124,7 +124,7 @@ def test_scoring_draws_nothing_and_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("precision=fp16", "unknown precision 'fp16': did you mean 'fp32'? valid: fp32, bf16"),
+        ("precision=fp16", "unknown precision 'fp16': did you mean 'bf16'? valid: fp32, bf16"),
         ("ema=1.0", "ema=1.0: expected 0 (none) to below 1"),
         ("policy.trunk=mpl", "unknown trunk 'mpl': did you mean 'mlp'? valid: transformer, mlp, linear"),
         ("policy.head=flwo", "unknown head 'flwo': did you mean 'flow'? valid: l1, mse, flow"),
