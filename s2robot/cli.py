@@ -59,6 +59,7 @@ VERBS = (
     Verb(
         "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
     ),
+    Verb("deploy", "let a policy drive a robot, and count", "demos.deploy.verb:main"),
     Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
     Verb("bench", "measure ourselves beside others", "s2robot.bench.main:main"),
 )
