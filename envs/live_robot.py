@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,9 @@ class LiveScene:
         self._world.ask("lay_out", (seed, None if pose is None else check_pose(pose)))
 
     def success(self) -> bool:
-        return self._world.snapshot().success
+        with suppress(ArmError):  # the arm tells that the simulation is gone
+            return self._world.snapshot().success
+        return False
 
 
 class LiveCubePick(RobotEnv):

@@ -129,6 +129,7 @@ class _World:
         self._held = self._slips = self._answered = self._slices = 0
         self._ignoring = True
         self._homing: tuple[int, np.ndarray] | None = None
+        self._closed: bool | None = None  # None: the fingers stay as the scene was laid out
         self._hold()
 
     def run(self) -> None:
@@ -162,8 +163,7 @@ class _World:
                 seed, pose = content
                 self._env.reset(seed=seed, options=None if pose is None else {"cube_pose": pose})
                 self._hold()
-                self._closed = False
-                self._held = 0
+                self._closed, self._held = None, 0
             case "home":
                 joints, _ = content
                 self._closed, self._homing = False, (number, joints)
@@ -174,7 +174,7 @@ class _World:
         self._commands.clear()
         self._homing = None
         proprio = self._env._proprio()
-        self._target, self._closed = proprio[:7].astype(float), proprio[7] < 0.04
+        self._target = proprio[:7].astype(float)
 
     def _advance(self) -> None:
         while self._commands and self._commands[0][0] <= self._clock.now():
@@ -187,10 +187,15 @@ class _World:
             self._target = self._target + step
             if not step.any():
                 self._homing, self._answered = None, number
-        fingers = (1.0 if self._closed else -1.0) if self._slices % _GRIPPER_EVERY == 0 else 0.0
-        self._env.step(np.append(self._target, fingers))
+        self._env.step(np.append(self._target, self._fingers()))
         self._slices += 1
         self._held = self._held + 1 if self._env.cube_height() > 0.05 else 0
+
+    def _fingers(self) -> float:
+        """The gripper's command for this slice: 1 closes, -1 opens, 0 leaves the fingers where they are."""
+        if self._closed is None or self._slices % _GRIPPER_EVERY:
+            return 0.0
+        return 1.0 if self._closed else -1.0
 
     def _publish(self) -> None:
         env = self._env

@@ -10,7 +10,7 @@ import numpy as np
 
 from s2robot.errors import UserError, unknown
 from s2robot.pace import Pace
-from s2robot.robot.arm import Arm, ArmCommand, ArmState
+from s2robot.robot.arm import Arm, ArmCommand, ArmError, ArmState
 from s2robot.robot.camera import Camera, Frame
 from s2robot.robot.clock import Clock
 from s2robot.robot.envelope import Envelope, read_workspace
@@ -105,7 +105,9 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Opens what is closed, goes home, opens the gripper. `options["cube_pose"]` is for a scene.
+        """Opens what is closed, goes home, opens the gripper; a scene is laid out anew, arm and all.
+
+        `options["cube_pose"]` is for the scene.
 
         Raises UserError where the arm stands still after an emergency stop or a reflex, or does not start.
         """
@@ -114,14 +116,15 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         self._steps, self._success = 0, False
         pose = (options or {}).get("cube_pose")
         try:
-            self.safe.home(self.home, self._opening)
-            if self._scene is not None:
+            if self._scene is None:
+                self.safe.home(self.home, self._opening)
+            else:
                 drawn = int(self.np_random.integers(2**31)) if seed is None else seed
                 self._scene.lay_out(drawn, pose)
             self._wait_until_fresh()
             self.safe.start()
             self._state = self.safe.observe()
-        except Stopped as error:
+        except (ArmError, Stopped) as error:
             raise UserError(f"the arm does not start: {error}") from error
         self._rotation = self._kinematics.pose(self._state.joints)[1]
         return self._observation(), {"success": False, "time": 0.0, "stopped": None}

@@ -100,6 +100,13 @@ class SafeArm:
         """Why it stands still; empty where it does not."""
         return "" if self._mode is Mode.READY else self._reason
 
+    @property
+    def target(self) -> np.ndarray:
+        """The joints (n,) rad that were sent last. Raises Stopped where nothing was started yet."""
+        if self._motion is None:
+            raise Stopped(self._reason)
+        return self._motion.command.joints
+
     # ------------------------------------------------------------------ motion
 
     def start(self) -> None:
