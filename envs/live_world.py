@@ -24,7 +24,7 @@ SLICE = 0.02  # s between two looks of the physics at its commands
 HOLD = 0.5  # s that the cube is held up for success, as `CubePick` at 10 Hz has it
 _GRIPPER_EVERY = 5  # slices: robosuite moves the fingers by a fixed amount a call, made for 10 Hz
 _HOMING = 1.0  # rad/s
-_STATE = 32  # numbers that are shared, at most
+_STATE = 64  # numbers that are shared, at most
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,13 @@ class Shared:
 
     def __init__(self, context: Any, cameras: Sequence[str], size: int) -> None:
         self.cameras, self.size = list(cameras), size
-        self._state = context.Array("d", _STATE + 3)
+        self._state = context.Array("d", _STATE + 1)  # and how many they are
         self._frames = {name: context.Array("B", size * size * 3) for name in cameras}
         self._times = {name: context.Array("d", 2) for name in cameras}
 
     def publish(self, s: Snapshot) -> None:
         numbers = [s.time, s.opening, s.yaw, s.success, s.slips, s.answered, *s.joints, *s.scene, *s.qpos]
+        assert len(numbers) <= _STATE
         with self._state.get_lock():
             self._state[: len(numbers)] = numbers
             self._state[-1] = len(numbers)

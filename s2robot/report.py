@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator
 
 from s2robot import failures
+from s2robot.curves import Points, curve_figures
 from s2robot.errors import UserError
-from s2robot.page import DAY, STYLE, certainty, corners, map_axes, svg, template
+from s2robot.maps import grid_map, position_map
+from s2robot.page import certainty, template
 from s2robot.provenance import plain, write_atomic
 
 Result = Mapping[str, Any]
-Points = Sequence[tuple[int, float]]
 
 FIELDS = (
     *("successes", "trials", "success_rate", "wilson_95", "positions", "rectangle", "rate", "max_steps"),
@@ -76,9 +68,10 @@ def write_report(
         evaluation=evaluation,
         extra=evaluation.get("extra"),
         config=yaml.safe_dump(plain(evaluation["config"]), sort_keys=False, allow_unicode=True),
-        table_map=_table_map(evaluation),
+        table_map=position_map(evaluation),
+        grid_map=grid_map(evaluation),
         videos=sorted(videos, key=lambda video: video.success),
-        figures=_curve_figures(curves or {}),
+        figures=curve_figures(curves or {}),
         stages=stages or (),
     )
     write_atomic(path, page)
@@ -88,62 +81,6 @@ def headline(result: Result) -> str:
     """`picked up the cube at 12 of 16 positions (75 %, 95 % interval 51-90 %)`."""
     count = f"{result['successes']} of {result['trials']}"
     return f"picked up the cube at {count} positions ({certainty(result)})"
-
-
-def _table_map(evaluation: Result) -> Markup:
-    """The table from above: x up the page, away from the robot, and y to the left, as the robot sees it."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(5, 4), layout="constrained")
-        axes = map_axes(figure)
-        (x, x_end), (y, y_end) = evaluation["rectangle"]["x"], evaluation["rectangle"]["y"]
-        axes.add_patch(
-            Rectangle((y, x), y_end - y, x_end - x, fill=False, edgecolor=DAY["soft"], linestyle=":")
-        )
-        _draw_cubes(axes, (evaluation.get("extra") or {}).get("positions", ()), side=0.010, alpha=0.35)
-        _draw_cubes(axes, evaluation["positions"], side=0.020, alpha=1.0)
-        for index, p in enumerate(evaluation["positions"]):
-            axes.annotate(str(index), (p["y"], p["x"]), (9, 5), textcoords="offset points", weight="bold")
-        axes.autoscale_view()
-        return svg(figure, "map")
-
-
-def _draw_cubes(axes: Axes, positions: Sequence[Result], side: float, alpha: float) -> None:
-    """Squares of `side` (m), turned by yaw: filled for a pick, hollow and crossed for a miss."""
-    hits = [corners(p["x"], p["y"], p["yaw"], side) for p in positions if p["success"]]
-    misses = [corners(p["x"], p["y"], p["yaw"], side) for p in positions if not p["success"]]
-    edges = {"facecolors": "none", "edgecolors": DAY["miss"], "linewidths": 1.3}
-    axes.add_collection(PolyCollection(hits, facecolors=DAY["hit"], edgecolors="none", alpha=alpha))
-    axes.add_collection(PolyCollection(misses, alpha=alpha, **edges))
-    crosses = [square[diagonal] for square in misses for diagonal in ([0, 2], [1, 3])]
-    axes.add_collection(LineCollection(crosses, colors=DAY["miss"], linewidths=1.3, alpha=alpha))
-
-
-def _curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
-    """One (title, figure) for each group: `loss/train` and `loss/validation` are the group `loss`."""
-    groups: dict[str, dict[str, Points]] = defaultdict(dict)
-    for name, points in curves.items():
-        group, _, label = name.rpartition("/")
-        if len(points):
-            groups[group or label][label] = points
-    return [(title, _curve_figure(title, group)) for title, group in groups.items()]
-
-
-def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
-    with rc_context(STYLE):
-        figure = Figure(figsize=(5, 3), layout="constrained")
-        axes = figure.add_subplot(xlabel="step")
-        lines = {label: np.asarray(points, dtype=float) for label, points in group.items()}
-        for label, line in lines.items():
-            axes.plot(*line.T, label=label, marker=".", markevery=[-1])  # one point alone shows too
-        values = np.concatenate([line[:, 1] for line in lines.values()])
-        if values.min() > 0 and values.max() > 20 * values.min():
-            axes.set_yscale("log", subs=())
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter("{x:g}")
-        axes.grid()
-        if list(group) != [title]:
-            axes.legend()
-        return svg(figure, title)
 
 
 def _duration(seconds: float) -> str:

@@ -201,5 +201,5 @@ def test_what_a_person_did_belongs_to_the_history() -> None:
 
 def test_mistakes_are_told() -> None:
     assert refusal(lambda: Joining(join="chnk")).startswith("unknown join 'chnk': did you mean 'chunk'?")
-    assert "expected less than a period" in refusal(lambda: Loop(wait=0.1))
+    assert "wait=0.1: expected at most 0.06 s" in refusal(lambda: Loop(wait=0.1))
     assert "expected no negative blend" in refusal(lambda: Joining(blend=-1))

@@ -58,8 +58,8 @@ def test_the_command_reads_all_layouts_and_writes_a_table(
         store.append(made_episode(0, n, spec, steps))
     out = tmp_path / "bench.json"
     options = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false", "windows=3", "rounds=1")
-    arguments = ("what=store", f"demos={store.path}", f"out={out}", "lerobot_images=[]", *options)
-    assert toy_loop.s2robot("bench", *arguments) == 0
+    arguments = (f"demos={store.path}", f"out={out}", "lerobot_images=[]", *options)
+    assert toy_loop.s2robot("bench", "store", *arguments) == 0
     result = json.loads(out.read_text())
     names = ["store", "feature cache", "diffusion_policy, frames", "diffusion_policy, default"]
     assert list(result["layouts"]) == names
@@ -74,7 +74,6 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     store = DemoStore.create(tmp_path / "demos", SPEC)
     store.append(made_episode(0, 0, steps=15))
     common = (f"demos={store.path}", f"out={tmp_path / 'bench.json'}")
-    assert "no demo of 16 steps" in toy_loop.refusal(capsys, "bench", *common)
-    assert "unknown measurement 'stor': did you mean 'store'?" in toy_loop.refusal(
-        capsys, "bench", "what=stor", *common
-    )
+    assert "no demo of 16 steps" in toy_loop.refusal(capsys, "bench", "store", *common)
+    unknown = toy_loop.refusal(capsys, "bench", "stor", *common)
+    assert "unknown verb 'bench stor': did you mean 'bench store'?" in unknown

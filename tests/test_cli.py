@@ -53,6 +53,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
         "evaluate",
         "compare",
         "deploy",
+        "reproduce",
         "serve",
         "bench",
     ]
@@ -60,12 +61,12 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
 
 
 def test_help_of_a_family_lists_its_verbs(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["demos"], ["demos", "--help"], ["demos", "-h"]):
-        assert cli.main(arguments) == 0
+    for family, *help_ in (["demos"], ["demos", "--help"], ["bench", "-h"]):
+        assert cli.main([family, *help_]) == 0
         printed = capsys.readouterr().out.splitlines()
         listed = [" ".join(line.split()[:2]) for line in printed if line.startswith("  ")]
-        assert listed == [verb.name for verb in cli.VERBS if " " in verb.name]
-        assert printed[0] == "usage: s2robot demos VERB [option=value ...]"
+        assert listed == [verb.name for verb in cli.VERBS if verb.name.startswith(f"{family} ")]
+        assert printed[0] == f"usage: s2robot {family} VERB [option=value ...]"
         assert all(len(line) <= 100 for line in printed)
 
 
@@ -184,3 +185,21 @@ def test_an_interruption_is_one_line(stage: types.ModuleType, capsys: pytest.Cap
     stage.main = lambda cfg: signal.raise_signal(signal.SIGINT)
     assert cli.main(["doctor"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_option_with_dashes_takes_the_value_behind_it(stage: types.ModuleType) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    assert cli.main(["doctor", "--timeout", "3", "--json"]) == 0
+    assert cli.main(["doctor", "--json", "--timeout", "3"]) == 0
+    assert seen == [{"json": True, "timeout": 3, "encoders": False}] * 2
+
+
+def test_a_flag_leaves_the_value_behind_it_alone(
+    stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos list", "", "a_stage:main", ("path",)),))
+    assert cli.main(["demos", "list", "--json", "runs/demos"]) == 0
+    assert (seen[0].json, seen[0].path) == (True, "runs/demos")

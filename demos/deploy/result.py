@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from s2robot.data.store import DemoStore
-from s2robot.evaluate import tally
+from s2robot.evaluate.verb import tally
 from s2robot.provenance import machine, versions, write_json
 from s2robot.report import RolloutVideo, headline, write_report
 from s2robot.video import encode_mp4

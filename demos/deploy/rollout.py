@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from demos.deploy.operator import Operator, Verdict
-from demos.record import Recorder
 from demos.teleop.device import Event
 from demos.teleop.person import TakeEnded
 from s2robot.failures import Trace
 from s2robot.policy.asynchronous import AsynchronousExecutor, PolicySilent
+from s2robot.recorder import Recorder
 from s2robot.robot.env import RobotEnv
 from s2robot.rollout import Subscriber, run_episode
 from s2robot.spec import Observation

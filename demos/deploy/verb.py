@@ -21,6 +21,7 @@ from demos.teleop.steering import make_steering
 from s2robot.config import instantiate
 from s2robot.data.store import DemoStore
 from s2robot.errors import UserError, unknown
+from s2robot.evaluate.rollouts import env_seed
 from s2robot.policy.asynchronous import AsynchronousExecutor
 from s2robot.provenance import versions
 from s2robot.robot.env import RobotEnv
@@ -102,7 +103,7 @@ def _roll_all(
             while verdict is Verdict.REPEAT:
                 if not operator.ready(_where(index, pose)):
                     return
-                seed = _seed(plain["seed"], index)
+                seed = env_seed(plain["seed"], index)  # as in simulation: the arms start alike
                 rollout = roll_out(env, executor, operator, seed, pose)
                 verdict = rollout.verdict
                 if verdict is not Verdict.REPEAT:
@@ -133,11 +134,6 @@ def _where(index: int, pose: Pose | None) -> str:
     return (
         f"Position {index}: from the table's middle {away}, {side}, turned by {np.degrees(yaw):.0f} degrees"
     )
-
-
-def _seed(seed: int, index: int) -> int:
-    """The same as `s2robot evaluate`'s, so that simulated arms start alike."""
-    return int(np.random.SeedSequence([seed, index, 6]).generate_state(1)[0])
 
 
 def _keep(

@@ -52,6 +52,10 @@ class Defaults:
         except OmegaConfBaseException:
             return None
 
+    def takes_value(self, option: str) -> bool:
+        """Whether there is such an option, and it is another thing than true or false."""
+        return option in self.options() and not isinstance(self.value(option), bool)
+
     def must_be_given(self, option: str) -> bool:
         """Whether the option is `???`: there is no default."""
         return option in OmegaConf.missing_keys(self.config)

@@ -19,6 +19,7 @@ from s2robot.policy.policy import Predictor
 from s2robot.spec import Observation
 
 JOINS = ("chunk", "ensemble")
+_LONGEST_WAIT = 0.6  # of a period
 
 
 class PolicySilent(Exception):
@@ -50,7 +51,7 @@ class Joining:
         join: `chunk`: the newest one, cross-faded over `blend` steps from the one before (the gripper not);
             `ensemble`: all that speak of this moment, with weights exp(-decay · i), i = 0 the oldest.
         wait: s after the tick that a step may be sent later, for a chunk that is nearly there: the clock is
-            waited for, not the policy. Less than a period.
+            waited for, not the policy. At most 0.6 of a period.
         patience: age (s) at which a chunk is too old to be acted on.
         first: s that the first chunk of an episode may take, before which nothing moves.
     """
@@ -96,8 +97,8 @@ class AsynchronousExecutor:
         real: Callable[[float], float] = float,
     ) -> None:
         self.policy, self.joining = policy, joining or Joining()
-        if self.joining.wait >= 1.0 / rate:
-            raise UserError(f"wait={self.joining.wait}: expected less than a period, {1.0 / rate:g} s")
+        if self.joining.wait > _LONGEST_WAIT / rate:  # else two commands could follow too closely
+            raise UserError(f"wait={self.joining.wait}: expected at most {_LONGEST_WAIT / rate:g} s")
         self._period, self._now, self._real = 1.0 / rate, now, real
         self._changed = threading.Condition()
         self._ending = False

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Times = Callable[[], Mapping[str, float]]
 """Camera -> when its newest frame was captured (s)."""
-_SOON = 0.5  # of a period: a command this shortly after another is refused
+_SOON = 0.3  # of a period: a command this shortly after another is refused
 
 
 @dataclass
