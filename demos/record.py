@@ -34,6 +34,8 @@ def main(cfg: DictConfig) -> None:
 
         record_person(plain)
         return
+    if plain["robot"]["_target_"] is not None:
+        raise UserError("device=scripted sees the true cube pose, which no robot knows: give device=browser")
     missing = _missing(plain)
     failures = 0
     done = cfg.episodes - len(missing)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.teleop.pace import Pace, RealTime
+from demos.teleop.pace import RealTime
 from envs.toy import Toy
+from s2robot.pace import Pace
 
 
 class Time:

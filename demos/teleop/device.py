@@ -84,6 +84,8 @@ class Status:
         jitter: standard deviation of the measured periods (s). overruns: periods that came too late.
         closed: whether the gripper is told to close. by_person: whether a person acts, not a policy.
         writing: demos on their way to the disk. replay: the step that is shown while a take is reviewed.
+        facts: name -> what else is known, e.g. of latencies and of the safety layer.
+        chunk: (Ta, Da) the actions that a policy has in mind.
     """
 
     phase: Phase = Phase.WAITING
@@ -102,6 +104,8 @@ class Status:
     writing: int = 0
     replay: int | None = None
     proprio: list[float] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    chunk: list[list[float]] = field(default_factory=list)
 
 
 Images = Mapping[str, np.ndarray]

@@ -30,6 +30,8 @@ def record_person(plain: dict[str, Any]) -> None:
     for name in names:
         if name not in DEVICES:
             raise unknown("device", name, ["scripted", *DEVICES])
+    if plain["robot"]["_target_"] is not None:
+        plain = {**plain, "env": plain["robot"]}
     env = instantiate(plain["env"])
     try:
         spec: RobotSpec = env.robot_spec

@@ -109,7 +109,8 @@ async function draw(header, buffer, start) {
 
 function describe() {
   $("task").textContent = about.task || "Record demos";
-  document.title = `${about.task || "demos"}: s2robot record`;
+  document.title = `${about.task || "demos"}: s2robot ${about.mode ?? "record"}`;
+  document.querySelector(".brand").textContent = `s2robot ${about.mode ?? "record"}`;
   $("origin").textContent = [about.operator, about.env, about.store].filter(Boolean).join(" · ");
   $("cameras").replaceChildren(...about.cameras.map((name) => {
     const figure = document.createElement("figure"), canvas = document.createElement("canvas");
@@ -127,6 +128,8 @@ function describe() {
     return row;
   }));
   document.querySelector("[data-event=take_over]").hidden = !about.policy;
+  for (const event of ["undo", "pause"]) document.querySelector(`[data-event=${event}]`).hidden = isDeployed();
+  $("deployed").hidden = !isDeployed();
   $("robot").open = matchMedia("(min-width: 60rem)").matches;
 }
 
@@ -147,7 +150,33 @@ function showStatus(now, dropped) {
   $("dropped").textContent = dropped;
   showOutcome(now);
   showButtons(now);
+  showFacts(now.facts);
+  showChunk(now.chunk);
   [...$("proprio").querySelectorAll("dd")].forEach((cell, i) => { cell.textContent = now.proprio[i]?.toFixed(3) ?? ""; });
+}
+
+function showFacts(facts) {
+  $("facts").replaceChildren(...Object.entries(facts).map(([name, value]) => {
+    const row = document.createElement("div"), term = document.createElement("dt");
+    const cell = document.createElement("dd");
+    term.textContent = name;
+    cell.textContent = value;
+    row.append(term, cell);
+    return row;
+  }));
+}
+
+// One line for each entry of the action, over the steps of the chunk.
+function showChunk(chunk) {
+  const entries = chunk.length ? chunk[0].map((_, i) => chunk.map((action) => action[i])) : [];
+  $("chunk").replaceChildren(...entries.map((values, entry) => {
+    const largest = Math.max(1e-6, ...values.map(Math.abs));
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+    const at = (value, step) => `${(320 * step) / Math.max(1, values.length - 1)},${45 - (40 * value) / largest}`;
+    line.setAttribute("points", values.map(at).join(" "));
+    line.setAttribute("class", `entry${entry % 4}`);
+    return line;
+  }));
 }
 
 function showOutcome(now) {
@@ -167,6 +196,10 @@ function showButtons(now) {
   }
   label("start", now.phase === "paused" ? "Go on" : "Start");
   label("keep", now.phase === "review" ? (now.success ? "Keep" : "Keep all the same") : "Done");
+  if (isDeployed()) {
+    label("keep", now.phase === "review" ? "Picked up" : "Picked up, done");
+    label("discard", now.phase === "review" ? "Not picked up" : "Failed, done");
+  }
   label("keep_key", primary === "keep" ? "Enter" : "K");
   label("home", { stopped: "Release, go home", trouble: "Try again" }[now.phase] ?? "Home");
   label("gripper", now.closed ? "Open" : "Close");
@@ -176,6 +209,7 @@ function showButtons(now) {
   $("pilot").textContent = now.by_person ? "You steer" : "The policy steers";
 }
 
+const isDeployed = () => about.mode === "deploy";
 const label = (event, text) => { document.querySelector(`[data-label=${event}]`).textContent = text; };
 
 function showLink(text, isLost) {

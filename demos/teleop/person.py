@@ -9,8 +9,8 @@ import numpy as np
 
 from demos.teleop.console import Console
 from demos.teleop.device import Command, Event, Phase
-from demos.teleop.pace import Pace
 from demos.teleop.steering import Steering
+from s2robot.pace import Pace
 from s2robot.rollout import Actor
 from s2robot.spec import Observation
 

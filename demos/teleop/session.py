@@ -10,12 +10,13 @@ import numpy as np
 
 from demos.teleop.console import Console
 from demos.teleop.device import Event, Phase, Status, TeleopDevice
-from demos.teleop.pace import Pace, RealTime
+from demos.teleop.pace import RealTime
 from demos.teleop.person import Person, Supervised, TakeEnded
 from demos.teleop.steering import make_steering
 from demos.teleop.writer import BackgroundWriter
 from s2robot.data.store import DemoStore
 from s2robot.errors import UserError
+from s2robot.pace import FollowedPace, Pace
 from s2robot.recorder import Recorder
 from s2robot.rollout import Subscriber, run_episode
 from s2robot.spec import Observation
@@ -59,7 +60,8 @@ class Session:
         self._seed, self._attributes = plain["seed"], attributes
         self._store, self._before, self._next = store, len(store), _next_start(store)
         self._env, self._scene = env, Scene(env)
-        self._pace = Pace(store.spec.rate)
+        own: Pace | None = getattr(env.unwrapped, "pace", None)  # a real arm keeps its rate itself
+        self._pace = Pace(store.spec.rate) if own is None else FollowedPace(own)
         self._live = RealTime(env, self._pace, plain["limit"])
         status = Status(rate=store.spec.rate, target=plain["episodes"])
         self._console = Console(device, status, self._refresh)
