@@ -159,7 +159,7 @@ function showOutcome(now) {
 }
 
 function showButtons(now) {
-  const primary = largeButton();
+  const primary = now.likely ?? (now.phase === "review" ? "discard" : null);
   for (const button of buttons) {
     const event = button.dataset.event;
     button.disabled = !now.allowed.includes(event);
@@ -215,17 +215,11 @@ function letGo() {
   sendMotion(false);
 }
 
-// The one thing that is likely to be wanted now.
-function largeButton() {
-  if (state.phase === "review") return state.success ? "keep" : "discard";
-  return { waiting: "start", paused: "start", recording: "keep", trouble: "home", stopped: "home" }[state.phase];
-}
-
 // Enter presses the large button, but throws nothing away: that takes a key of its own.
 function wish(event) {
-  const meant = event === "enter" ? largeButton() : event;
-  if (event === "enter" && meant === "discard") $("message").textContent = "Not a success: keep it with K, or discard it";
-  else if (meant) send({ event: meant });
+  const meant = event === "enter" ? state.likely : event;
+  if (meant) send({ event: meant });
+  else $("message").textContent = "Keep it with K, or discard it";
 }
 
 function onKeyDown(event) {
