@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 
 from demos.record import check_identity
+from demos.teleop.browser import BrowserDevice
 from demos.teleop.device import TeleopDevice, Together
 from demos.teleop.gamepad import Gamepad
 from demos.teleop.person import Supervised
@@ -23,9 +24,13 @@ from s2robot.errors import UserError, unknown
 from s2robot.provenance import versions
 from s2robot.spec import RobotSpec
 
+Make = Callable[[dict[str, Any], RobotSpec], TeleopDevice]
 
-def record_person(plain: dict[str, Any]) -> None:
+
+def record_person(plain: dict[str, Any], devices: Mapping[str, Make] | None = None) -> None:
     """A session at the devices that `plain["device"]` names, from the first take to the last.
+
+    `devices` says how each is made, as `DEVICES` does.
 
     Raises UserError for an unknown device or one whose extra is missing, a store of something else, a
     checkpoint of another robot, and where kept demos could not be written.
@@ -48,7 +53,8 @@ def record_person(plain: dict[str, Any]) -> None:
             "config": identity,
             "versions": versions(),
         }
-        _run(names, plain, env, store, attributes, policy and policy.supervised)
+        device = Together([(devices or DEVICES)[name](plain, spec) for name in names])
+        _run(device, plain, env, store, attributes, policy and policy.supervised)
     finally:
         env.close()
 
@@ -72,14 +78,13 @@ def _names(device: str, checkpoint: str | None) -> list[str]:
 
 
 def _run(
-    names: list[str],
+    device: TeleopDevice,
     plain: dict[str, Any],
     env: gymnasium.Env,
     store: DemoStore,
     attributes: dict[str, Any],
     policy: Supervised | None,
 ) -> None:
-    device = Together([DEVICES[name](plain, store.spec) for name in names])
     try:
         session = Session(plain, env, store, device, attributes, policy)
         session.run()
@@ -118,7 +123,10 @@ def _load(checkpoint: str) -> _Loaded:
 # ---------------------------------------------------------------------- the devices
 
 
-def _browser(plain: dict[str, Any], spec: RobotSpec) -> TeleopDevice:
+def browser(
+    plain: dict[str, Any], spec: RobotSpec, make: Callable[[str], BrowserDevice] = BrowserDevice
+) -> BrowserDevice:
+    """The page of a session, served."""
     about = {
         **{name: plain[name] for name in ("task", "operator")},
         "store": str(plain["out"]),
@@ -127,11 +135,11 @@ def _browser(plain: dict[str, Any], spec: RobotSpec) -> TeleopDevice:
         "proprio": list(spec.proprio),
         "policy": plain["checkpoint"] is not None,
     }
-    return serve(about, plain["host"], plain["port"])
+    return serve(about, plain["host"], plain["port"], make)
 
 
-DEVICES: Mapping[str, Callable[[dict[str, Any], RobotSpec], TeleopDevice]] = {
-    "browser": _browser,
+DEVICES: Mapping[str, Make] = {
+    "browser": browser,
     "spacemouse": lambda plain, _: SpaceMouse(plain["view"]),
     "gamepad": lambda plain, _: Gamepad(plain["view"]),
     "terminal": lambda *_: TerminalKeys(),

@@ -166,13 +166,13 @@ function showButtons(now) {
     button.classList.toggle("primary", event === primary);
   }
   label("start", now.phase === "paused" ? "Go on" : "Start");
-  label("keep", now.phase === "review" ? (now.success ? "Keep" : "Keep all the same") : "Done");
+  label("keep", now.phase === "review" ? (now.success ? "Keep" : "Keep anyway") : "Done");
   label("keep_key", primary === "keep" ? "Enter" : "K");
   label("home", { stopped: "Release, go home", trouble: "Try again" }[now.phase] ?? "Home");
   label("gripper", now.closed ? "Open" : "Close");
   label("take_over", now.by_person ? "Hand back" : "Take over");
   document.querySelector("[data-event=gripper]").setAttribute("aria-pressed", now.closed);
-  $("pilot").hidden = !about.policy;
+  $("pilot").hidden = !about.policy || now.phase !== "recording";
   $("pilot").textContent = now.by_person ? "You steer" : "The policy steers";
 }
 
@@ -185,6 +185,7 @@ function showLink(text, isLost) {
 
 function veil(title, text = "", mayReconnect = false) {
   $("veil").hidden = !title;
+  document.querySelector(".panel").inert = Boolean(title);
   $("veil").querySelector("strong").textContent = title ?? "";
   $("veil").querySelector("p").textContent = text;
   $("reconnect").hidden = !mayReconnect;
