@@ -150,7 +150,7 @@ def test_a_pause_takes_no_time_and_no_step(tmp_path: Path) -> None:
     paused = piloted.run().episode("000000")
     assert np.array_equal(whole.action, paused.action)
     assert len(paused.attributes["timing"]["pauses"]) == 1
-    assert "paused" in piloted.device.messages
+    assert "nothing moves, and no time passes" in piloted.device.messages
 
 
 def test_buttons_out_of_place_are_told_and_do_nothing(tmp_path: Path) -> None:

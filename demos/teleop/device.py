@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from s2robot.errors import UserError
+from s2robot.errors import UserError, unknown
+
+VIEWS = ("front", "robot")
 
 
 class Event(StrEnum):
@@ -161,6 +163,35 @@ class Together:
             device.close()
 
 
+def likely(status: Status) -> Event | None:
+    """What one button for everything means now: to begin, to go on, to keep a success.
+
+    None where nothing is likely, or only what would throw a take away.
+    """
+    match status.phase:
+        case Phase.WAITING | Phase.PAUSED:
+            return Event.START
+        case Phase.RECORDING:
+            return Event.KEEP
+        case Phase.REVIEW:
+            return Event.KEEP if status.success else None
+        case Phase.TROUBLE | Phase.STOPPED:
+            return Event.HOME
+    return None
+
+
+def seen_from(view: str, across: float, along: float, lift: float) -> np.ndarray:
+    """The motion (3,) along the base frame's axes for a wish to the right, away from oneself, and up.
+
+    Args:
+        view: `front`: as the person, or the camera, that faces the robot sees it; `robot`: as the robot does.
+    """
+    if view not in VIEWS:
+        raise unknown("view", view, VIEWS)
+    sign = 1.0 if view == "robot" else -1.0
+    return np.clip([sign * along, -sign * across, lift], -1.0, 1.0)
+
+
 def require(device: str, extra: str, *modules: str) -> None:
     """Raises UserError, naming the extra, where a package that a device needs is not installed."""
     missing = [name for name in modules if find_spec(name) is None]
@@ -169,5 +200,5 @@ def require(device: str, extra: str, *modules: str) -> None:
 
 
 def plain_status(status: Status) -> dict[str, Any]:
-    """The state fit for JSON, with the events that it allows."""
-    return {**vars(status), "allowed": sorted(ALLOWED[status.phase])}
+    """The state fit for JSON, with the events that it allows and the one that is likely."""
+    return {**vars(status), "allowed": sorted(ALLOWED[status.phase]), "likely": likely(status)}
