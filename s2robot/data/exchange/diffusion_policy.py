@@ -33,7 +33,7 @@ _CHUNK_BYTES = 2_000_000  # of a series: about what ReplayBuffer chooses
 
 
 def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor: Any = COMPRESSOR) -> Notes:
-    """Writes a folder, or a zip where the target ends in `.zip`; `compressor`, of numcodecs, is for frames."""
+    """Writes a folder, or a zip where the target ends in `.zip`; `compressor` (numcodecs) is for frames."""
     if target.suffix == ".zip":
         with TemporaryDirectory(dir=target.parent, prefix=target.name) as folder:
             _write_folder(outgoing, Path(folder), frames_per_chunk, compressor)
