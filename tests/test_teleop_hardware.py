@@ -302,8 +302,8 @@ def test_without_a_terminal_it_is_refused(tmp_path: Path) -> None:
     [
         ("browsr", "unknown device 'browsr': did you mean 'browser'?"),
         (
-            "spacemouse+phone",
-            "unknown device 'phone': valid: scripted, browser, spacemouse, gamepad, terminal",
+            "spacemouse+joystick",
+            "unknown device 'joystick': valid: scripted, browser, spacemouse, gamepad, phone, leader, terminal",
         ),
         ("scripted+browser", "unknown device 'scripted'"),
         ("spacemouse+browser", "device=spacemouse: "),

@@ -64,14 +64,16 @@ class Command:
         motion: (3,) of the gripper along x, y, z of the robot's base frame, from -1 to 1: 1 is the largest
             step that the action space knows.
         absence: None, or in words why nobody steers (no connection, no focus, unplugged): the motion is zero.
+        joints: None, or in place of a motion where a leader arm wants the joints to be (rad).
     """
 
     motion: np.ndarray = field(default_factory=lambda: np.zeros(3))
     absence: str | None = None
+    joints: np.ndarray | None = None
 
     @property
     def moves(self) -> bool:
-        return bool(np.any(self.motion))
+        return self.joints is not None or bool(np.any(self.motion))
 
 
 @dataclass
@@ -110,7 +112,7 @@ Images = Mapping[str, np.ndarray]
 
 
 class TeleopDevice(Protocol):
-    """What a person holds: a page in a browser, a SpaceMouse, keys.
+    """What a person holds: a page in a browser, a SpaceMouse, a phone, keys.
 
     No method may wait: each is called within a control step. `invitation` tells, in one line, how to begin.
     """
@@ -147,9 +149,9 @@ class Together:
 
     def command(self) -> Command:
         commands = [device.command() for device in self._devices]
-        moving = next((c.motion for c in commands if c.moves), commands[0].motion)
-        absence = commands[0].absence
-        return Command(np.zeros(3) if absence else moving, absence)
+        if absence := commands[0].absence:
+            return Command(absence=absence)
+        return next((command for command in commands if command.moves), commands[0])
 
     def events(self) -> list[Event]:
         return [event for device in self._devices for event in device.events()]

@@ -13,10 +13,13 @@ from demos.record import check_attributes, store_attributes
 from demos.teleop.browser import BrowserDevice
 from demos.teleop.device import TeleopDevice, Together
 from demos.teleop.gamepad import Gamepad
+from demos.teleop.leader import Build, DynamixelBus, Leader
 from demos.teleop.person import Supervised
+from demos.teleop.phone import Phone, open_phone
 from demos.teleop.server import serve
 from demos.teleop.session import Session
 from demos.teleop.spacemouse import SpaceMouse
+from demos.teleop.steering import make_steering
 from demos.teleop.terminal import TerminalKeys
 from s2robot.config import instantiate
 from s2robot.data.store import DemoStore
@@ -24,7 +27,7 @@ from s2robot.errors import UserError, unknown
 from s2robot.provenance import versions
 from s2robot.spec import RobotSpec
 
-Make = Callable[[dict[str, Any], RobotSpec], TeleopDevice]
+Make = Callable[[dict[str, Any], Any], TeleopDevice]
 
 
 def record_person(plain: dict[str, Any], devices: Mapping[str, Make] | None = None) -> None:
@@ -54,7 +57,7 @@ def record_person(plain: dict[str, Any], devices: Mapping[str, Make] | None = No
             "config": identity,
             "versions": versions(),
         }
-        device = Together([(devices or DEVICES)[name](plain, spec) for name in names])
+        device = Together([(devices or DEVICES)[name](plain, env) for name in names])
         _run(device, plain, env, store, attributes, policy and policy.supervised)
     finally:
         env.close()
@@ -65,10 +68,14 @@ def _names(device: str, checkpoint: str | None) -> list[str]:
     for name in names:
         if name not in DEVICES:
             raise unknown("device", name, ["scripted", *DEVICES])
-    if names == ["spacemouse"]:
+    if names in (["spacemouse"], ["leader"]):
         raise UserError(
-            "device=spacemouse has too few buttons to discard a take: join another, "
-            "for example device=spacemouse+browser"
+            f"device={device} has too few buttons to discard a take: join another, "
+            f"for example device={device}+browser"
+        )
+    if "leader" in names and checkpoint is not None:
+        raise UserError(
+            "device=leader cannot watch over a checkpoint=: it does not follow the arm that the policy moves"
         )
     if names == ["terminal"] and checkpoint is None:
         raise UserError(
@@ -125,9 +132,10 @@ def _load(checkpoint: str) -> _Loaded:
 
 
 def browser(
-    plain: dict[str, Any], spec: RobotSpec, make: Callable[[str], BrowserDevice] = BrowserDevice
+    plain: dict[str, Any], env: Any, make: Callable[[str], BrowserDevice] = BrowserDevice
 ) -> BrowserDevice:
     """The page of a session, served."""
+    spec: RobotSpec = env.robot_spec
     about = {
         **{name: plain[name] for name in ("task", "operator")},
         "store": str(plain["out"]),
@@ -139,10 +147,24 @@ def browser(
     return serve(about, plain["host"], plain["port"], make)
 
 
+def phone(plain: dict[str, Any], env: Any) -> Phone:
+    """A phone, whose page is served."""
+    return open_phone(plain["view"], make_steering(env).step, plain["phone_port"])
+
+
+def leader(plain: dict[str, Any], env: Any) -> Leader:
+    """A leader arm. Raises UserError where it does not fit the robot."""
+    build = Build(**plain["leader"])
+    build.check(env.robot_spec)
+    return Leader(build, partial(DynamixelBus, build.port, build.baud, [*build.ids, build.gripper]))
+
+
 DEVICES: Mapping[str, Make] = {
     "browser": browser,
     "spacemouse": lambda plain, _: SpaceMouse(plain["view"]),
     "gamepad": lambda plain, _: Gamepad(plain["view"]),
+    "phone": phone,
+    "leader": leader,
     "terminal": lambda *_: TerminalKeys(),
 }
-"""How each device is made from the options of `s2robot record` and the robot's spec."""
+"""How each device is made from the options of `s2robot record` and the environment."""

@@ -98,7 +98,7 @@ class Person:
         return self._steer(observation, command) if self._steers else self._follow(observation)
 
     def _steer(self, observation: Observation, command: Command) -> np.ndarray:
-        action = self._steering.action(observation, command.motion, self._closed)
+        action = self._steering.action(observation, command, self._closed)
         if self._policy:
             self._policy.overruled(observation, action)
         return action

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from s2robot.config.targets import locate
 from s2robot.errors import unknown
 
-MEASUREMENTS = {"store": "s2robot.bench.store:main"}
+MEASUREMENTS = {"store": "s2robot.bench.store:main", "disk": "s2robot.bench.disk:main"}
 
 
 def main(cfg: DictConfig) -> None:
