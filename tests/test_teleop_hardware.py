@@ -303,7 +303,7 @@ def test_without_a_terminal_it_is_refused(tmp_path: Path) -> None:
         ("browsr", "unknown device 'browsr': did you mean 'browser'?"),
         (
             "spacemouse+joystick",
-            "unknown device 'joystick': valid: scripted, browser, spacemouse, gamepad, phone, leader, terminal",
+            "unknown device 'joystick': valid: scripted, browser, spacemouse, gamepad, phone, leader",
         ),
         ("scripted+browser", "unknown device 'scripted'"),
         ("spacemouse+browser", "device=spacemouse: "),
