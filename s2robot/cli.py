@@ -60,11 +60,15 @@ VERBS = (
         "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
     ),
     Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
-    Verb("bench", "measure ourselves beside others", "s2robot.bench.main:main"),
+    Verb(
+        "bench encode", "frames a second and latency of S², beside a plain loop", "s2robot.bench.encode:main"
+    ),
+    Verb("bench disk", "writing a demo, and listing a thousand", "s2robot.bench.disk:main"),
+    Verb("bench store", "windows a second from stores, beside other layouts", "s2robot.bench.store:main"),
 )
 """In the order of the pipeline."""
 
-FAMILIES = {"demos": "look after a demo store"}
+FAMILIES = {"demos": "look after a demo store", "bench": "measure ourselves beside others"}
 """What the verbs have in common that share their first word."""
 
 

@@ -9,6 +9,7 @@ Standard library alone (mujoco lazily): `make setup` asks `missing_packages` bef
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -40,6 +41,8 @@ def choose_gl() -> None:
         os.environ["MUJOCO_GL"] = "egl" if Path("/dev/nvidiactl").exists() else "osmesa"
     if os.environ.get("MUJOCO_GL") in _BACK_ENDS:
         os.environ.setdefault("PYOPENGL_PLATFORM", os.environ["MUJOCO_GL"])
+    if os.environ.get("MUJOCO_GL") == "osmesa":
+        _load_triton()
 
 
 def missing_packages() -> list[str]:
@@ -64,6 +67,14 @@ def render_frame() -> None:
         renderer.update_scene(data)
         if renderer.render().std() == 0:
             raise RuntimeError("the rendered frame is of one color")
+
+
+def _load_triton() -> None:
+    """Triton, which torch loads, and OSMesa each bring an LLVM: a process dies where OSMesa's is first."""
+    triton = importlib.util.find_spec("triton")
+    library = Path(triton.origin).parent / "_C/libtriton.so" if triton and triton.origin else None
+    if library and library.is_file():
+        _loads(str(library))
 
 
 def _loads(library: str) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from markupsafe import Markup
 from matplotlib import rc_context
@@ -17,15 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator
 
 from s2robot import failures
+from s2robot.curves import Points, curve_figures
 from s2robot.errors import UserError
 from s2robot.page import DAY, STYLE, certainty, corners, map_axes, svg, template
 from s2robot.provenance import plain, write_atomic
 
 Result = Mapping[str, Any]
-Points = Sequence[tuple[int, float]]
 
 FIELDS = (
     *("successes", "trials", "success_rate", "wilson_95", "positions", "rectangle", "rate", "max_steps"),
@@ -78,7 +75,7 @@ def write_report(
         config=yaml.safe_dump(plain(evaluation["config"]), sort_keys=False, allow_unicode=True),
         table_map=_table_map(evaluation),
         videos=sorted(videos, key=lambda video: video.success),
-        figures=_curve_figures(curves or {}),
+        figures=curve_figures(curves or {}),
         stages=stages or (),
     )
     write_atomic(path, page)
@@ -116,34 +113,6 @@ def _draw_cubes(axes: Axes, positions: Sequence[Result], side: float, alpha: flo
     axes.add_collection(PolyCollection(misses, alpha=alpha, **edges))
     crosses = [square[diagonal] for square in misses for diagonal in ([0, 2], [1, 3])]
     axes.add_collection(LineCollection(crosses, colors=DAY["miss"], linewidths=1.3, alpha=alpha))
-
-
-def _curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
-    """One (title, figure) for each group: `loss/train` and `loss/validation` are the group `loss`."""
-    groups: dict[str, dict[str, Points]] = defaultdict(dict)
-    for name, points in curves.items():
-        group, _, label = name.rpartition("/")
-        if len(points):
-            groups[group or label][label] = points
-    return [(title, _curve_figure(title, group)) for title, group in groups.items()]
-
-
-def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
-    with rc_context(STYLE):
-        figure = Figure(figsize=(5, 3), layout="constrained")
-        axes = figure.add_subplot(xlabel="step")
-        lines = {label: np.asarray(points, dtype=float) for label, points in group.items()}
-        for label, line in lines.items():
-            axes.plot(*line.T, label=label, marker=".", markevery=[-1])  # one point alone shows too
-        values = np.concatenate([line[:, 1] for line in lines.values()])
-        if values.min() > 0 and values.max() > 20 * values.min():
-            axes.set_yscale("log", subs=())
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter("{x:g}")
-        axes.grid()
-        if list(group) != [title]:
-            axes.legend()
-        return svg(figure, title)
 
 
 def _duration(seconds: float) -> str:

@@ -64,7 +64,8 @@ def reference(
                     out = model(piece)[0]
                     if layout == "bnc":
                         prefix.append(out[:prefix_tokens])
-                        out = out[prefix_tokens:].T.reshape(out.shape[1], *patches(piece, len(out)))
+                        out = out[prefix_tokens:]
+                        out = out.T.reshape(out.shape[1], *patches(piece, len(out)))
                     line.append(out)
                 lines.append(torch.cat(line, dim=2))
             maps.append(torch.cat(lines, dim=1))
@@ -95,8 +96,8 @@ def placed(size: int, tile: int, split: bool, height: int, width: int) -> tuple[
 
 
 def patches(piece: Tensor, tokens: int) -> tuple[int, int]:
-    """The patch grid of a tile for which a model gave so many tokens, a few of them prefix tokens."""
-    side = next(p for p in range(1, 99) if (piece.shape[2] // p) * (piece.shape[3] // p) <= tokens)
+    """The patch grid of a tile for which a model gave so many patch tokens."""
+    side = next(p for p in range(1, 99) if (piece.shape[2] // p) * (piece.shape[3] // p) == tokens)
     return piece.shape[2] // side, piece.shape[3] // side
 
 

@@ -61,8 +61,8 @@ def test_the_command_reads_all_layouts_and_writes_a_table(
         store.append(made_episode(0, n, spec, steps))
     out = tmp_path / "bench.json"
     options = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false", "windows=3", "rounds=1")
-    arguments = ("what=store", f"demos={store.path}", f"out={out}", "lerobot_images=[]", *options)
-    assert toy_loop.s2robot("bench", *arguments) == 0
+    arguments = (f"demos={store.path}", f"out={out}", "lerobot_images=[]", *options)
+    assert toy_loop.s2robot("bench", "store", *arguments) == 0
     result = json.loads(out.read_text())
     names = ["store", "feature cache", *(f"diffusion_policy, {n}" for n in ("zstd", "default", "jpeg2k"))]
     assert list(result["layouts"]) == names
@@ -80,7 +80,7 @@ def test_writing_is_set_against_the_time_that_a_demo_lasts_and_a_thousand_are_li
     for n, steps in enumerate((18, 20)):
         store.append(made_episode(0, n, steps=steps))
     out = tmp_path / "bench.json"
-    assert toy_loop.s2robot("bench", "what=disk", f"demos={store.path}", f"out={out}", "rounds=1") == 0
+    assert toy_loop.s2robot("bench", "disk", f"demos={store.path}", f"out={out}", "rounds=1") == 0
     result = json.loads(out.read_text())
     assert result["writing"]["lasts"] == [18 / SPEC.rate, 20 / SPEC.rate]
     assert len(result["writing"]["seconds"]) == 2
@@ -103,7 +103,6 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     store = DemoStore.create(tmp_path / "demos", SPEC)
     store.append(made_episode(0, 0, steps=15))
     common = (f"demos={store.path}", f"out={tmp_path / 'bench.json'}")
-    assert "no demo of 16 steps" in toy_loop.refusal(capsys, "bench", *common)
-    assert "unknown measurement 'stor': did you mean 'store'?" in toy_loop.refusal(
-        capsys, "bench", "what=stor", *common
-    )
+    assert "no demo of 16 steps" in toy_loop.refusal(capsys, "bench", "store", *common)
+    unknown = toy_loop.refusal(capsys, "bench", "stor", *common)
+    assert "unknown verb 'bench stor': did you mean 'bench store'?" in unknown

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mistakes import refusal
 from safetensors.torch import save_file
 
 from s2robot.provenance import has_bf16
@@ -29,6 +30,14 @@ def test_features_are_those_of_the_encoder_at_each_scale(frames: np.ndarray) -> 
     assert features.dtype == np.float16
     assert features.shape == (2, *extractor.shape) == (2, 197, 2 * 192)
     np.testing.assert_allclose(features, expected.numpy(), atol=2e-2)
+
+
+def test_frames_of_cameras_need_not_be_square() -> None:
+    extractor = FeatureExtractor("random-tiny", [224, 448], bf16=False)
+    assert extractor(np.zeros((1, 480, 640, 3), np.uint8)).shape == (1, *extractor.shape)
+    for shape in ((1, 720, 1280, 3), (1, 90, 60, 3)):
+        message = refusal(lambda shape=shape: extractor(np.zeros(shape, np.uint8)))
+        assert f"{shape[1]} x {shape[2]} px" in message and "ratio below 1.5" in message
 
 
 @pytest.mark.parametrize("bf16", [False, True])

@@ -56,3 +56,9 @@ def test_missing_libraries_are_named_by_package(tmp_path: Path) -> None:
 
 def test_a_frame_is_rendered() -> None:
     assert in_a_fresh_process("gl.render_frame(); print('mujoco' in sys.modules)") == "True"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no OSMesa")
+def test_vision_can_be_imported_after_a_frame_was_rendered() -> None:
+    code = "gl.render_frame(); import s2robot.vision, triton; print('alive')"
+    assert in_a_fresh_process(code, MUJOCO_GL="osmesa") == "alive"

@@ -20,7 +20,8 @@ PACKAGES = ("s2robot", "envs", "demos")
 # Each part of s2robot may import those of its own row and of the rows above it.
 LAYERS = (
     {"__init__", "errors"},
-    {"allocator", "config", "gl", "page", "provenance", "schedule", "spec", "statistics", "video", "workers"},
+    {"allocator", "config", "curves", "distributed", "gl", "page", "provenance"}
+    | {"schedule", "spec", "statistics", "video", "workers"},
     {"data", "vision"},
     {"policy"},
     {"failures", "rollout", "train"},

@@ -95,6 +95,16 @@ def test_the_embedded_encoder_fits_its_bounds_and_is_not_random(tiny: Encoder) -
     assert all(value.isfinite().all() for value in encoder.vit.state_dict().values())
 
 
+def test_the_embedded_encoders_card_tells_the_published_probe() -> None:
+    card = json.loads((WEIGHTS / "mvp-tiny-sim.json").read_text())
+    published = Path(WEIGHTS).parents[2] / "docs/results/encoder_probe.json"
+    results = [r for r in json.loads(published.read_text())["results"] if r["encoder"] == card["name"]]
+    assert {r["weights_sha256"] for r in results} == {card["weights_sha256"]}
+    for told, measured in zip(card["probe"]["results"], results, strict=True):
+        for key, value in told.items():
+            assert measured[key] == (pytest.approx(value, abs=1e-3) if isinstance(value, float) else value)
+
+
 def test_the_hash_is_of_values_not_of_their_type_or_order(tiny: Encoder) -> None:
     half = {name: value.half() for name, value in weights(tiny).items()}
     widened = {name: half[name].float() for name in reversed(half)}

@@ -12,7 +12,7 @@ from s2robot.errors import UserError
 from s2robot.policy.pooling import POOLINGS, Pooling, Standardize, make_pooling
 
 TOKENS, CHANNELS, WIDTH = 1 + 16, 12, 8
-SPATIAL = ("spatial_projection", "attention", "spatial_softmax")
+SPATIAL = ("spatial_projection", "attention", "spatial_softmax", "linear")
 
 
 def pooling(name: str) -> Pooling:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from s2robot.config import compose
 from s2robot.vision import pretrain
 from s2robot.vision.mae import MaskedAutoencoder
-from s2robot.vision.mvp import ARCHITECTURES, load_encoder
+from s2robot.vision.mvp import ARCHITECTURES, WEIGHTS, load_encoder
 
 
 class Squares:
@@ -62,6 +62,19 @@ def test_it_ends_in_an_encoder_and_its_card(pretrained: Path) -> None:
     state = load_file(pretrained / "encoder.safetensors")
     assert {value.dtype for value in state.values()} == {torch.float16}
     assert card["parameters"] == sum(value.numel() for value in state.values())
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_the_cards_command_makes_it_again(pretrained: Path, embedded: bool) -> None:
+    path = WEIGHTS / "mvp-tiny-sim.json" if embedded else pretrained / "card.json"
+    card = json.loads(path.read_text())
+    program, verb, *overrides = card["command"].split()
+    assert (program, verb) == ("s2robot", "pretrain")
+    config = compose(verb, overrides)
+    again = {"architecture": config.encoder.architecture} | {
+        k: config[k] for k in card["recipe"] if k in config
+    }
+    assert again == card["recipe"]
 
 
 def test_training_has_changed_the_encoder(pretrained: Path) -> None:

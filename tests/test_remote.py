@@ -19,7 +19,8 @@ from s2robot.data import copies
 from s2robot.data.files import open_files
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import validate
-from s2robot.train import load_tracks
+from s2robot.distributed import World
+from s2robot.train.demos import Source, load_tracks
 
 obstore = pytest.importorskip("obstore", reason='pip install "s2robot[s3]"')
 
@@ -183,9 +184,10 @@ def test_training_reads_a_remote_store_and_keeps_its_features_here(url: str, tmp
     remote = DemoStore.open(url)
     encoder = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
     options = {"encoder": encoder, "bf16": False, "workers": 0, "features": None}
-    assert "is not on this machine" in refusal(lambda: load_tracks(remote, remote.spec, options))
+    source = Source(remote, tuple(remote.ids()))
+    assert "is not on this machine" in refusal(lambda: load_tracks(source, remote.spec, options, World()))
     spec = remote.spec.select_cameras(["front"])
-    tracks = load_tracks(remote, spec, options | {"features": str(tmp_path / "features")})
+    tracks = load_tracks(source, spec, options | {"features": str(tmp_path / "features")}, World())
     assert [track.length for track in tracks] == [e.length for e in remote.episodes()]
     np.testing.assert_array_equal(tracks[2].action, remote.episode("000002").action)
     assert len(list((tmp_path / "features").glob("*/*/front.npy"))) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
@@ -23,12 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_loop import curves, made_track, record, refusal, s2robot, train, training
 
-import s2robot.train as stage
+import s2robot.train.verb as stage
 from envs.toy import Toy
 from s2robot.data.store import DemoStore
 from s2robot.errors import UserError
 from s2robot.policy.checkpoint import FILES, load_policy, read_config
-from s2robot.train import Batches, split_episodes
+from s2robot.train.demos import split_episodes
 
 MODEL, STATE = "model.safetensors", "training_state.pt"
 FRONT = "cameras=[front]"
@@ -75,6 +76,13 @@ def test_a_checkpoint_says_what_made_it(toy_store: Path, toy_checkpoint: Path) -
     assert config["training"]["seed"] == 0 and config["training"]["episodes"] == 4
     assert torch.__version__.startswith(config["versions"]["torch"])
     assert {"git", "machine", "encoder_identity"} <= config.keys()
+    record = json.loads((toy_checkpoint / "run.json").read_text())
+    assert record["options"]["lr"] == 1e-3 and record["options"]["policy"]["width"] == 32
+    (demos,) = record["demos"]
+    assert (demos["sha256"], len(demos["episodes"])) == (config["demos_sha256"], 4)
+    (session,) = record["sessions"]
+    assert (session["from_step"], session["steps"]) == (0, 12)
+    assert 0 <= session["waited"] <= session["seconds"]
     assert list((toy_checkpoint / "log").glob("events*")), "for TensorBoard"
 
 
@@ -108,26 +116,30 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
         split_episodes([made_track(3)], share, 0)
 
 
-@given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 5), st.integers(0, 20), st.integers(0, 20))
-def test_batches_go_on_as_if_never_stopped(windows: int, size: int, seed: int, first: int, more: int) -> None:
-    whole = list(Batches(windows, size, seed, 0, first + more))
-    rest = Batches(windows, size, seed, first, first + more)
-    assert len(rest) == more
-    assert list(rest) == whole[first:]
+def test_the_best_checkpoint_is_that_of_the_best_score_on_held_out_demos(
+    toy_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, seen = iter([3.0, 1.0, 2.0]), []
+
+    def validate(model: torch.nn.Module, *_: Any) -> dict[str, float]:
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {"action": next(scores)}
+
+    monkeypatch.setattr(stage, "validate", validate)
+    out = train(toy_store, tmp_path, FRONT, "validation=0.25", "checkpoint_every=4")
+    for folder, state in ((out / "best", seen[1]), (out, seen[2])):
+        found = load_policy(folder).model.state_dict()
+        assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
-@given(st.integers(1, 30), st.integers(1, 9), st.integers(0, 5))
-def test_every_epoch_holds_every_window_once(windows: int, size: int, seed: int) -> None:
-    drawn = [w for batch in Batches(windows, size, seed, 0, 3 * windows) for w in batch]
-    epochs = [drawn[i : i + windows] for i in range(0, 3 * windows, windows)]
-    assert all(sorted(epoch) == list(range(windows)) for epoch in epochs)
-    if windows > 10:
-        assert epochs[0] != epochs[1], "in another order"
+def test_without_held_out_demos_there_is_no_best(toy_store: Path, tmp_path: Path) -> None:
+    out = train(toy_store, tmp_path / "out", FRONT, "validation=0", "steps=2")
+    assert not (out / "best").exists()
 
 
 # ---------------------------------------------------------------------- resuming
 
-LONG = (FRONT, "steps=120", "checkpoint_every=6", "policy.dropout=0.1")
+LONG = (FRONT, "steps=120", "checkpoint_every=6", "policy.dropout=0.1", "ema=0.9", "validation=0.25")
 
 
 def killed(arguments: list[str], out: Path, moment: Callable[[], bool]) -> None:
@@ -158,6 +170,7 @@ def assert_resumes(toy_store: Path, out: Path, uninterrupted: Path, extra: float
     assert load_policy(out), "what was saved last is whole"
     train(toy_store, out, *LONG)
     assert weights(out) == weights(uninterrupted)
+    assert weights(out / "best") == weights(uninterrupted / "best")
     assert curves(out) == curves(uninterrupted)
 
 

@@ -203,8 +203,13 @@ def test_action_dropout_hides_past_actions_in_training_only() -> None:
 
 
 def test_action_dropout_hides_the_actions_of_its_share_of_the_windows() -> None:
-    model, shown = made(replace(CONFIG, action_dropout=0.25)), []
-    model.register_forward_pre_hook(lambda _, arguments: shown.append(arguments[3]))
+    class Watched(PolicyTransformer):
+        def steps(self, *given: Tensor) -> Tensor:
+            shown.append(given[3])
+            return super().steps(*given)
+
+    shown: list[Tensor] = []
+    model = Watched(replace(CONFIG, action_dropout=0.25))
     many = default_collate([WindowDataset([made_track()], CONFIG.observed, CONFIG.predicted)[12]] * 400)
     model.loss(many, torch.Generator().manual_seed(0))
     known = shown[0]

@@ -73,7 +73,9 @@ def _feature_cache(outgoing: Outgoing, plain: dict[str, Any]) -> Contestant:
     cache = encode_store(plain["demos"], plain["features"], plain["encoder"], **options)
     tracks = []
     for episode in outgoing.episodes:
-        features = {c: cache.load(outgoing.store, episode.id, c) for c in outgoing.spec.cameras}
+        features: dict[str, Any] = {
+            c: cache.load(outgoing.store, episode.id, c) for c in outgoing.spec.cameras
+        }
         tracks.append(Track(features, episode.proprio, episode.action, np.ones(episode.length, bool)))
     dataset = WindowDataset(tracks)
     starts = np.cumsum([0, *outgoing.lengths()])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from s2robot.data.mapped import Array
 from s2robot.data.windows import chunk_window, history_window, previous_actions
 from s2robot.errors import UserError
 
@@ -22,12 +23,12 @@ class Track:
     """One episode as training sees it; every array has length T.
 
     Attributes:
-        features: camera -> float16 (T, 1 + N, C).
+        features: camera -> float16 (T, 1 + N, C), in memory or on disk.
         proprio: float32 (T, Dp). action: float32 (T, Da), as asked for.
         imitate: bool (T,): False where an action is not to be learned (a planned mistake before a recovery).
     """
 
-    features: dict[str, np.ndarray]
+    features: dict[str, Array]
     proprio: np.ndarray
     action: np.ndarray
     imitate: np.ndarray
@@ -55,10 +56,10 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
     def __init__(self, tracks: Sequence[Track], observed: int = To, predicted: int = Ta) -> None:
         self._tracks = tracks
         self._observed, self._predicted = observed, predicted
-        self._index = [(i, t) for i, track in enumerate(tracks) for t in range(track.length)]
+        self._starts = np.cumsum([0, *(track.length for track in tracks)])
 
     def __len__(self) -> int:
-        return len(self._index)
+        return int(self._starts[-1])
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         """One window, not normalised:
@@ -68,8 +69,10 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
         chunk (To, Ta, Da), the actions from each observed step on, with imitate (To, Ta) bool;
         grasp (Dp,), the proprioception at the grasp that is still to come, with before_grasp (To,) bool.
         """
-        i, t = self._index[item]
-        track = self._tracks[i]
+        if not 0 <= item < len(self):
+            raise IndexError(item)
+        i = int(np.searchsorted(self._starts, item, side="right")) - 1
+        track, t = self._tracks[i], int(item - self._starts[i])
         steps, valid = history_window(t, self._observed)
         before, known = previous_actions(track.action, steps)
         chunks = [chunk_window(int(s), self._predicted, track.length) for s in steps]
@@ -91,7 +94,8 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
         return window | {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
 
 
-def _take(features: np.ndarray, first: int, steps: np.ndarray) -> Tensor:
-    """features[steps] by one contiguous read from a memory map."""
-    block = torch.from_numpy(np.array(features[first : int(steps[-1]) + 1]))
-    return block[torch.from_numpy(steps - first)]
+def _take(features: Array, first: int, steps: np.ndarray) -> Tensor:
+    """features[steps] by one contiguous read."""
+    last = int(steps[-1])
+    block = torch.from_numpy(np.array(features[first : last + 1]))
+    return block if len(block) == len(steps) else block[torch.from_numpy(steps - first)]

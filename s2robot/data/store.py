@@ -194,8 +194,7 @@ class DemoStore:
 
     def digest(self) -> str:
         """sha256, in hex, of the ids and contents of all episodes, in whatever order written."""
-        lines = (f"{episode_id} {self.episode(episode_id).digest()}\n" for episode_id in self.ids())
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return digest_of({episode_id: self.episode(episode_id).digest() for episode_id in self.ids()})
 
     def _add(self, write: Callable[[Path], None], episode_id: str | None) -> str:
         """Commits what `write` puts into a staged folder."""
@@ -248,6 +247,12 @@ class DemoStore:
     def _next_id(self) -> str:
         numbers = [int(name) for name in self.files.names("") if name.isascii() and name.isdecimal()]
         return f"{max(numbers, default=-1) + 1:06d}"
+
+
+def digest_of(episodes: Mapping[str, str]) -> str:
+    """The digest of a store of these episodes: id -> digest."""
+    lines = (f"{episode_id} {digest}\n" for episode_id, digest in sorted(episodes.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def is_id(name: str) -> bool:

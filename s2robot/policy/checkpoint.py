@@ -11,8 +11,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from s2robot.errors import UserError
+from s2robot.policy.config import PolicyConfig
+from s2robot.policy.model import PolicyModel
 from s2robot.policy.policy import Policy
-from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.policy.trunks import make_model
 from s2robot.provenance import has_bf16, sha256_folder, write_atomic, write_json
 from s2robot.spec import RobotSpec
 from s2robot.vision.cache import make_extractor
@@ -22,9 +24,7 @@ _FORMAT = 1
 _REQUIRED = ("policy", "robot_spec", "encoder", "encoder_identity", "bf16", "env")
 
 
-def save_checkpoint(
-    folder: Path, model: PolicyTransformer, spec: RobotSpec, settings: dict[str, Any]
-) -> None:
+def save_checkpoint(folder: Path, model: PolicyModel, spec: RobotSpec, settings: dict[str, Any]) -> None:
     """Writes each file whole or not at all.
 
     Args:
@@ -76,7 +76,7 @@ def load_policy(folder: str | Path) -> Policy:
     """
     folder = Path(folder)
     config = read_config(folder)
-    model = PolicyTransformer(PolicyConfig.from_dict(config["policy"]))
+    model = make_model(PolicyConfig.from_dict(config["policy"]))
     _load_strictly(model, folder / "model.safetensors")
     emulated = config["bf16"] and not has_bf16()
     extractor = make_extractor(config["encoder"], config["bf16"] and not emulated)
@@ -93,7 +93,7 @@ def checkpoint_sha256(folder: str | Path) -> str:
     return sha256_folder(folder, FILES)
 
 
-def _load_strictly(model: PolicyTransformer, path: Path) -> None:
+def _load_strictly(model: PolicyModel, path: Path) -> None:
     try:
         state = load_tensors(path.read_bytes())
     except SafetensorError as error:

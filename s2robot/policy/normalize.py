@@ -42,7 +42,7 @@ class Normalizer(nn.Module):
     @property
     def statistics(self) -> Statistics:
         """What it was made of, in float32."""
-        return Statistics(self.mean.numpy(), self.std.numpy())
+        return Statistics(self.mean.cpu().numpy(), self.std.cpu().numpy())
 
     def forward(self, values: Tensor) -> Tensor:
         return (values - self.mean) / self.std

@@ -10,7 +10,7 @@ import torch
 
 from s2robot.data.windows import history_window, previous_actions
 from s2robot.errors import UserError, unknown
-from s2robot.policy.transformer import PolicyTransformer
+from s2robot.policy.model import PolicyModel
 from s2robot.spec import Observation, RobotSpec
 from s2robot.vision.features import FeatureExtractor
 
@@ -47,7 +47,7 @@ class Policy:
     The model and the extractor are only read: policies may share them.
     """
 
-    def __init__(self, model: PolicyTransformer, extractor: FeatureExtractor, spec: RobotSpec) -> None:
+    def __init__(self, model: PolicyModel, extractor: FeatureExtractor, spec: RobotSpec) -> None:
         self.model = model.eval()
         self.extractor = extractor
         self.spec = spec
@@ -59,6 +59,7 @@ class Policy:
         self._proprio: list[np.ndarray] = []
         self._actions: list[np.ndarray] = []
         self._seen: list[bool] = []
+        self._noise = torch.Generator().manual_seed(0)  # a flow's: an episode is repeatable
 
     @property
     def predicted(self) -> int:
@@ -69,11 +70,7 @@ class Policy:
     def observe(self, observation: Observation) -> None:
         """Takes one step's observation. Raises UserError for other cameras or another proprioception."""
         self._check(observation)
-        cameras = self.model.config.cameras
-        frames = np.stack([observation["images"][name] for name in cameras])
-        features = torch.from_numpy(self.extractor(frames)).float()
-        pooled = [self.model.pool(name, features[i : i + 1]) for i, name in enumerate(cameras)]
-        self._step(torch.cat(pooled), np.asarray(observation["proprio"], np.float32), seen=True)
+        self._step(self._look(observation), np.asarray(observation["proprio"], np.float32), seen=True)
 
     @torch.inference_mode()
     def predict(self) -> np.ndarray:
@@ -89,6 +86,7 @@ class Policy:
             m.action_normalizer(torch.from_numpy(before))[None],
             torch.from_numpy(known & valid)[None],
             torch.from_numpy(valid)[None],
+            self._noise,
         )
         return m.action_normalizer.inverse(prediction[0, -1]).numpy()
 
@@ -99,9 +97,18 @@ class Policy:
         """
         if len(self._actions) == len(self._proprio):
             config = self.model.config
-            visual = torch.zeros(len(config.cameras), config.width)
+            visual = torch.zeros(len(config.seen), config.width)
             self._step(visual, np.zeros(config.proprio_dim, np.float32), seen=False)
         self._actions.append(np.asarray(action, np.float32))
+
+    def _look(self, observation: Observation) -> torch.Tensor:
+        """The visual tokens (K, width) of an observation."""
+        cameras = self.model.config.seen
+        if not cameras:
+            return torch.zeros(0, self.model.config.width)
+        frames = np.stack([observation["images"][name] for name in cameras])
+        features = torch.from_numpy(self.extractor(frames)).float()
+        return torch.cat([self.model.pool(name, features[i : i + 1]) for i, name in enumerate(cameras)])
 
     def _step(self, visual: torch.Tensor, proprio: np.ndarray, seen: bool) -> None:
         """Goes on by a step and forgets those that no window will see again."""
@@ -113,7 +120,7 @@ class Policy:
                 del entries[0]
 
     def _check(self, observation: Observation) -> None:
-        for name in self.model.config.cameras:
+        for name in self.model.config.seen:
             if name not in observation["images"]:
                 raise unknown("camera", name, observation["images"])
         shape = np.shape(observation["proprio"])

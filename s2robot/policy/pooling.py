@@ -144,12 +144,25 @@ class ClsPooling(MeanPooling):
         return self.mlp(self.standardize(tokens)[:, 0])
 
 
+class LinearPooling(Pooling):
+    """A linear map of few numbers of every patch: for the linear baseline."""
+
+    def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0, kept: int = 16) -> None:
+        super().__init__(tokens, channels, width, dropout)
+        self.project = nn.Linear(channels, kept)
+        self.map = nn.Sequential(nn.Dropout(dropout), nn.Linear((tokens - 1) * kept, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.map(self.standardize.linear(tokens, self.project).flatten(1))
+
+
 POOLINGS: dict[str, type[Pooling]] = {
     "spatial_projection": SpatialProjection,
     "attention": AttentionPooling,
     "spatial_softmax": SpatialSoftmax,
     "mean": MeanPooling,
     "cls": ClsPooling,
+    "linear": LinearPooling,
 }
 
 

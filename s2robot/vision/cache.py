@@ -21,7 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from s2robot.data.durable import disk_errors
+from s2robot.data.mapped import MappedArray
 from s2robot.data.store import DemoStore
+from s2robot.distributed import World, join_world
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import write_json
 from s2robot.vision.features import FeatureExtractor
@@ -33,23 +35,30 @@ _BATCH = 8  # frames: the same for every episode, so that features do not depend
 def main(cfg: DictConfig) -> None:
     """Encodes what is missing of the store at `demos`."""
     encoder: Any = OmegaConf.to_container(cfg.encoder, resolve=True)
-    cache = encode_store(
-        cfg.demos, cfg.features, encoder, cameras=cfg.cameras, bf16=cfg.bf16, workers=cfg.workers
-    )
-    print(f"{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
+    options = {"cameras": cfg.cameras, "bf16": cfg.bf16, "workers": cfg.workers}
+    with join_world() as world:
+        cache = encode_store(cfg.demos, cfg.features, encoder, **options, world=world)
+    if world.leads:
+        print(f"{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
 
 
 class FeatureCache:
     """Features of one extractor, for episodes of any store."""
 
-    def __init__(self, root: str | Path, identity: dict[str, Any], key: str) -> None:
+    def __init__(
+        self, root: str | Path, identity: dict[str, Any], key: str, shape: tuple[int, int] | None = None
+    ) -> None:
         self.folder = Path(root) / key
+        self.shape = shape
         self._identity = identity
 
     def path(self, store: DemoStore, episode_id: str, camera: str) -> Path:
         """Where the features of an episode's camera lie, or would."""
-        digest = store.episode(episode_id).digest()[:16]
-        return self.folder / f"{episode_id}-{digest}" / f"{camera}.npy"
+        return self.place(episode_id, store.episode(episode_id).digest()) / f"{camera}.npy"
+
+    def place(self, episode_id: str, digest: str) -> Path:
+        """The folder of an episode of that content."""
+        return self.folder / f"{episode_id}-{digest[:16]}"
 
     def load(self, store: DemoStore, episode_id: str, camera: str) -> np.ndarray:
         """float16 (T, 1 + N, C), memory-mapped. Raises UserError where they are missing or damaged."""
@@ -60,6 +69,26 @@ class FeatureCache:
             raise UserError(f"no features of {camera}, episode {episode_id}: run `s2robot encode`") from None
         except (ValueError, EOFError, OSError) as error:
             raise UserError(f"{path} is damaged ({error}): delete it and run `s2robot encode`") from error
+
+    def open(self, path: Path, length: int) -> MappedArray:
+        """The features at `path`, of an episode of so many steps, by their header.
+
+        Raises UserError where they are missing, damaged, or of another shape than this encoder's.
+        """
+        try:
+            features = MappedArray.open(path)
+        except FileNotFoundError:
+            raise UserError(f"no features at {path}: run `s2robot encode`") from None
+        except (ValueError, EOFError, OSError) as error:
+            raise UserError(f"{path} is damaged ({error}): delete it and run `s2robot encode`") from error
+        expected = (length, *(self.shape or features.shape[1:]))
+        if features.shape != expected or features.dtype != np.float16:
+            found = f"{features.dtype} {features.shape}"
+            raise UserError(
+                f"{path} is {found}, but this encoder makes float16 {expected}: another one made it, "
+                "delete it and run `s2robot encode`"
+            )
+        return features
 
     def save(self, path: Path, features: np.ndarray) -> None:
         """Writes features whole or not at all."""
@@ -85,6 +114,8 @@ def encode_store(
     cameras: Sequence[str] | None = None,
     bf16: bool | None = None,
     workers: int = 0,
+    ids: Sequence[str] | None = None,
+    world: World | None = None,
 ) -> FeatureCache:
     """Computes the features that are missing and returns the cache.
 
@@ -93,6 +124,8 @@ def encode_store(
         encoder: `name`, `checkpoint`, `sizes` as in `configs/encoder/`.
         cameras: default all of the store's.
         workers: processes with one thread each; 0: this process with all of torch's threads.
+        ids: of the episodes; default all of the store's.
+        world: of processes that share the work; each returns when all are done.
     """
     store = DemoStore.open(demos)
     cameras = list(cameras or store.spec.cameras)
@@ -100,17 +133,31 @@ def encode_store(
         if camera not in store.spec.cameras:
             raise unknown("camera", camera, store.spec.cameras)
     extractor = make_extractor(encoder, bf16)
-    cache = FeatureCache(root or store.path / "features", extractor.identity, extractor.key)
-    jobs = [(i, c) for i in store.ids() for c in cameras if not cache.path(store, i, c).is_file()]
-    if not jobs:
-        return cache
-    with tqdm(total=len(jobs), desc="encode", unit="video") as progress:
+    cache = FeatureCache(root or store.path / "features", extractor.identity, extractor.key, extractor.shape)
+    world = world or World()
+    jobs = world.share(_missing(cache, store, store.ids() if ids is None else ids, cameras))
+    world.wait()  # else what one has computed already would be missing from another's list
+    if jobs:
         arguments = (str(demos), str(cache.folder.parent), encoder, bf16, workers > 0)
+        _encode(jobs, workers, arguments)
+    world.wait()
+    return cache
+
+
+def _missing(
+    cache: FeatureCache, store: DemoStore, ids: Sequence[str], cameras: Sequence[str]
+) -> list[tuple[str, str]]:
+    """(episode, camera) of the features that are not there."""
+    places = {i: cache.place(i, store.episode(i).digest()) for i in ids}
+    return [(i, c) for i, place in places.items() for c in cameras if not (place / f"{c}.npy").is_file()]
+
+
+def _encode(jobs: list[tuple[str, str]], workers: int, arguments: tuple[Any, ...]) -> None:
+    with tqdm(total=len(jobs), desc="encode", unit="video") as progress:
         for _ in run_jobs(
             _encode_one, jobs, workers=min(workers, len(jobs)), start=_start, start_args=arguments
         ):
             progress.update()
-    return cache
 
 
 def make_extractor(encoder: dict[str, Any], bf16: bool | None) -> FeatureExtractor:

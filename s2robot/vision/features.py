@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from s2robot.errors import UserError
 from s2robot.provenance import has_bf16, sha256_json
 from s2robot.vision.multiscale import multiscale_forward
 from s2robot.vision.mvp import load_encoder, to_float
@@ -22,11 +23,20 @@ class FeatureExtractor:
     Args:
         name, checkpoint: as for `load_encoder`.
         sizes: image scales of S² in px; one of them is a plain single-scale encoder.
-        bf16: compute type, float32 otherwise; default where the processor has it.
+        bf16: compute type, float32 otherwise; default where the device has it.
+        device: where it computes. A GPU's process must not render.
+        compiled: by torch.compile, at the first call of each batch size; on a GPU into CUDA graphs.
     """
 
     def __init__(
-        self, name: str, sizes: Sequence[int], checkpoint: str | None = None, bf16: bool | None = None
+        self,
+        name: str,
+        sizes: Sequence[int],
+        checkpoint: str | None = None,
+        bf16: bool | None = None,
+        *,
+        device: str = "cpu",
+        compiled: bool = False,
     ) -> None:
         self.encoder = load_encoder(name, checkpoint)
         self.sizes = tuple(sizes)
@@ -34,9 +44,13 @@ class FeatureExtractor:
         if self.sizes and min(self.sizes) < self.encoder.architecture.image_size:
             self.encoder.set_image_size(min(self.sizes))
         self._tile = self.encoder.architecture.image_size
-        self.bf16 = has_bf16() if bf16 is None else bf16
+        self.device = torch.device(device)
+        self.bf16 = _has_bf16(self.device) if bf16 is None else bf16
         if self.bf16:
             self.encoder.vit.to(torch.bfloat16)
+        self.encoder.to(self.device)
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+        self._run = torch.compile(self._forward, mode=mode) if compiled else self._forward
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,13 +75,29 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 (B, S, S, 3) -> float16 (B, 1 + N, C)."""
-        features = multiscale_forward(
+        """uint8 (B, H, W, 3) -> float16 (B, 1 + N, C); what is not square is resized to a square.
+
+        Raises UserError for frames so long that S² would see more than one tile at its first scale.
+        """
+        height, width = frames.shape[1:3]
+        if 2 * max(height, width) >= 3 * min(height, width):
+            raise UserError(
+                f"frames of {height} x {width} px: a policy's features are of a square image; "
+                "expected sides of a ratio below 1.5: crop the camera's frames"
+            )
+        images = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        return self._run(images).to(torch.float16).cpu().numpy()
+
+    def _forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return multiscale_forward(
             self.encoder,
-            to_float(torch.from_numpy(np.ascontiguousarray(frames))),
+            to_float(frames),
             self.sizes,
             tile=self._tile,
             prefix_tokens=self.encoder.prefix_tokens,
-            max_tiles=_TILES,
+            max_tiles=_TILES if self.device.type == "cpu" else None,
         )
-        return features.to(torch.float16).numpy()
+
+
+def _has_bf16(device: torch.device) -> bool:
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else has_bf16()

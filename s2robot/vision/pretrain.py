@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s2robot.config import instantiate
+from s2robot.config.overrides import as_override
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import has_bf16, sha256_file, sha256_json, versions, write_json
 from s2robot.schedule import cosine, parameter_groups
@@ -176,6 +177,15 @@ def _recipe(cfg: DictConfig) -> dict[str, Any]:
     return {"architecture": cfg.encoder.architecture, **{key: plain[key] for key in keys}}
 
 
+def _command(cfg: DictConfig) -> str:
+    """What makes this encoder again, every number of the recipe given."""
+    recipe = _recipe(cfg)
+    architecture, source = recipe.pop("architecture"), recipe.pop("source")
+    given = recipe | {f"source.{key}": value for key, value in source.items()}
+    options = " ".join(f"{key}={as_override(value)}" for key, value in given.items())
+    return f"s2robot pretrain out=OUT encoder={architecture} {options}"
+
+
 def _save(
     cfg: DictConfig,
     out: Path,
@@ -221,6 +231,7 @@ def _write_encoder(
     save_file(state, path)
     card = {
         "name": cfg.encoder.name,
+        "command": _command(cfg),
         "recipe": _recipe(cfg),
         "frames_seen": cfg.steps * cfg.batch_size,
         "final_loss": float(np.mean(losses[-200:])),

@@ -1,0 +1,200 @@
+"""Frames a second through a frozen encoder: a plain loop over scales beside ours, in bulk and at a step.
+
+All see the same frames in turns, in one process. Bulk is what `s2robot encode` does; a control step is one
+frame of every camera.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from s2robot.bench.memory import peak_memory
+from s2robot.bench.plain_loop import plain_loop
+from s2robot.data.store import DemoStore
+from s2robot.errors import UserError
+from s2robot.provenance import git_state, has_bf16, machine, versions, write_json
+from s2robot.vision.costs import cost
+from s2robot.vision.features import FeatureExtractor
+from s2robot.vision.multiscale import S2
+
+Method = Callable[[np.ndarray], np.ndarray]
+"""uint8 (B, S, S, 3) -> float16 (B, 1 + N, C)."""
+
+
+@dataclass
+class Contestant:
+    """One way to run one encoder at one set of scales, and what was measured of it.
+
+    Attributes:
+        macs: multiply-accumulates of a frame.
+        bulk: frames a second, round by round. steps: seconds of a control step, each.
+        peak: bytes that a batch in bulk takes at most. cosine: of the token that is least like float32's.
+    """
+
+    encoder: str
+    sizes: tuple[int, ...]
+    method: str
+    run: Method
+    macs: int
+    bulk: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+    peak: int | None = None
+    cosine: float = 1.0
+
+    def row(self) -> dict[str, Any]:
+        median, high = np.percentile(self.steps, [50, 99]) * 1000
+        return {
+            "encoder": self.encoder,
+            "sizes": list(self.sizes),
+            "method": self.method,
+            "gmacs": self.macs / 1e9,
+            "frames_per_second": float(np.median(self.bulk)),
+            "step_ms_median": float(median),
+            "step_ms_p99": float(high),
+            "peak_bytes": self.peak,
+            "cosine_to_float32": self.cosine,
+            "rounds_frames_per_second": self.bulk,
+        }
+
+
+def main(cfg: DictConfig) -> None:
+    """Measures, prints a table and writes `out`."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    if plain["threads"]:
+        torch.set_num_threads(plain["threads"])
+    store = DemoStore.open(plain["demos"])
+    bulk, step = _frames(store, plain["frames"])
+    entered = list(contestants(plain))
+    for number, contestant in enumerate(tqdm(entered, desc="warm up", unit="way")):
+        if plain["memory"]:
+            contestant.peak = peak_memory(_one_batch, plain, number, device=plain["device"])
+        contestant.run(bulk)  # warms it up
+    compare_to_float32(entered, step)
+    for _ in tqdm(range(plain["rounds"]), desc="bulk", unit="round"):
+        for contestant in entered:
+            contestant.bulk.append(len(bulk) / _seconds(contestant.run, bulk))
+    for _ in tqdm(range(plain["control_steps"]), desc="control", unit="step"):
+        for contestant in entered:
+            contestant.steps.append(_seconds(contestant.run, step))
+    rows = [contestant.row() for contestant in entered]
+    reading = {"read_frames_per_second": reading_rate(store), "threads": torch.get_num_threads()}
+    origin = {"config": plain, "machine": machine(), "versions": versions(), "git": git_state()}
+    ratios = to_single_scale(rows)
+    write_json(plain["out"], {"rows": rows, "to_single_scale": ratios, **reading, **origin})
+    _print(rows, ratios, reading["read_frames_per_second"])
+
+
+def _one_batch(plain: dict[str, Any], number: int) -> Callable[[], object]:
+    """What contestant `number` does in bulk."""
+    torch.set_num_threads(plain["threads"] or torch.get_num_threads())
+    bulk, _ = _frames(DemoStore.open(plain["demos"]), plain["frames"])
+    return partial(next(islice(contestants(plain), number, None)).run, bulk)
+
+
+def contestants(plain: dict[str, Any]) -> Iterator[Contestant]:
+    """Every method of every encoder at every set of scales."""
+    methods = _methods(plain)
+    for name in plain["encoders"]:
+        for sizes in map(tuple, plain["scales"]):
+            extractor = FeatureExtractor(name, sizes, bf16=False)
+            encoder = extractor.encoder
+            tile = encoder.architecture.image_size
+            macs = cost(S2(encoder, sizes, tile=tile, prefix_tokens=encoder.prefix_tokens), tile).macs
+            for method, make in methods.items():
+                yield Contestant(name, sizes, method, make(name, sizes), macs)
+
+
+def _methods(plain: dict[str, Any]) -> dict[str, Callable[[str, tuple[int, ...]], Method]]:
+    make = partial(FeatureExtractor, device=plain["device"])
+    exact = partial(make, bf16=False)
+    ours: dict[str, Any] = {"ours, float32": exact}
+    bf16 = plain["bf16"]
+    if (plain["device"] != "cpu" or has_bf16()) if bf16 is None else bf16:
+        ours["ours, bf16"] = partial(make, bf16=True)
+    if plain["compiled"]:
+        ours |= {f"{name}, compiled": partial(way, compiled=True) for name, way in ours.items()}
+    return {"plain loop, float32": lambda name, sizes: plain_loop(exact(name, sizes))} | ours
+
+
+def _frames(store: DemoStore, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `count` frames of the first camera, and one of every camera."""
+    cameras, episodes = list(store.spec.cameras), map(store.episode, store.ids())
+    if not store.ids():
+        raise UserError(f"{store} holds no demos: `s2robot record` makes some")
+    if len(set(store.spec.cameras.values())) > 1:
+        raise UserError(f"the cameras of {store} are of several sizes: a control step has one batch")
+    stream = (frame for episode in episodes for frame in episode.images(cameras[0]))
+    first = store.episode(store.ids()[0])
+    return np.stack(list(islice(stream, count))), np.stack([first.images(c, 0) for c in cameras])
+
+
+def _seconds(run: Method, frames: np.ndarray) -> float:
+    """Features come back to the processor, so that a GPU has finished."""
+    began = time.perf_counter()
+    run(frames)
+    return time.perf_counter() - began
+
+
+def compare_to_float32(entered: list[Contestant], frames: np.ndarray) -> None:
+    """Fills in `cosine`, against the plain loop of the same encoder and scales."""
+    exact: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
+    for contestant in entered:
+        tokens = torch.from_numpy(contestant.run(frames)).float()
+        reference = exact.setdefault((contestant.encoder, contestant.sizes), tokens)
+        contestant.cosine = F.cosine_similarity(tokens, reference, dim=-1).min().item()
+
+
+def to_single_scale(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How much longer several scales take than one with the same method, beside what the MACs say."""
+    ratios = []
+    for row in rows:
+        like = [r for r in rows if (r["encoder"], r["method"]) == (row["encoder"], row["method"])]
+        single = next((r for r in like if len(r["sizes"]) == 1), None)
+        if single is None or len(row["sizes"]) == 1:
+            continue
+        ratios.append(
+            {key: row[key] for key in ("encoder", "sizes", "method")}
+            | {
+                "macs": row["gmacs"] / single["gmacs"],
+                "bulk": single["frames_per_second"] / row["frames_per_second"],
+                "step": row["step_ms_median"] / single["step_ms_median"],
+            }
+        )
+    return ratios
+
+
+def reading_rate(store: DemoStore, episodes: int = 10) -> float:
+    """Frames a second that one process reads from the store, of the first camera of the first demos."""
+    camera = next(iter(store.spec.cameras))
+    began, count = time.perf_counter(), 0
+    for episode_id in store.ids()[:episodes]:
+        count += len(store.episode(episode_id).images(camera))
+    return count / (time.perf_counter() - began)
+
+
+def _print(rows: list[dict[str, Any]], ratios: list[dict[str, Any]], reading: float) -> None:
+    for row in rows:
+        peak = "" if row["peak_bytes"] is None else f"  {row['peak_bytes'] / 1e6:6.0f} MB"
+        print(
+            f"{row['encoder']:14} {'+'.join(map(str, row['sizes'])):12} {row['method']:24}"
+            f" {row['frames_per_second']:7.1f} frames/s  step {row['step_ms_median']:6.1f} ms,"
+            f" 99 % {row['step_ms_p99']:6.1f} ms{peak}"
+        )
+    for ratio in ratios:
+        sizes = "+".join(map(str, ratio["sizes"]))
+        print(
+            f"{ratio['encoder']} {sizes}, {ratio['method']}: {ratio['bulk']:.2f} x single scale in bulk,"
+            f" {ratio['step']:.2f} x at a step; the MACs say {ratio['macs']:.2f} x"
+        )
+    print(f"one process reads {reading:.0f} frames/s from the store")

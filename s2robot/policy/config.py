@@ -1,0 +1,110 @@
+"""Every option of a policy, as a checkpoint stores it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
+
+from s2robot.errors import UserError, unknown
+
+CHOICES = {
+    "trunk": ("transformer", "mlp", "linear"),
+    "layout": ("modality", "step"),
+    "attention": ("causal", "bidirectional"),
+    "head": ("l1", "mse", "flow"),
+}
+"""Option -> its values, the default first. The poolings have a table of their own."""
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The size of everything, as a checkpoint stores it.
+
+    Attributes:
+        cameras: K of them, each one token a step.
+        tokens, channels: (1 + N, C) of one frame's features.
+        proprio_dim, action_dim: Dp, Da.
+        observed, predicted: To, Ta.
+        pooling: a name of `POOLINGS`.
+        width, depth, heads: of the transformer.
+        pooling_dropout: share of what a pooling read from the tokens that is hidden in training.
+        dropout: inside the transformer.
+        action_dropout: share of the windows whose past actions are hidden in training, since a policy that
+            sees them may copy them (de Haan et al. 2019, causal confusion; Wen et al. 2020, copycats).
+        proprio_noise: standard deviation added in training, in normalised units.
+        grasp_weight: of an auxiliary loss by which the visual tokens alone tell where the gripper will be
+            at the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
+        grasp_entries: of the proprioception, those that say where; empty: all of it. Joint angles and the
+            gripper's turn, which an image hardly tells, keep a small head from learning the place.
+        trunk: `transformer`; or, as baselines on the same features, `mlp` and `linear`.
+        layout: `modality`, one token a modality and step (RPT, Radosavovic et al. 2023); or `step`, one token
+            a step, as policies of low-dimensional observations have it (BC-Transformer of robomimic).
+        attention: `causal` over steps, each of which is trained; or `bidirectional` as in RPT, where the last
+            step alone is trained, since the others would see the actions they are to predict.
+        head: `l1` (Zhao et al. 2023, ACT: more precise than the squared error), `mse`, or `flow` (flow
+            matching, Lipman et al. 2023, for demos that do one thing in several ways).
+        flow_steps: of the integration from noise to a chunk.
+        vision: False leaves the features unread: the control that must fail where the cube must be seen.
+        action_noise: standard deviation added to past actions in training, in normalised units.
+        proprio_dropout: share of the windows whose proprioception is hidden (its mean is shown) in training.
+        feature_noise: standard deviation added to features in training, in their own standard deviations.
+        patch_dropout: share of the patches hidden (their mean is shown) in training (Cutout, DeVries and
+            Taylor 2017, on features).
+    """
+
+    cameras: tuple[str, ...]
+    tokens: int
+    channels: int
+    proprio_dim: int
+    action_dim: int
+    observed: int = 16
+    predicted: int = 16
+    pooling: str = "spatial_projection"
+    width: int = 192
+    depth: int = 4
+    heads: int = 4
+    pooling_dropout: float = 0.3
+    dropout: float = 0.0
+    action_dropout: float = 0.5
+    proprio_noise: float = 0.02
+    grasp_weight: float = 3.0
+    grasp_entries: tuple[int, ...] = ()
+    trunk: str = "transformer"
+    layout: str = "modality"
+    attention: str = "causal"
+    head: str = "l1"
+    flow_steps: int = 10
+    vision: bool = True
+    action_noise: float = 0.0
+    proprio_dropout: float = 0.0
+    feature_noise: float = 0.0
+    patch_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for option, valid in CHOICES.items():
+            if getattr(self, option) not in valid:
+                raise unknown(option, getattr(self, option), valid)
+        if self.flow_steps < 1:
+            raise UserError(f"flow_steps={self.flow_steps}: expected 1 or more")
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The cameras whose features are read."""
+        return self.cameras if self.vision else ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"cameras": list(self.cameras), "grasp_entries": list(self.grasp_entries)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
+        """The inverse of `to_dict`. Raises UserError for an unknown or missing option."""
+        names = [f.name for f in fields(cls)]
+        for name in plain:
+            if name not in names:
+                raise unknown("policy option", name, names)
+        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in plain]
+        if missing:
+            raise UserError(f"policy lacks {', '.join(missing)}; it has {', '.join(plain) or 'nothing'}")
+        tuples = {name: tuple(plain[name]) for name in ("cameras", "grasp_entries") if name in plain}
+        return cls(**{**plain, **tuples})

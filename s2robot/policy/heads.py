@@ -1,0 +1,91 @@
+"""From what a policy knows at a step to a chunk of actions, and what is wrong with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2robot.policy.config import PolicyConfig
+from s2robot.policy.draws import Draws
+
+_TIMES = 16  # sines and as many cosines by which the flow's network knows its time
+
+
+class RegressionHead(nn.Linear):
+    """The chunk itself. L1 blurs demos that differ less than the squared error (ACT, Zhao et al. 2023)."""
+
+    def __init__(self, config: PolicyConfig, error: Callable[..., Tensor]) -> None:
+        super().__init__(config.width, config.predicted * config.action_dim)
+        self._chunk, self._error = (config.predicted, config.action_dim), error
+
+    def forward(self, hidden: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """hidden (..., width) -> normalised actions (..., Ta, Da)."""
+        return super().forward(hidden).unflatten(-1, self._chunk)
+
+    def errors(self, hidden: Tensor, target: Tensor, draws: Draws | None) -> Tensor:
+        """Of every entry of the normalised target (..., Ta, Da)."""
+        return self._error(self(hidden), target, reduction="none")
+
+
+class FlowHead(nn.Module):
+    """Flow matching: a velocity field that carries noise to chunks of actions along straight lines.
+
+    Lipman et al. 2023; for actions Black et al. 2024 (π0). The field is a small network beside the trunk, as
+    the diffusion heads of Octo (2024) and MAR (Li et al. 2024): the trunk runs once a prediction, whatever
+    the number of steps.
+    """
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self._chunk, self._steps = (config.predicted, config.action_dim), config.flow_steps
+        size, width = config.predicted * config.action_dim, 2 * config.width
+        self.field = nn.Sequential(
+            nn.Linear(size + config.width + 2 * _TIMES, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Linear(width, size),
+        )
+        self.frequencies = nn.Buffer(math.pi * 2.0 ** (torch.arange(_TIMES) / 2), persistent=False)
+
+    def forward(self, hidden: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """hidden (..., width) -> normalised actions (..., Ta, Da), by Euler steps from noise drawn here."""
+        size = self._chunk[0] * self._chunk[1]
+        noise = torch.randn((*hidden.shape[:-1], size), generator=generator or _fixed())
+        chunk = noise.to(hidden)
+        for step in range(self._steps):
+            time = hidden.new_full((*hidden.shape[:-1], 1), step / self._steps)
+            chunk = chunk + self._velocity(chunk, hidden, time) / self._steps
+        return chunk.unflatten(-1, self._chunk)
+
+    def errors(self, hidden: Tensor, target: Tensor, draws: Draws | None) -> Tensor:
+        """Squared, of the velocity at a random time on the way from noise to the target (..., Ta, Da)."""
+        draws = draws or Draws(_fixed())
+        goal = target.flatten(-2)
+        noise = draws.normal(goal.shape).to(goal)
+        time = draws.uniform((*goal.shape[:-1], 1)).to(goal)
+        velocity = self._velocity((1 - time) * noise + time * goal, hidden, time)
+        return F.mse_loss(velocity, goal - noise, reduction="none").unflatten(-1, self._chunk)
+
+    def _velocity(self, chunk: Tensor, hidden: Tensor, time: Tensor) -> Tensor:
+        angles = time * self.frequencies
+        return self.field(torch.cat([chunk, hidden, angles.sin(), angles.cos()], dim=-1))
+
+
+Head = RegressionHead | FlowHead
+
+
+def make_head(config: PolicyConfig) -> Head:
+    """The head that the config names."""
+    if config.head == "flow":
+        return FlowHead(config)
+    return RegressionHead(config, {"l1": F.l1_loss, "mse": F.mse_loss}[config.head])
+
+
+def _fixed() -> torch.Generator:
+    """For a held-out loss: the same noise every time."""
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,173 @@
+"""What all policies have in common: what goes in, what is predicted, and how wrong it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2robot.policy.config import PolicyConfig
+from s2robot.policy.draws import WHOLE, Draws, Part
+from s2robot.policy.heads import make_head
+from s2robot.policy.normalize import Normalizer, Statistics
+from s2robot.policy.pooling import Pooling, make_pooling
+
+MASKS = {"action": "imitate", "grasp": "before_grasp"}
+"""Loss -> the entry of a window that says where it counts."""
+
+
+@dataclass
+class _Inputs:
+    """Of `PolicyModel.steps`, as training shows them: with noise, and parts of them hidden."""
+
+    visual: Tensor
+    proprio: Tensor
+    previous_action: Tensor
+    known: Tensor
+    valid: Tensor
+
+
+class PolicyModel(nn.Module):
+    """Predicts, at each observed step, the Ta actions from that step on.
+
+    A trunk is a subclass: `build` makes its parts, `steps` turns what was observed into one vector a step.
+    """
+
+    def __init__(
+        self, config: PolicyConfig, proprio: Statistics | None = None, action: Statistics | None = None
+    ) -> None:
+        super().__init__()
+        c = self.config = config
+        self.proprio_normalizer = Normalizer(c.proprio_dim, proprio)
+        self.action_normalizer = Normalizer(c.action_dim, action)
+        self.pooling = nn.ModuleDict(
+            {
+                name: make_pooling(c.pooling, c.tokens, c.channels, c.width, c.pooling_dropout)
+                for name in c.seen
+            }
+        )
+        self.build()
+        self.head = make_head(c)
+        self._grasp_entries = list(c.grasp_entries or range(c.proprio_dim))
+        if c.seen:
+            self.grasp_head = nn.Linear(len(c.seen) * c.width, len(self._grasp_entries))
+
+    def build(self) -> None:
+        """Makes the parts of the trunk."""
+        raise TypeError(f"{type(self).__name__} is no trunk")
+
+    def steps(
+        self, visual: Tensor, proprio: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+    ) -> Tensor:
+        """What is known at each step (B, To, width); arguments as for `forward`."""
+        raise TypeError(f"{type(self).__name__} is no trunk")
+
+    def pool(self, camera: str, features: Tensor) -> Tensor:
+        """features (..., 1 + N, C) of one camera -> visual tokens (..., width)."""
+        flat = features.flatten(0, -3)
+        return self.pooling[camera](flat).unflatten(0, features.shape[:-2])
+
+    def forward(
+        self,
+        visual: Tensor,
+        proprio: Tensor,
+        previous_action: Tensor,
+        known: Tensor,
+        valid: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Normalised actions (B, To, Ta, Da).
+
+        Args:
+            visual: (B, To, K, width), pooled.
+            proprio: (B, To, Dp), normalised. previous_action: (B, To, Da), normalised.
+            known: bool (B, To): False where there is no previous action, or it is hidden.
+            valid: bool (B, To): False for padding before the episode's start.
+            generator: of the noise that a flow starts from.
+        """
+        return self.head(self.steps(visual, proprio, previous_action, known, valid), generator)
+
+    # ------------------------------------------------------------------ training
+
+    def loss(
+        self, window: Mapping[str, Tensor], generator: torch.Generator | None = None, part: Part = WHOLE
+    ) -> dict[str, Tensor]:
+        """Losses of a batch of `WindowDataset` windows: `total`, `action`, `grasp`; in normalised units.
+
+        With a generator, as in training: past actions of some windows hidden, noise on proprioception, and
+        whatever else the config asks for. Of a part of a batch: what it adds to the mean over all parts.
+        """
+        draws = None if generator is None else Draws(generator, part)
+        inputs = self._inputs(window, draws)
+        hidden = self.steps(*vars(inputs).values())
+        target = self.action_normalizer(window["chunk"])
+        errors = self.head.errors(hidden, target, draws)
+        action = _masked_mean(errors, self.mask("action", window), part, "action")
+        grasp = self._grasp_loss(inputs.visual, window, part)
+        return {"total": action + self.config.grasp_weight * grasp, "action": action, "grasp": grasp}
+
+    def mask(self, name: str, window: Mapping[str, Tensor]) -> Tensor:
+        """Where a loss counts, bool."""
+        mask = window[MASKS[name]]
+        if name == "action" and self.config.attention == "bidirectional":
+            mask = mask.clone()
+            mask[:, :-1] = False  # the earlier steps have seen what they are to predict
+        return mask
+
+    def _inputs(self, window: Mapping[str, Tensor], draws: Draws | None) -> _Inputs:
+        c, proprio = self.config, self.proprio_normalizer(window["proprio"])
+        known, previous = window["known"], self.action_normalizer(window["previous_action"])
+        if draws is not None:
+            proprio = proprio + c.proprio_noise * draws.normal(proprio.shape).to(proprio.device)
+            known = known & _shown(len(known), c.action_dropout, draws).to(known.device)
+            if c.action_noise:
+                previous = previous + c.action_noise * draws.normal(previous.shape).to(previous.device)
+            if c.proprio_dropout:
+                shown = _shown(len(proprio), c.proprio_dropout, draws).to(proprio.device)
+                proprio = proprio * shown[..., None]
+        return _Inputs(self._visual(window, draws), proprio, previous, known, window["valid"])
+
+    def _visual(self, window: Mapping[str, Tensor], draws: Draws | None) -> Tensor:
+        """(B, To, K, width) of a window's features."""
+        c, weight = self.config, next(self.parameters())
+        pooled = []
+        for name in c.seen:
+            features = window[f"features/{name}"].to(weight.dtype)
+            if draws is not None and (c.feature_noise or c.patch_dropout):
+                features = self._augmented(name, features, draws)
+            pooled.append(self.pool(name, features))
+        if not pooled:
+            return weight.new_zeros(*window["valid"].shape, 0, c.width)
+        return torch.stack(pooled, dim=2)
+
+    def _augmented(self, camera: str, features: Tensor, draws: Draws) -> Tensor:
+        """Features (B, To, 1 + N, C) with noise, and some of their patches hidden."""
+        pooling, c = self.pooling[camera], self.config
+        assert isinstance(pooling, Pooling)
+        usual = pooling.standardize
+        if c.feature_noise:
+            noise = draws.normal(features.shape).to(features)
+            features = features + c.feature_noise * usual.std.to(features) * noise
+        hidden = draws.uniform((*features.shape[:-1], 1)).to(features.device) < c.patch_dropout
+        return torch.where(hidden, usual.mean.to(features), features)
+
+    def _grasp_loss(self, visual: Tensor, window: Mapping[str, Tensor], part: Part) -> Tensor:
+        if not self.config.seen:
+            return visual.new_zeros(())
+        guess = self.grasp_head(visual.flatten(2))
+        target = self.proprio_normalizer(window["grasp"])[:, None, self._grasp_entries].expand_as(guess)
+        errors = F.l1_loss(guess, target, reduction="none")
+        return _masked_mean(errors, self.mask("grasp", window), part, "grasp")
+
+
+def _shown(windows: int, hidden: float, draws: Draws) -> Tensor:
+    """bool (windows, 1), False for a share of them."""
+    return draws.uniform((windows, 1)) >= hidden
+
+
+def _masked_mean(values: Tensor, mask: Tensor, part: Part, name: str) -> Tensor:
+    """Mean over the last axis and where the mask (without that axis) holds."""
+    return (values.mean(-1) * mask).sum() / part.count(name, mask.sum())

@@ -1,0 +1,62 @@
+"""The policies by the name of their trunk, and two baselines that know no history."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from s2robot.policy.config import PolicyConfig
+from s2robot.policy.model import PolicyModel
+from s2robot.policy.normalize import Statistics
+from s2robot.policy.transformer import PolicyTransformer
+
+
+class PolicyMlp(PolicyModel):
+    """An MLP of the current step, as MVP's own behaviour cloning (Radosavovic et al. 2022)."""
+
+    def build(self) -> None:
+        """Three layers, `width` wide."""
+        c = self.config
+        size = len(c.seen) * c.width + c.proprio_dim + c.action_dim
+        layers = [nn.Linear(size, c.width), nn.GELU(), nn.Linear(c.width, c.width), nn.GELU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(c.width, c.width), nn.LayerNorm(c.width))
+
+    def steps(
+        self, visual: Tensor, proprio: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+    ) -> Tensor:
+        """Of each step by itself."""
+        return self.mlp(_side_by_side(visual, proprio, previous_action, known))
+
+
+class PolicyLinear(PolicyModel):
+    """A linear map of the current step; with `pooling=linear` linear in the features too."""
+
+    def build(self) -> None:
+        """One layer; the head is the second."""
+        c = self.config
+        self.map = nn.Linear(len(c.seen) * c.width + c.proprio_dim + c.action_dim, c.width)
+
+    def steps(
+        self, visual: Tensor, proprio: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+    ) -> Tensor:
+        """Of each step by itself."""
+        return self.map(_side_by_side(visual, proprio, previous_action, known))
+
+
+TRUNKS: dict[str, type[PolicyModel]] = {
+    "transformer": PolicyTransformer,
+    "mlp": PolicyMlp,
+    "linear": PolicyLinear,
+}
+
+
+def make_model(
+    config: PolicyConfig, proprio: Statistics | None = None, action: Statistics | None = None
+) -> PolicyModel:
+    """The untrained policy that the config names."""
+    return TRUNKS[config.trunk](config, proprio, action)
+
+
+def _side_by_side(visual: Tensor, proprio: Tensor, previous_action: Tensor, known: Tensor) -> Tensor:
+    """(B, To, K · width + Dp + Da); an action that is not known is the mean one, 0."""
+    return torch.cat([visual.flatten(2), proprio, previous_action * known[..., None]], dim=-1)

@@ -1,0 +1,182 @@
+"""The demos of a training: of one store or several, those that pass the filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from s2robot.data.dataset import Track
+from s2robot.data.mapped import Array
+from s2robot.data.reader import EpisodeReader
+from s2robot.data.store import DemoStore, digest_of
+from s2robot.distributed import World
+from s2robot.errors import UserError, unknown
+from s2robot.provenance import sha256_json
+from s2robot.spec import RobotSpec
+from s2robot.vision.cache import encode_store
+
+ACTED = ("scripted", "person", "intervention", "unknown")
+"""Who acted: an expert, a person, a policy until a person took over, or whoever the demo does not say."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One store, and which of its episodes are trained on."""
+
+    store: DemoStore
+    ids: tuple[str, ...]
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Episode -> digest of its content; episodes are immutable."""
+        return {i: self.store.episode(i).digest() for i in self.ids}
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the record of a run."""
+        return {"path": str(self.store), "sha256": digest_of(self.digests), "episodes": list(self.ids)}
+
+
+@dataclass(frozen=True)
+class Demos:
+    """What is trained on.
+
+    Attributes:
+        spec: of the robot, seen through the cameras that the policy sees.
+    """
+
+    sources: tuple[Source, ...]
+    spec: RobotSpec
+
+    def __len__(self) -> int:
+        return sum(len(source.ids) for source in self.sources)
+
+    @property
+    def digest(self) -> str:
+        """sha256, in hex, of all of it: that of the store itself where it is one and whole."""
+        digests = [digest_of(source.digests) for source in self.sources]
+        return digests[0] if len(digests) == 1 else sha256_json(digests)
+
+    @property
+    def env(self) -> dict[str, Any] | None:
+        """The simulated environment that all of them come from, None where there is none."""
+        first, *others = (source.store.attributes.get("record", {}).get("env") for source in self.sources)
+        return first if all(other == first for other in others) else None
+
+
+def choose_demos(plain: Mapping[str, Any]) -> Demos:
+    """The demos that the options `demos`, `cameras` and `filter` name.
+
+    Raises UserError where a store is missing, empty or named twice, stores are of different robots, or no
+    demo passes the filters.
+    """
+    paths = [plain["demos"]] if isinstance(plain["demos"], str) else list(plain["demos"])
+    if not paths:
+        raise UserError("demos=[]: name at least one store")
+    if len(set(paths)) < len(paths):
+        raise UserError(f"demos=[{','.join(paths)}]: a store is named twice")
+    stores = [DemoStore.open(path) for path in paths]
+    spec = _common_spec(stores, plain["cameras"])
+    check_filter(plain["filter"])
+    sources = [Source(store, tuple(_chosen(store, plain["filter"]))) for store in stores]
+    if not any(source.ids for source in sources):
+        names = " and ".join(map(str, stores))
+        count = sum(map(len, stores))
+        raise UserError(f"none of the {count} demos of {names} passes {_shown(plain['filter'])}")
+    return Demos(tuple(source for source in sources if source.ids), spec)
+
+
+def _common_spec(stores: Sequence[DemoStore], cameras: list[str] | None) -> RobotSpec:
+    first, *others = ((store, store.spec.select_cameras(cameras)) for store in stores)
+    for other, spec in others:
+        if difference := first[1].difference(spec):
+            raise UserError(f"{first[0]} and {other} hold demos of different robots: {difference}")
+    return first[1]
+
+
+# ---------------------------------------------------------------------- filters
+
+
+def check_filter(wanted: Mapping[str, Any]) -> None:
+    """Raises UserError for a filter that no demo could be held against."""
+    if not isinstance(wanted["success"], bool | None):
+        raise UserError(f"filter.success={wanted['success']}: expected true, false or null")
+    for name in ("operators", "acted"):
+        if not isinstance(wanted[name], list | None):
+            raise UserError(f"filter.{name}={wanted[name]}: expected a list or null")
+    for who in wanted["acted"] or ():
+        if who not in ACTED:
+            raise unknown("value of filter.acted", who, ACTED)
+
+
+def passes(attributes: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an episode with these attributes is trained on."""
+    success, operators, acted = wanted["success"], wanted["operators"], wanted["acted"]
+    return (
+        (success is None or attributes.get("success") is success)
+        and (operators is None or attributes.get("operator", "") in operators)
+        and (acted is None or who_acted(attributes) in acted)
+    )
+
+
+def who_acted(attributes: Mapping[str, Any]) -> str:
+    """One of `ACTED`, from what was recorded."""
+    by_person = attributes.get("by_person")
+    if by_person is not None:
+        return "person" if all(by_person) else "intervention"
+    device = attributes.get("config", {}).get("device")
+    return "scripted" if device == "scripted" else "unknown"
+
+
+def _chosen(store: DemoStore, wanted: Mapping[str, Any]) -> list[str]:
+    ids = store.ids()
+    if not ids:
+        raise UserError(f"{store} holds no demos: `s2robot record` makes some")
+    if all(value is None for value in wanted.values()):
+        return ids
+    return [i for i in ids if passes(store.episode(i).attributes, wanted)]
+
+
+def _shown(wanted: Mapping[str, Any]) -> str:
+    return " ".join(f"filter.{name}={value}" for name, value in wanted.items() if value is not None)
+
+
+# ---------------------------------------------------------------------- tracks
+
+
+def load_tracks(source: Source, spec: RobotSpec, plain: Mapping[str, Any], world: World) -> list[Track]:
+    """Every episode with its features, computed first where they are missing.
+
+    Raises UserError for an episode that holds values that are not finite, and for features that are none of
+    this encoder's.
+    """
+    store, cameras = source.store, list(spec.cameras)
+    options = {"bf16": plain["bf16"], "workers": plain["workers"], "ids": source.ids, "world": world}
+    cache = encode_store(str(store), plain["features"], plain["encoder"], cameras=cameras, **options)
+    tracks = []
+    for episode_id, digest in source.digests.items():
+        episode, place = store.episode(episode_id), cache.place(episode_id, digest)
+        features: dict[str, Array] = {
+            name: cache.open(place / f"{name}.npy", episode.length) for name in cameras
+        }
+        try:
+            tracks.append(Track(features, episode.proprio, episode.action, _imitate(episode)))
+        except UserError as error:
+            raise UserError(f"episode {episode_id} of {store}: {error}") from error
+    return tracks
+
+
+def _imitate(episode: EpisodeReader) -> np.ndarray:
+    return np.array(episode.attributes.get("imitate", [True] * episode.length), bool)
+
+
+def split_episodes(tracks: list[Track], share: float, seed: int) -> tuple[list[Track], list[Track]]:
+    """Training and held-out episodes; whole episodes, since windows of one overlap."""
+    if not 0 <= share < 1:
+        raise UserError(f"validation={share}: expected a share from 0 to below 1")
+    held_out = min(round(share * len(tracks)), len(tracks) - 1)
+    order = np.random.default_rng([seed, 2]).permutation(len(tracks))
+    return [tracks[i] for i in sorted(order[held_out:])], [tracks[i] for i in sorted(order[:held_out])]

@@ -1,0 +1,57 @@
+"""Curves while they grow: TensorBoard, and Weights & Biases where it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from s2robot.distributed import World
+from s2robot.errors import UserError
+
+
+class Log:
+    """Where values go beside the run's own curves."""
+
+    def __init__(self, writer: SummaryWriter | None, wandb_run: Any = None) -> None:
+        self._writer, self._wandb_run = writer, wandb_run
+
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        """Values of one step."""
+        if self._writer is None:
+            return
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        if self._wandb_run is not None:
+            self._wandb_run.log(dict(values), step=step)
+
+
+@contextmanager
+def open_log(out: Path, plain: Mapping[str, Any], step: int, world: World) -> Iterator[Log]:
+    """The log of a run that is at a step; what was logged beyond it before a crash is discarded.
+
+    Only the process that leads writes one. Raises UserError where wandb is asked for and missing.
+    """
+    if not world.leads:
+        yield Log(None)
+        return
+    wandb = _wandb() if plain["wandb"] else None
+    with SummaryWriter(str(out / "log"), purge_step=step) as writer:
+        if wandb is None:
+            yield Log(writer)
+            return
+        # Without a network or an account WANDB_MODE=offline; `wandb sync` sends it later.
+        with wandb.init(project=plain["wandb"], name=out.name, dir=str(out), config=dict(plain)) as run:
+            yield Log(writer, run)
+
+
+def _wandb() -> ModuleType:
+    try:
+        import wandb  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError('wandb is not installed: pip install "s2robot[wandb]"') from error
+    return wandb

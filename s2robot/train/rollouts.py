@@ -1,0 +1,133 @@
+"""How well a policy does while it is trained: rollouts of its snapshots, in a process of their own beside it.
+
+    OUT/rollouts/000400/             the policy after 400 steps, a checkpoint
+    OUT/rollouts/000400/evaluation/  what `s2robot evaluate` made of it
+
+What has been rolled out is what lies there: a training that was killed goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from s2robot.config import compose
+from s2robot.data.durable import disk_errors
+from s2robot.errors import UserError
+from s2robot.policy.checkpoint import FILES
+from s2robot.provenance import write_atomic
+from s2robot.train.demos import Demos
+from s2robot.train.keep import BEST, Folder
+from s2robot.train.run import Run
+
+CURVE = "success/rollouts"
+
+
+class Rollouts:
+    """Of the snapshots in `OUT/rollouts`, one evaluation at a time."""
+
+    def __init__(self, folder: Folder, options: Sequence[str], keep_best: bool) -> None:
+        self._folder, self._options, self._keep_best = folder, options, keep_best
+        self._root = folder.out / "rollouts"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._under_way: Path | None = None
+
+    def snapshot(self, run: Run) -> None:
+        """Saves the policy as it is and rolls it out as soon as its predecessors are done."""
+        with disk_errors(f"save {self._root}"):
+            self._folder.save_policy(run, self._root / f"{run.step:06d}")
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Takes in an evaluation that has ended and starts the next. Raises UserError where one failed."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._take_in()
+        if waiting := self.waiting():
+            self._begin(waiting[0])
+
+    def finish(self) -> None:
+        """Waits until every snapshot has been rolled out. Raises UserError where one has failed."""
+        self.go_on()
+        while self._process is not None:
+            self._process.wait()
+            self.go_on()
+
+    def stop(self) -> None:
+        """Ends what is under way; what is missing is made up for when the training is resumed."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def curve(self, last: int) -> dict[str, list[tuple[int, float]]]:
+        """The share of successes of the snapshots up to step `last`, as a curve; empty without any."""
+        done = [folder for folder in self._snapshots() if _result(folder).is_file()]
+        rates = [(int(folder.name), _rate(folder)) for folder in done]
+        points = [point for point in rates if point[0] <= last]
+        return {CURVE: points} if points else {}
+
+    # ------------------------------------------------------------------ one evaluation
+
+    def _begin(self, snapshot: Path) -> None:
+        command = evaluation(snapshot, self._options)
+        with open(snapshot / "evaluation.log", "wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "s2robot.cli", "evaluate", *command], stdout=log, stderr=log
+            )
+        self._under_way = snapshot
+
+    def _take_in(self) -> None:
+        if self._process is None or self._under_way is None:
+            return
+        code, snapshot = self._process.returncode, self._under_way
+        self._process = self._under_way = None
+        if code:
+            log = snapshot / "evaluation.log"
+            said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing was said"]
+            raise UserError(f"the rollouts of {snapshot} failed ({said[0]}): see {log}")
+        if self._keep_best:
+            self._copy_if_best(snapshot)
+
+    def _copy_if_best(self, snapshot: Path) -> None:
+        """Of equals the later one counts: it has seen more."""
+        rates = dict(self.curve(sys.maxsize)[CURVE])
+        if int(snapshot.name) == max(rates, key=lambda step: (rates[step], step)):
+            with disk_errors(f"save {self._folder.out}"):
+                for name in FILES:
+                    write_atomic(self._folder.out / BEST / name, (snapshot / name).read_bytes())
+
+    def waiting(self) -> list[Path]:
+        """The snapshots that have not been rolled out."""
+        return [folder for folder in self._snapshots() if not _result(folder).is_file()]
+
+    def _snapshots(self) -> list[Path]:
+        return sorted(path.parent for path in self._root.glob("*/model.safetensors"))
+
+
+def check_rollouts(plain: Mapping[str, Any], demos: Demos) -> None:
+    """Raises UserError where the rollouts that the options ask for could not be made."""
+    if plain["evaluate_every"] < 0:
+        raise UserError(f"evaluate_every={plain['evaluate_every']}: expected 0 (never) or more")
+    if not plain["evaluate_every"]:
+        return
+    if demos.env is None:
+        raise UserError("evaluate_every: these demos come from no simulated environment, or from several")
+    compose("evaluate", evaluation(Path("checkpoint"), plain["evaluate"]))
+
+
+def evaluation(snapshot: Path, options: Sequence[str]) -> list[str]:
+    """The options of `s2robot evaluate` for a snapshot."""
+    out = _result(snapshot).parent
+    return [f"checkpoint={snapshot}", f"out={out}", "overwrite=true", "workers=0", *options]
+
+
+def _result(snapshot: Path) -> Path:
+    return snapshot / "evaluation" / "evaluation.json"
+
+
+def _rate(snapshot: Path) -> float:
+    return float(json.loads(_result(snapshot).read_text())["success_rate"])

@@ -1,0 +1,216 @@
+"""A training as it stands, and its step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import default_collate
+
+from s2robot.data.dataset import Track, WindowDataset
+from s2robot.distributed import World
+from s2robot.errors import UserError, unknown
+from s2robot.policy.config import PolicyConfig
+from s2robot.policy.draws import WHOLE, Part
+from s2robot.policy.model import MASKS, PolicyModel
+from s2robot.policy.normalize import FLOOR, Statistics
+from s2robot.policy.pooling import Pooling
+from s2robot.policy.trunks import make_model
+from s2robot.schedule import cosine, parameter_groups
+from s2robot.spec import RobotSpec
+from s2robot.train.batches import Window
+
+Curves = dict[str, list[tuple[int, float]]]
+
+PRECISIONS = ("fp32", "bf16")
+_VALIDATION_WINDOWS = 128
+_FIT_FRAMES = 512  # over all episodes: enough for each token's mean and each channel's deviation
+
+
+class _Loss(nn.Module):
+    """The loss as the forward pass of a module, as DistributedDataParallel wants it."""
+
+    def __init__(self, model: PolicyModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, window: Window, generator: torch.Generator, part: Part) -> dict[str, Tensor]:
+        return self.model.loss(window, generator, part)
+
+
+@dataclass
+class Run:
+    """What a checkpoint for resuming holds.
+
+    Attributes:
+        averaged: the mean of the weights over the last steps, where `ema` asks for it.
+    """
+
+    model: PolicyModel
+    optimiser: torch.optim.Optimizer
+    recipe: str
+    averaged: AveragedModel | None = None
+    step: int = 0
+    curves: Curves = field(default_factory=dict)
+
+    @property
+    def kept(self) -> PolicyModel:
+        """The policy that is scored and saved."""
+        if self.averaged is None:
+            return self.model
+        assert isinstance(self.averaged.module, PolicyModel)
+        return self.averaged.module
+
+    def log(self, name: str, value: float) -> None:
+        """Notes a value of this step."""
+        self.curves.setdefault(name, []).append((self.step, value))
+
+
+def start(
+    plain: Mapping[str, Any], spec: RobotSpec, tracks: Sequence[Track], recipe: str, device: torch.device
+) -> Run:
+    """Untrained, with the statistics of these episodes. Raises UserError for options that no policy has."""
+    if plain["precision"] not in PRECISIONS:
+        raise unknown("precision", plain["precision"], PRECISIONS)
+    if not 0 <= plain["ema"] < 1:
+        raise UserError(f"ema={plain['ema']}: expected 0 (none) to below 1")
+    torch.manual_seed(plain["seed"])
+    tokens, channels = next(iter(tracks[0].features.values())).shape[1:]
+    config = PolicyConfig(
+        cameras=tuple(spec.cameras),
+        tokens=tokens,
+        channels=channels,
+        proprio_dim=spec.proprio_dim,
+        action_dim=spec.action_dim,
+        grasp_entries=spec.gripper_position,
+        **plain["policy"],
+    )
+    model = make_model(
+        config,
+        Statistics.of([t.proprio for t in tracks], FLOOR["proprio"]),
+        Statistics.of([t.action for t in tracks], FLOOR["action"]),
+    )
+    _fit_poolings(model, tracks, plain["seed"])
+    model.to(device)
+    groups = parameter_groups(model, plain["weight_decay"])
+    optimiser = torch.optim.AdamW(groups, lr=plain["lr"])
+    decay = plain["ema"]
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+    return Run(model, optimiser, recipe, averaged)
+
+
+def _fit_poolings(model: PolicyModel, tracks: Sequence[Track], seed: int) -> None:
+    rng = np.random.default_rng([seed, 4])
+    each = _FIT_FRAMES // len(tracks) + 1
+    for name, pooling in model.pooling.items():
+        assert isinstance(pooling, Pooling)
+        frames = [t.features[name][int(rng.integers(t.length))] for t in tracks for _ in range(each)]
+        pooling.standardize.fit(torch.from_numpy(np.stack(frames)))
+
+
+class Trainer:
+    """Takes steps. Every process of a world takes the same ones, each on its parts of the batches."""
+
+    def __init__(self, plain: Mapping[str, Any], run: Run, world: World) -> None:
+        self.run, self._plain, self._world = run, plain, world
+        self._device = next(run.model.parameters()).device
+        loss = _Loss(run.model)
+        self._loss = loss if world.size == 1 else DistributedDataParallel(loss)
+
+    def step(self, windows: Sequence[Window]) -> dict[str, float]:
+        """One step on this process's parts of a batch; the losses of the whole batch.
+
+        Raises UserError where they are not finite.
+        """
+        run, plain = self.run, self._plain
+        for group in run.optimiser.param_groups:
+            group["lr"] = plain["lr"] * cosine(run.step, plain["steps"], plain["warmup"])
+        run.model.train()
+        run.optimiser.zero_grad()
+        losses = self._backward([self._here(window) for window in windows])
+        if not np.isfinite(losses["total"]):
+            raise UserError(
+                f"the loss is {losses['total']} at step {run.step}: try a smaller lr than {plain['lr']}"
+            )
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), plain["clip"])
+        run.optimiser.step()
+        if run.averaged is not None:
+            run.averaged.update_parameters(run.model)
+        run.step += 1
+        return losses
+
+    def _backward(self, windows: Sequence[Window]) -> dict[str, float]:
+        """Gradients of the mean loss over all parts of the batch, and that mean."""
+        sums: dict[str, Tensor] = {}
+        counts = self._counts(windows)
+        for i, window in enumerate(windows):
+            part = self._part(i, len(windows), counts)
+            with self._exchange(i + 1 == len(windows)):
+                with torch.autocast(
+                    self._device.type, torch.bfloat16, enabled=self._plain["precision"] == "bf16"
+                ):
+                    losses = self._loss(window, self._generator(part), part)
+                (losses["total"] / len(windows)).backward()
+            sums = {name: sums.get(name, 0) + value.detach() for name, value in losses.items()}
+        mean = self._world.total(torch.stack(list(sums.values()))) / (len(windows) * self._world.size)
+        return dict(zip(sums, mean.tolist(), strict=True))
+
+    def _part(self, i: int, own: int, counts: dict[str, Tensor] | None) -> Part:
+        if counts is None:
+            return WHOLE
+        return Part(i * self._world.size + self._world.rank, own * self._world.size, counts)
+
+    def _counts(self, windows: Sequence[Window]) -> dict[str, Tensor] | None:
+        """Of how much each loss is the mean, over the whole batch; None where one part is all of it."""
+        if len(windows) * self._world.size == 1:
+            return None
+        own = [torch.stack([self.run.model.mask(n, w).sum() for w in windows]).sum() for n in MASKS]
+        total = self._world.total(torch.stack(own))
+        return dict(zip(MASKS, total, strict=True))
+
+    def _generator(self, part: Part) -> torch.Generator:
+        """Of what is drawn for this step, which all parts share; dropout is each part's own."""
+        seeds = [self._plain["seed"], 5, self.run.step]
+        dropout = seeds if part.index == 0 else [*seeds, part.index]
+        torch.manual_seed(_seed(dropout))
+        return torch.Generator().manual_seed(_seed(seeds))
+
+    @contextmanager
+    def _exchange(self, last: bool) -> Iterator[None]:
+        """Gradients are exchanged with the last part alone."""
+        model = self._loss
+        apart: AbstractContextManager[Any] = nullcontext()
+        if isinstance(model, DistributedDataParallel) and not last:
+            apart = model.no_sync()
+        with apart:
+            yield
+
+    def _here(self, window: Window) -> Window:
+        return {name: value.to(self._device, non_blocking=True) for name, value in window.items()}
+
+
+@torch.inference_mode()
+def validate(model: PolicyModel, windows: WindowDataset, batch_size: int) -> dict[str, float]:
+    """Mean losses over windows spread evenly over the held-out episodes."""
+    model.eval()
+    device = next(model.parameters()).device
+    count = len(windows)
+    chosen = np.linspace(0, count - 1, min(count, _VALIDATION_WINDOWS)).astype(int)
+    batches = [chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)]
+    losses = []
+    for batch in batches:
+        window = default_collate([windows[int(i)] for i in batch])
+        losses.append(model.loss({name: value.to(device) for name, value in window.items()}))
+    weights = np.array([len(batch) for batch in batches])
+    return {name: float(np.average([x[name].item() for x in losses], weights=weights)) for name in losses[0]}
+
+
+def _seed(numbers: Sequence[int]) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
