@@ -8,10 +8,10 @@ from enum import Enum, auto
 import gymnasium
 import numpy as np
 
-from demos.demonstration import Demonstration
+from demos.demonstration import Demonstration, Expert
+from envs.channel import NOISE
 from envs.cube_pick import EE_STEP, CubePick
 from envs.kinematics import ArmKinematics
-from envs.lift import CUBE_HALF_SIZE
 from envs.positions import demo_position
 from envs.toy import Toy, ToyExpert
 from s2robot.spec import Observation
@@ -97,7 +97,7 @@ class ScriptedExpert:
 
     def _cube(self) -> np.ndarray:
         x, y, _ = self._env.cube_pose()
-        cube = np.array([x, y, self._env.cube_height() + CUBE_HALF_SIZE])
+        cube = np.array([x, y, self._env.cube_height() + self._env.cube_rest()])
         return cube if self._miss is None else cube + self._miss
 
     def _advance(self, gripper: np.ndarray, opening: float, cube: np.ndarray) -> None:
@@ -148,8 +148,8 @@ class ActionNoise(gymnasium.ActionWrapper):
 
     def __init__(self, env: CubePick, scale: float, rng: np.random.Generator) -> None:
         super().__init__(env)
-        std = 0.012 if env.robot_spec.action_space == "joint" else 0.006
-        self._std = np.append(np.full(env.robot_spec.action_dim - 1, std * scale), 0.0)
+        std = NOISE[env.robot_spec.action_space] * scale
+        self._std = np.append(np.full(env.robot_spec.action_dim - 1, std), 0.0)
         self._rng = rng
 
     def action(self, action: np.ndarray) -> np.ndarray:
@@ -163,6 +163,13 @@ def cube_pick_demonstration(
     options = {"cube_pose": demo_position(rng)}
     expert = ScriptedExpert(env, Variation.draw(rng, miss_share))
     return Demonstration(ActionNoise(env, noise, rng), expert, options)
+
+
+def plain_expert(env: CubePick | Toy) -> Expert:
+    """The expert of an environment at its best, without planned misses: the upper bound of an evaluation."""
+    if isinstance(env, Toy):
+        return ToyExpert(env)
+    return ScriptedExpert(env, Variation(hover=0.08, hover_offset=np.zeros(2), miss=None))
 
 
 def toy_demonstration(env: Toy, rng: np.random.Generator) -> Demonstration:

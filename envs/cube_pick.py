@@ -9,35 +9,41 @@ Only `cube_pose()` and success see the simulator's state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from envs.lift import CAMERAS, CUBE_HALF_SIZE, Renderer, global_numpy_seed, make_simulation, mujoco
+from envs.arm import (
+    ACTION,
+    EE_STEP,
+    MAX_IMAGE_SIZE,
+    ORACLE,
+    PROPRIO,
+    action_box,
+    check_arguments,
+    check_scene,
+    observation_space,
+)
+from envs.lift import (
+    CUBE_HALF_SIZE,
+    Renderer,
+    global_numpy_seed,
+    make_simulation,
+    move_front_camera,
+    mujoco,
+)
+from envs.perturbation import Perturbation, draw_distractors
 from envs.positions import CubePose, check_pose, demo_position
-from s2robot.errors import UserError, unknown
 from s2robot.failures import Scene
-from s2robot.spec import GRIPPER_POSITION, Observation, RobotSpec, check_action
+from s2robot.spec import Observation, RobotSpec, check_action
 
-ACTION_SPACES = ("ee_delta", "joint")
-MAX_IMAGE_SIZE = 448
 LIFT_HEIGHT = 0.05  # m above where the cube rested
 HOLD_STEPS = 5  # consecutive steps at that height: 0.5 s at 10 Hz
-EE_STEP = 0.05  # m: full scale of one `ee_delta` step in x, y and z
-
-_PROPRIO = (
-    *(f"joint{i} [rad]" for i in range(1, 8)),
-    "gripper opening [m]",
-    *GRIPPER_POSITION,
-    *(f"gripper quaternion {axis}" for axis in "xyzw"),
-)
-_ACTION = {
-    "ee_delta": ("dx [m]", "dy [m]", "dz [m]", "gripper [-1 open, 1 close]"),
-    "joint": (*(f"joint{i} target [rad]" for i in range(1, 8)), "gripper [-1 open, 1 close]"),
-}
 
 
 class CubePick(gymnasium.Env[Observation, np.ndarray]):
@@ -53,6 +59,10 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         max_steps: the episode is truncated here.
         multisampling: samples a pixel (0: off; costs 1.4x in software rendering).
         shadows, reflections: 2x together in software rendering.
+        cube_size: side of the cube (m), at most 60 mm: the gripper opens 80.
+        camera_distance: of the front camera from the table's centre, as a factor.
+        perturb: changes of the scene, drawn at each reset: `envs.perturbation.KINDS` and their strengths.
+        oracle: the proprioception tells where the cube is, too: a control, no robot knows it.
 
     The proprioception is 7 joint angles and the gripper opening, as in the papers, and the gripper's pose in
     the robot's base frame, which forward kinematics gives on any arm: without it a small policy has to learn
@@ -75,24 +85,33 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         shadows: bool = False,
         reflections: bool = False,
         render_mode: str | None = "rgb_array",
+        cube_size: float = 2 * CUBE_HALF_SIZE,
+        camera_distance: float = 1.0,
+        perturb: Mapping[str, float] | None = None,
+        oracle: bool = False,
     ) -> None:
-        _check_arguments(cameras, image_size, action_space)
+        check_arguments(cameras, image_size, action_space)
+        check_scene(cube_size, camera_distance)
         self.render_mode = render_mode
         self.max_steps = max_steps
-        self._simulation = make_simulation(action_space, rate)
+        self.cube_half_size, self._oracle = cube_size / 2, oracle
+        self._simulation = make_simulation(action_space, rate, self.cube_half_size)
         self._model, self._data = self._simulation.sim.model._model, self._simulation.sim.data._data
         self._robot = self._simulation.robots[0]
         self._cube_joint = self._simulation.cube.joints[0]
+        if camera_distance != 1:
+            move_front_camera(self._model, self._simulation.table_offset, camera_distance)
+        self._perturbation = Perturbation(self._model, perturb) if perturb else None
         self._renderer = Renderer(self._model, image_size, multisampling, shadows, reflections)
         self.robot_spec = RobotSpec(
             cameras=dict.fromkeys(cameras, (image_size, image_size, 3)),
-            proprio=_PROPRIO,
-            action=_ACTION[action_space],
+            proprio=(*PROPRIO, *ORACLE) if oracle else PROPRIO,
+            action=ACTION[action_space],
             action_space=action_space,
             rate=float(rate),
         )
-        self.action_space = _action_box(action_space, self._joint_range())
-        self.observation_space = _observation_space(self.robot_spec)
+        self.action_space = action_box(action_space, self._joint_range())
+        self.observation_space = observation_space(self.robot_spec)
         self._steps = self._steps_held = 0
         self._rest_height = 0.0
         self._home_quaternion = np.array([1.0, 0.0, 0.0, 0.0])
@@ -109,8 +128,10 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         super().reset(seed=seed)
         pose = (options or {}).get("cube_pose")
         pose = demo_position(self.np_random) if pose is None else check_pose(pose)
-        # robosuite draws the arm's noise from numpy's global state
-        with global_numpy_seed(int(self.np_random.integers(2**31))):
+        arm_seed = int(self.np_random.integers(2**31))
+        if self._perturbation is not None:
+            self._perturbation.draw(self.np_random, pose)
+        with global_numpy_seed(arm_seed):  # robosuite draws the arm's noise from numpy's global state
             self._simulation.reset()
         self._place_cube(pose)
         self._steps = self._steps_held = 0
@@ -135,7 +156,11 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
 
     def render(self) -> np.ndarray:
         """The first camera's frame, uint8 (H, W, 3)."""
-        return self._renderer.render(self._data, next(iter(self.robot_spec.cameras)))
+        return self._frame(next(iter(self.robot_spec.cameras)))
+
+    def frames(self) -> dict[str, np.ndarray]:
+        """What every camera sees now, {camera: uint8 (H, W, 3)}."""
+        return {name: self._frame(name) for name in self.robot_spec.cameras}
 
     def close(self) -> None:
         self._renderer.close()
@@ -153,12 +178,28 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         """Height of the cube's centre above where it rested at the start (m)."""
         return float(self._simulation.sim.data.get_joint_qpos(self._cube_joint)[2]) - self._rest_height
 
+    def cube_rest(self) -> float:
+        """Height of the cube's centre above the nominal table where it rests (m)."""
+        return self.cube_half_size + self._raised()
+
     def scene(self) -> Scene:
         """Gripper and cube now (m, table frame): for the evaluation, never a policy."""
         site = self._data.site_xpos[self._robot.eef_site_id["right"]] - self._simulation.table_offset
         cube = self._simulation.sim.data.get_joint_qpos(self._cube_joint)[:3] - self._simulation.table_offset
         fingers = self._data.qpos[self._finger_indexes()]
         return Scene(site.tolist(), float(fingers[0] - fingers[1]), cube.tolist())
+
+    def simulator_state(self) -> np.ndarray:
+        """All that decides what the simulator does next, warm start of its solver included, float64."""
+        kind = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+        state = np.empty(mujoco.mj_stateSize(self._model, kind))
+        mujoco.mj_getState(self._model, self._data, state, kind)
+        return state
+
+    @cached_property
+    def model_xml(self) -> str:
+        """What is simulated, in MuJoCo's XML; of files only the names, since their folders differ."""
+        return re.sub(r'file="[^"]*/', 'file="', self._simulation.model.get_xml())
 
     @property
     def base_position(self) -> np.ndarray:
@@ -189,7 +230,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
 
     def _place_cube(self, pose: CubePose) -> None:
         x, y, yaw = pose
-        self._rest_height = float(self._simulation.table_offset[2]) + CUBE_HALF_SIZE
+        self._rest_height = float(self._simulation.table_offset[2]) + self.cube_rest()
         quaternion = Rotation.from_euler("z", yaw).as_quat(scalar_first=True)
         qpos = np.concatenate([[x, y, self._rest_height], quaternion])
         self._simulation.sim.data.set_joint_qpos(self._cube_joint, qpos)
@@ -201,8 +242,16 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         return np.concatenate([action[:3] / EE_STEP, np.zeros(3), action[3:]])
 
     def _observe(self) -> Observation:
-        images = {name: self._renderer.render(self._data, name) for name in self.robot_spec.cameras}
-        return {"images": images, "proprio": self._proprio()}
+        return {"images": self.frames(), "proprio": self._proprio()}
+
+    def _frame(self, camera: str) -> np.ndarray:
+        things = () if self._perturbation is None else self._perturbation.drawn.distractors
+        table = self._simulation.table_offset
+        decorate = partial(draw_distractors, distractors=things, table=table) if things else None
+        return self._renderer.render(self._data, camera, decorate)
+
+    def _raised(self) -> float:
+        return 0.0 if self._perturbation is None else self._perturbation.drawn.raised
 
     def _proprio(self) -> np.ndarray:
         joints = self._data.qpos[self._robot._ref_joint_pos_indexes]
@@ -212,7 +261,9 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         quaternion = Rotation.from_matrix(self._data.site_xmat[site].reshape(3, 3)).as_quat()
         if quaternion @ self._home_quaternion < 0:  # q and -q are one rotation: keep to one half-space
             quaternion = -quaternion
-        return np.concatenate([joints, [fingers[0] - fingers[1]], position, quaternion]).astype(np.float32)
+        told = self.cube_pose()[:2] if self._oracle else ()
+        opening = fingers[0] - fingers[1]
+        return np.concatenate([joints, [opening], position, quaternion, told]).astype(np.float32)
 
     def _finger_indexes(self) -> list[int]:
         return self._robot._ref_gripper_joint_pos_indexes["right"]
@@ -222,32 +273,3 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
 
     def _info(self, success: bool) -> dict[str, Any]:
         return {"success": success, "time": float(self._data.time)}
-
-
-def _check_arguments(cameras: Sequence[str], image_size: int, action_space: str) -> None:
-    for name in cameras:
-        if name not in CAMERAS:
-            raise unknown("camera", name, CAMERAS)
-    if not cameras:
-        raise UserError(f"no camera given; cube_pick has {', '.join(CAMERAS)}")
-    if not 16 <= image_size <= MAX_IMAGE_SIZE:
-        raise UserError(f"image_size={image_size}: expected 16 to {MAX_IMAGE_SIZE} px")
-    if action_space not in ACTION_SPACES:
-        raise unknown("action space", action_space, ACTION_SPACES)
-
-
-def _action_box(action_space: str, joint_range: np.ndarray) -> gymnasium.spaces.Box:
-    if action_space == "joint":
-        low, high = joint_range[:, 0], joint_range[:, 1]
-    else:
-        low, high = np.full(3, -EE_STEP), np.full(3, EE_STEP)
-    low, high = np.append(low, -1).astype(np.float32), np.append(high, 1).astype(np.float32)
-    return gymnasium.spaces.Box(low, high, dtype=np.float32)
-
-
-def _observation_space(spec: RobotSpec) -> gymnasium.spaces.Dict:
-    images: dict[str, gymnasium.Space[Any]] = {
-        name: gymnasium.spaces.Box(0, 255, shape, np.uint8) for name, shape in spec.cameras.items()
-    }
-    proprio = gymnasium.spaces.Box(-np.inf, np.inf, (spec.proprio_dim,), np.float32)
-    return gymnasium.spaces.Dict({"images": gymnasium.spaces.Dict(images), "proprio": proprio})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -62,16 +62,20 @@ class Renderer:
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
 
-    def render(self, data: mujoco.MjData, camera: str) -> np.ndarray:
-        """One camera's frame, uint8 (size, size, 3)."""
+    def render(
+        self, data: mujoco.MjData, camera: str, decorate: Callable[[mujoco.MjvScene], None] | None = None
+    ) -> np.ndarray:
+        """One camera's frame, uint8 (size, size, 3); `decorate` may add to the scene what is only seen."""
         self._renderer.update_scene(data, CAMERAS[camera], self._option)
+        if decorate is not None:
+            decorate(self._renderer.scene)
         return self._renderer.render()
 
     def close(self) -> None:
         self._renderer.close()
 
 
-def make_simulation(action_space: str, rate: float) -> Any:
+def make_simulation(action_space: str, rate: float, cube_half_size: float = CUBE_HALF_SIZE) -> Any:
     """robosuite's Lift without its own rendering; `action_space` is `ee_delta` or `joint`, `rate` in Hz."""
     config: Any = robosuite.load_composite_controller_config(robot="Panda")
     if action_space == "joint":
@@ -110,8 +114,14 @@ def make_simulation(action_space: str, rate: float) -> Any:
         )
     model = simulation.sim.model._model
     for geom in simulation.cube.contact_geoms + simulation.cube.visual_geoms:
-        model.geom(geom).size[:] = CUBE_HALF_SIZE
+        model.geom(geom).size[:] = cube_half_size
     return simulation
+
+
+def move_front_camera(model: mujoco.MjModel, table: np.ndarray, factor: float) -> None:
+    """Puts it `factor` times as far from the table's centre (m), which it goes on seeing where it saw it."""
+    camera = model.camera(CAMERAS["front"]).id
+    model.cam_pos[camera] = table + factor * (model.cam_pos[camera] - table)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ a grey table is the cube, a dark one the gripper, which shrinks as it comes down
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -18,6 +18,9 @@ from s2robot.failures import Scene
 from s2robot.spec import Observation, RobotSpec, check_action
 
 CAMERAS = ("front", "wrist")
+PERTURBATIONS = ("light",)
+PROPRIO = ("x [m]", "y [m]", "z [m]", "gripper opening [m]")
+ORACLE = ("cube x [m]", "cube y [m]")
 STEP = 0.05  # m: full scale of dx, dy, dz
 _REACH = 0.015  # m: a gripper that closes this near to the cube holds it
 _LIFT_HEIGHT = 0.05  # m
@@ -26,7 +29,7 @@ _HALF_VIEW = {"front": 0.2, "wrist": 0.1}  # m from the middle of the frame to i
 
 
 class Toy(gymnasium.Env[Observation, np.ndarray]):
-    """Move over the cube, go down, close, go up."""
+    """Move over the cube, go down, close, go up. Arguments as those of `CubePick`."""
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
 
@@ -37,7 +40,14 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         rate: float = 10.0,
         max_steps: int = 40,
         render_mode: str | None = "rgb_array",
+        cube_size: float = 0.042,
+        camera_distance: float = 1.0,
+        perturb: Mapping[str, float] | None = None,
+        oracle: bool = False,
     ) -> None:
+        for kind in perturb or {}:
+            if kind not in PERTURBATIONS:
+                raise unknown("perturbation", kind, PERTURBATIONS)
         for name in cameras:
             if name not in CAMERAS:
                 raise unknown("camera", name, CAMERAS)
@@ -45,7 +55,7 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         self.max_steps = max_steps
         self.robot_spec = RobotSpec(
             cameras=dict.fromkeys(cameras, (image_size, image_size, 3)),
-            proprio=("x [m]", "y [m]", "z [m]", "gripper opening [m]"),
+            proprio=(*PROPRIO, *ORACLE) if oracle else PROPRIO,
             action=("dx [m]", "dy [m]", "dz [m]", "gripper [-1 open, 1 close]"),
             action_space="ee_delta",
             rate=float(rate),
@@ -57,9 +67,12 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
                 "images": gymnasium.spaces.Dict(
                     {n: gymnasium.spaces.Box(0, 255, s, np.uint8) for n, s in self.robot_spec.cameras.items()}
                 ),
-                "proprio": gymnasium.spaces.Box(-10.0, 10.0, (4,), np.float32),
+                "proprio": gymnasium.spaces.Box(-10.0, 10.0, (self.robot_spec.proprio_dim,), np.float32),
             }
         )
+        self._oracle, self._perturb = oracle, dict(perturb or {})
+        self._half, self._distance = cube_size / 2, camera_distance
+        self._brightness = 1.0
         self._gripper, self._cube = np.zeros(3), np.zeros(3)
         self._opening, self._held, self._steps = 0.08, False, 0
 
@@ -73,6 +86,8 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         self._cube = np.array([x, y, 0.0])
         self._gripper = np.append(self.np_random.normal(0.0, 0.02, 2), _TOP)
         self._opening, self._held, self._steps = 0.08, False, 0
+        if self._perturb:
+            self._brightness = 1 + self._perturb["light"] * float(self.np_random.uniform(-0.6, 0.2))
         return self._observe(), {"success": False, "time": 0.0}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -94,6 +109,10 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         """The first camera's frame, uint8 (H, W, 3)."""
         return self._frame(next(iter(self.robot_spec.cameras)))
 
+    def frames(self) -> dict[str, np.ndarray]:
+        """As `CubePick.frames`."""
+        return {name: self._frame(name) for name in self.robot_spec.cameras}
+
     def cube_pose(self) -> CubePose:
         """(x, y, yaw) of the cube now: for the expert and for tests."""
         return float(self._cube[0]), float(self._cube[1]), 0.0
@@ -102,18 +121,24 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         """As `CubePick.scene`."""
         return Scene(self._gripper.tolist(), self._opening, self._cube.tolist())
 
+    def simulator_state(self) -> np.ndarray:
+        """All that decides what happens next, float64."""
+        return np.array([*self._gripper, *self._cube, self._opening, self._held, self._steps], np.float64)
+
     def _observe(self) -> Observation:
-        proprio = np.append(self._gripper, self._opening).astype(np.float32)
-        return {"images": {name: self._frame(name) for name in self.robot_spec.cameras}, "proprio": proprio}
+        told = self._cube[:2] if self._oracle else ()
+        proprio = np.array([*self._gripper, self._opening, *told], np.float32)
+        return {"images": self.frames(), "proprio": proprio}
 
     def _frame(self, camera: str) -> np.ndarray:
         frame = np.full(self.robot_spec.cameras[camera], 160, np.uint8)
         centre = self._gripper[:2] if camera == "wrist" else np.zeros(2)
-        scale = len(frame) / (2 * _HALF_VIEW[camera])
+        farther = self._distance if camera == "front" else 1.0
+        scale = len(frame) / (2 * _HALF_VIEW[camera] * farther)
         gripper_half = 0.01 + 0.1 * self._gripper[2]
         _square(frame, (self._gripper[:2] - centre) * scale, gripper_half * scale, (60, 60, 60))
-        _square(frame, (self._cube[:2] - centre) * scale, 0.021 * scale, (200, 30, 40))
-        return frame
+        _square(frame, (self._cube[:2] - centre) * scale, self._half * scale, (200, 30, 40))
+        return np.clip(frame * self._brightness, 0, 255).astype(np.uint8) if self._perturb else frame
 
 
 class ToyExpert:

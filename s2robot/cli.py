@@ -55,15 +55,19 @@ VERBS = (
     Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
     Verb("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.verb:main"),
     Verb("train", "train a policy on demos", "s2robot.train:main"),
-    Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate:main"),
+    Verb("sweep", "train many policies that differ in a few options", "s2robot.sweep.verb:main"),
+    Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate.verb:main"),
     Verb(
         "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
     ),
+    Verb("reproduce", "run an experiment of many arms", "s2robot.reproduce.verb:main", ("what",)),
     Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
     Verb(
         "bench encode", "frames a second and latency of S², beside a plain loop", "s2robot.bench.encode:main"
     ),
     Verb("bench disk", "writing a demo, and listing a thousand", "s2robot.bench.disk:main"),
+    Verb("bench rollout", "where a rollout's time goes; 2 workers against 1", "s2robot.bench.rollout:main"),
+    Verb("bench train", "training by parts: data path, cache, encoder", "s2robot.bench.train:main"),
     Verb("bench store", "windows a second from stores, beside other layouts", "s2robot.bench.store:main"),
 )
 """In the order of the pipeline."""
@@ -110,11 +114,15 @@ def overview(family: str | None = None) -> str:
 def run(verb: Verb, arguments: Sequence[str]) -> int:
     """Runs one verb, or shows its help. Raises UserError for a mistake in the arguments."""
     from s2robot.config import compose  # here, so that `s2robot --help` answers at once
+    from s2robot.config.defaults import load_defaults
     from s2robot.config.help import verb_help
-    from s2robot.config.overrides import place
+    from s2robot.config.overrides import place, undash
     from s2robot.config.targets import locate
 
-    overrides = place([_as_override(a) for a in arguments if a not in ("-h", "--help")], verb.places)
+    def takes_value(option: str) -> bool:
+        return load_defaults(verb.name).takes_value(option)
+
+    overrides = place(undash([a for a in arguments if a not in ("-h", "--help")], takes_value), verb.places)
     if {"-h", "--help"} & set(arguments):
         print(verb_help(verb.name, verb.help, overrides, places=verb.places))
         return 0
@@ -149,12 +157,6 @@ def _find(name: str) -> Verb:
     family = name.partition(" ")[0]
     beside = [verb.name for verb in VERBS if family in FAMILIES and verb.name.startswith(f"{family} ")]
     raise unknown("verb", name, beside or dict.fromkeys(verb.name.partition(" ")[0] for verb in VERBS))
-
-
-def _as_override(argument: str) -> str:
-    """`--json` and `--steps=5` are read as `json=true` and `steps=5`."""
-    bare = argument.removeprefix("--")
-    return bare if bare == argument or "=" in bare else f"{bare}=true"
 
 
 if __name__ == "__main__":

@@ -68,6 +68,6 @@ def _evaluate(
     path = out / "evaluation.json"
     done = path.is_file() and stamp.is_file() and json.loads(stamp.read_text()) == identity
     if not done:
-        stages.run("evaluate", "s2robot.evaluate:main", overrides)
+        stages.run("evaluate", "s2robot.evaluate.verb:main", overrides)
         write_json(stamp, identity)
     return json.loads(path.read_text())

@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from s2robot import failures
 from s2robot.curves import Points, curve_figures
 from s2robot.errors import UserError
-from s2robot.page import DAY, STYLE, certainty, corners, map_axes, svg, template
+from s2robot.maps import grid_map, position_map
+from s2robot.page import certainty, template
 from s2robot.provenance import plain, write_atomic
 
 Result = Mapping[str, Any]
@@ -73,7 +68,8 @@ def write_report(
         evaluation=evaluation,
         extra=evaluation.get("extra"),
         config=yaml.safe_dump(plain(evaluation["config"]), sort_keys=False, allow_unicode=True),
-        table_map=_table_map(evaluation),
+        table_map=position_map(evaluation),
+        grid_map=grid_map(evaluation),
         videos=sorted(videos, key=lambda video: video.success),
         figures=curve_figures(curves or {}),
         stages=stages or (),
@@ -85,34 +81,6 @@ def headline(result: Result) -> str:
     """`picked up the cube at 12 of 16 positions (75 %, 95 % interval 51-90 %)`."""
     count = f"{result['successes']} of {result['trials']}"
     return f"picked up the cube at {count} positions ({certainty(result)})"
-
-
-def _table_map(evaluation: Result) -> Markup:
-    """The table from above: x up the page, away from the robot, and y to the left, as the robot sees it."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(5, 4), layout="constrained")
-        axes = map_axes(figure)
-        (x, x_end), (y, y_end) = evaluation["rectangle"]["x"], evaluation["rectangle"]["y"]
-        axes.add_patch(
-            Rectangle((y, x), y_end - y, x_end - x, fill=False, edgecolor=DAY["soft"], linestyle=":")
-        )
-        _draw_cubes(axes, (evaluation.get("extra") or {}).get("positions", ()), side=0.010, alpha=0.35)
-        _draw_cubes(axes, evaluation["positions"], side=0.020, alpha=1.0)
-        for index, p in enumerate(evaluation["positions"]):
-            axes.annotate(str(index), (p["y"], p["x"]), (9, 5), textcoords="offset points", weight="bold")
-        axes.autoscale_view()
-        return svg(figure, "map")
-
-
-def _draw_cubes(axes: Axes, positions: Sequence[Result], side: float, alpha: float) -> None:
-    """Squares of `side` (m), turned by yaw: filled for a pick, hollow and crossed for a miss."""
-    hits = [corners(p["x"], p["y"], p["yaw"], side) for p in positions if p["success"]]
-    misses = [corners(p["x"], p["y"], p["yaw"], side) for p in positions if not p["success"]]
-    edges = {"facecolors": "none", "edgecolors": DAY["miss"], "linewidths": 1.3}
-    axes.add_collection(PolyCollection(hits, facecolors=DAY["hit"], edgecolors="none", alpha=alpha))
-    axes.add_collection(PolyCollection(misses, alpha=alpha, **edges))
-    crosses = [square[diagonal] for square in misses for diagonal in ([0, 2], [1, 3])]
-    axes.add_collection(LineCollection(crosses, colors=DAY["miss"], linewidths=1.3, alpha=alpha))
 
 
 def _duration(seconds: float) -> str:

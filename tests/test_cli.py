@@ -50,8 +50,10 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
         "probe",
         "advise",
         "train",
+        "sweep",
         "evaluate",
         "compare",
+        "reproduce",
         "serve",
         "bench",
     ]
@@ -183,3 +185,21 @@ def test_an_interruption_is_one_line(stage: types.ModuleType, capsys: pytest.Cap
     stage.main = lambda cfg: signal.raise_signal(signal.SIGINT)
     assert cli.main(["doctor"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_option_with_dashes_takes_the_value_behind_it(stage: types.ModuleType) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    assert cli.main(["doctor", "--timeout", "3", "--json"]) == 0
+    assert cli.main(["doctor", "--json", "--timeout", "3"]) == 0
+    assert seen == [{"json": True, "timeout": 3, "encoders": False}] * 2
+
+
+def test_a_flag_leaves_the_value_behind_it_alone(
+    stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos list", "", "a_stage:main", ("path",)),))
+    assert cli.main(["demos", "list", "--json", "runs/demos"]) == 0
+    assert (seen[0].json, seen[0].path) == (True, "runs/demos")

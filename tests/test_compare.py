@@ -18,7 +18,7 @@ from toy_loop import refusal, s2robot
 
 from s2robot.compare.judge import compare, p_in_words, percent, rounded_up
 from s2robot.compare.read import Arm, arms, read
-from s2robot.evaluate import tally
+from s2robot.evaluate.verb import tally
 from s2robot.statistics import holm, mcnemar, newcombe, wilson
 from s2robot.statistics.seeds import ArmDifference
 from s2robot.statistics.sequential import anytime_interval, anytime_p

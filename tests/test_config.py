@@ -226,6 +226,13 @@ def test_help_follows_the_choice_of_a_group(folder: Path) -> None:
     assert "env.rate" not in page
 
 
+def test_help_of_a_choice_that_builds_on_another_has_its_comments(folder: Path) -> None:
+    (folder / "env" / "large.yaml").write_text("# larger\ndefaults:\n  - toy\n  - _self_\n\nsize: 99\n")
+    rows = [" ".join(line.split()) for line in verb_help("train", "", ["env=large"], folder).splitlines()]
+    assert "env.size=99 px" in rows
+    (folder / "env" / "large.yaml").unlink()
+
+
 def test_help_wraps_long_texts_beside_their_option(tmp_path: Path) -> None:
     long = "word " * 60
     (tmp_path / "x.yaml").write_text(f"short: 1  # {long}\n{'n' * 60}: 2  # {long}\n")

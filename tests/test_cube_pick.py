@@ -21,6 +21,8 @@ import envs
 from demos.scripted import ScriptedExpert, Variation
 from envs.cube_pick import EE_STEP, HOLD_STEPS, LIFT_HEIGHT, CubePick
 from envs.positions import X_RANGE, Y_RANGE, evaluation_positions
+from s2robot.evaluate.fingerprint import Fingerprint
+from s2robot.rollout import run_episode
 from s2robot.spec import Observation
 
 ROOT = Path(envs.__file__).parents[1]
@@ -117,6 +119,25 @@ def test_a_seed_is_bit_identical_whatever_came_before(cube_pick: CubePick) -> No
     assert fingerprint(cube_pick, 8) != first
     np.random.seed(0)
     assert fingerprint(cube_pick, 7) == first
+
+
+def whole_rollout(env: CubePick, seed: int) -> list[str | None]:
+    """What the fingerprint tells of a pick by the expert: contacts, a closed gripper and a success."""
+    fingerprint = Fingerprint(env)
+    outcome = run_episode(env, ScriptedExpert(env, STRAIGHT), seed=seed, subscribers=[fingerprint])
+    assert outcome.success
+    return list(fingerprint.digests().values())
+
+
+def test_a_rollout_is_the_same_first_and_after_ten_others(cube_pick: CubePick) -> None:
+    for seed in range(10):
+        run_episode(cube_pick, ScriptedExpert(cube_pick, STRAIGHT), seed=seed)
+    code = (
+        "from envs.cube_pick import CubePick; from test_cube_pick import whole_rollout; "
+        "print(*whole_rollout(CubePick(image_size=16), 21))"
+    )
+    there = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT / "tests", timeout=300)
+    assert there.split() == whole_rollout(cube_pick, 21)
 
 
 def test_a_seed_is_bit_identical_in_another_process(cube_pick: CubePick) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,17 @@ import pytest
 import yaml
 from toy_loop import refusal, s2robot
 
-import s2robot.evaluate as stage
+import s2robot.evaluate.rollouts as stage
 from envs.positions import X_RANGE, Y_RANGE, evaluation_positions, further_positions
 from envs.toy import STEP
+from s2robot.evaluate import verb
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
 from s2robot.policy.policy import HORIZON, Policy
 from s2robot.report import FIELDS
 from s2robot.spec import Observation
 from s2robot.statistics import wilson
+
+ROOT = Path(stage.__file__).parents[2]
 
 # Of the toy, in m.
 HALF_VIEW = 0.2  # from the middle of the front camera's frame to its edge
@@ -209,6 +215,83 @@ def test_a_rollout_does_not_depend_on_how_many_there_are(
 ) -> None:
     evaluate(toy_checkpoint, tmp_path, "positions=2", "max_steps=8", "seed=5")
     assert videos(tmp_path) == videos(evaluated)[:2]
+
+
+def test_a_position_is_the_same_alone_and_in_any_order(
+    evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluation["positions"] + evaluation["extra"]["positions"]
+    monkeypatch.setattr(verb, "jobs", lambda plain: stage.jobs(plain)[::-1])
+    backwards = evaluate(toy_checkpoint, tmp_path / "b", "positions=3", "extra=2", "max_steps=8", "seed=5")
+    assert backwards["positions"] + backwards["extra"]["positions"] == whole[::-1]
+    monkeypatch.setattr(verb, "jobs", lambda plain: [j for j in stage.jobs(plain) if j.index == 17])
+    alone = evaluate(toy_checkpoint, tmp_path / "a", "positions=0", "extra=2", "max_steps=8", "seed=5")
+    assert alone["positions"] == whole[4:] and alone["positions"][0]["index"] == 17
+
+
+def test_a_rollout_tells_what_it_was_to_the_last_bit(
+    evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    changed = ("positions=3", "max_steps=7", "seed=5"), ("positions=3", "max_steps=8", "seed=6")
+    shorter, elsewhere = (evaluate(toy_checkpoint, tmp_path / str(i), *o) for i, o in enumerate(changed))
+    for p, s, e in zip(evaluation["positions"], shorter["positions"], elsewhere["positions"], strict=True):
+        assert p["digests"].keys() == {"model", "start", "rollout"}
+        assert p["digests"]["start"] == s["digests"]["start"] != e["digests"]["start"]
+        assert p["digests"]["rollout"] != s["digests"]["rollout"] != e["digests"]["rollout"]
+
+
+def test_an_evaluation_that_was_killed_goes_on(
+    evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = arguments(toy_checkpoint, tmp_path, "positions=3", "extra=2", "max_steps=8", "seed=5")
+    command = [sys.executable, "-m", "s2robot.cli", *options]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while len(list((tmp_path / "unfinished").glob("0*.json"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    kept = sorted((tmp_path / "unfinished").glob("0*.json"))
+    assert 2 <= len(kept) < 5 and not (tmp_path / "evaluation.json").exists()
+    marked = json.loads(kept[0].read_text()) | {"steps": -1}
+    kept[0].write_text(json.dumps(marked))
+    result = evaluate(toy_checkpoint, tmp_path, "positions=3", "extra=2", "max_steps=8", "seed=5")
+    assert result["positions"][0]["steps"] == -1, "it was not rolled out again"
+    result["positions"][0]["steps"] = evaluation["positions"][0]["steps"]
+    result["config"]["evaluate"]["out"] = evaluation["config"]["evaluate"]["out"]
+    assert result == evaluation
+    assert videos(tmp_path) == videos(evaluated)
+    assert not (tmp_path / "unfinished").exists()
+
+
+def crash_after(rollouts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evaluation breaks off after that many."""
+
+    def roll_out(made: stage.Stage, job: stage.Job) -> Any:
+        if job.index == rollouts:
+            raise KeyboardInterrupt
+        return stage.roll_out(made, job)
+
+    monkeypatch.setattr(verb, "roll_out", roll_out)
+
+
+def test_only_the_same_evaluation_goes_on(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = Path(shutil.copytree(toy_checkpoint, tmp_path / "policy"))
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        crash_after(1, patch)
+        assert s2robot(*arguments(checkpoint, out, "positions=2", "max_steps=2")) == 130
+    said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2", "horizon=4"))
+    assert "holds an unfinished evaluation with another horizon (2, not 4)" in said
+    assert "max_steps (2, not 3)" in refusal(capsys, *arguments(checkpoint, out, "max_steps=3"))
+    (checkpoint / "stats.json").write_text((checkpoint / "stats.json").read_text() + " ")
+    said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2"))
+    assert "with another checkpoint (" in said and "overwrite=true to begin anew" in said
+    assert len(list((out / "unfinished").glob("0*.json"))) == 1, "a refusal destroys nothing"
+    anew = evaluate(checkpoint, out, "positions=2", "max_steps=3", "overwrite=true")
+    assert [p["steps"] for p in anew["positions"]] == [3, 3]
 
 
 def test_execution_is_by_choice(evaluated: Path, toy_checkpoint: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_loop import s2robot
 
-import s2robot.evaluate as stage
+import s2robot.evaluate.rollouts as stage
 from demos.scripted import ScriptedExpert, Variation
 from envs.cube_pick import EE_STEP, CubePick
 from envs.toy import STEP, Toy

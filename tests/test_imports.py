@@ -20,13 +20,13 @@ PACKAGES = ("s2robot", "envs", "demos")
 # Each part of s2robot may import those of its own row and of the rows above it.
 LAYERS = (
     {"__init__", "errors"},
-    {"allocator", "config", "curves", "distributed", "gl", "page", "provenance"}
+    {"allocator", "config", "curves", "distributed", "draws", "gl", "page", "provenance"}
     | {"schedule", "spec", "statistics", "video", "workers"},
     {"data", "vision"},
     {"policy"},
-    {"failures", "rollout", "train"},
-    {"bench", "demos_tool", "evaluate", "probe", "report", "serve"},
-    {"advise", "cli", "compare", "doctor", "quickstart"},
+    {"failures", "recorder", "rollout", "train"},
+    {"bench", "demos_tool", "evaluate", "maps", "probe", "report", "serve"},
+    {"advise", "cli", "compare", "doctor", "quickstart", "reproduce", "sweep"},
 )
 ROBOT_MAY_IMPORT = {"__init__", "errors", "gl", "provenance", "robot", "spec"}
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -13,8 +13,8 @@ from torch.utils.data import default_collate
 from toy_loop import made_track
 
 from s2robot.data.dataset import WindowDataset
+from s2robot.draws import Draws, Part
 from s2robot.policy.config import PolicyConfig
-from s2robot.policy.draws import Draws, Part
 from s2robot.policy.heads import FlowHead
 from s2robot.policy.model import PolicyModel
 from s2robot.policy.normalize import Statistics

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from demos_verb import refused, run, run_json
 
-from demos.record import Recorder
 from envs.toy import Toy, ToyExpert
 from s2robot.data.store import DemoStore
 from s2robot.demos_tool.replay import replay_episode
+from s2robot.recorder import Recorder
 from s2robot.rollout import run_episode
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -26,7 +27,7 @@ from toy_loop import curves, made_track, record, refusal, s2robot, train, traini
 
 import s2robot.train.verb as stage
 from envs.toy import Toy
-from s2robot.data.store import DemoStore
+from s2robot.data.store import DemoStore, Episode
 from s2robot.errors import UserError
 from s2robot.policy.checkpoint import FILES, load_policy, read_config
 from s2robot.train.demos import split_episodes
@@ -330,6 +331,26 @@ def test_a_mistake_is_one_line_and_leaves_no_checkpoint(
     assert not (tmp_path / "out" / MODEL).exists()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_missing_extra_is_named(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal(capsys, *training(toy_store, tmp_path / "out", FRONT, "wandb=project"))
+    assert 'wandb is not installed: pip install "s2robot[wandb]"' in said
+
+
+def test_features_that_another_encoder_made_are_told(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They lie where those of this encoder belong: somebody has put them there."""
+    features = shutil.copytree(toy_store / "features", tmp_path / "features")
+    path = next(features.glob("*/*/front.npy"))
+    np.save(path, np.load(path)[:, :, :100])
+    options = (FRONT, f"features={features}")
+    said = refusal(capsys, *training(toy_store, tmp_path / "out", *options))
+    assert f"{path} is float16 (" in said and "another one made it" in said
+
+
 def test_an_episode_with_nan_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = record(tmp_path / "demos", 1, "env.cameras=[front]")
     episode = DemoStore.open(store).ids()[0]
@@ -339,9 +360,13 @@ def test_an_episode_with_nan_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"episode {episode} of {store}: action is not finite at step 3" in said
 
 
-def test_one_episode_is_enough(tmp_path: Path) -> None:
-    store = record(tmp_path / "demos", 1, "env.cameras=[front]")
-    assert load_policy(train(store, tmp_path / "out", "steps=2"))
+def test_one_episode_is_enough_even_one_of_a_single_step(tmp_path: Path) -> None:
+    store = DemoStore.open(record(tmp_path / "demos", 1, "env.cameras=[front]"))
+    whole = store.episode("000000")
+    first = {name: getattr(whole, name)[:1] for name in ("proprio", "action", "action_applied", "time")}
+    store.append(Episode({"front": whole.images("front", slice(0, 1))}, **first, attributes={}))
+    store.drop("000000")
+    assert load_policy(train(store.path, tmp_path / "out", "steps=2"))
 
 
 def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:

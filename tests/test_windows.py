@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.record import Recorder
 from envs.toy import Toy, ToyExpert
 from s2robot.data.dataset import Ta, To, Track, WindowDataset
 from s2robot.data.windows import chunk_window, history_window, previous_actions
 from s2robot.policy.policy import Policy
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.recorder import Recorder
 from s2robot.rollout import Actor, run_episode
 from s2robot.spec import Observation
 from s2robot.vision.features import FeatureExtractor

@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from demos.record import Recorder
 from demos.teleop.console import Console
 from demos.teleop.device import Event, Phase, Status, TeleopDevice
 from demos.teleop.pace import Pace, RealTime
@@ -17,6 +16,7 @@ from demos.teleop.steering import make_steering
 from demos.teleop.writer import BackgroundWriter
 from s2robot.data.store import DemoStore
 from s2robot.errors import UserError
+from s2robot.recorder import Recorder
 from s2robot.rollout import Subscriber, run_episode
 from s2robot.spec import Observation
 

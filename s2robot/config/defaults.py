@@ -52,6 +52,10 @@ class Defaults:
         except OmegaConfBaseException:
             return None
 
+    def takes_value(self, option: str) -> bool:
+        """Whether there is such an option, and it is another thing than true or false."""
+        return option in self.options() and not isinstance(self.value(option), bool)
+
     def must_be_given(self, option: str) -> bool:
         """Whether the option is `???`: there is no default."""
         return option in OmegaConf.missing_keys(self.config)
@@ -60,9 +64,9 @@ class Defaults:
         """Option -> the comment beside it."""
         found = comments(self.path)
         for group, choice in self.groups.items():
-            path = self.folder / group / f"{choice}.yaml"
-            prefix = "" if "@package _global_" in head_comment(path) else f"{group.replace('/', '.')}."
-            found |= {prefix + name: text for name, text in comments(path).items()}
+            for path in _with_included(self.folder / group / f"{choice}.yaml"):
+                prefix = "" if "@package _global_" in head_comment(path) else f"{group.replace('/', '.')}."
+                found |= {prefix + name: text for name, text in comments(path).items() if text}
         return found
 
 
@@ -81,6 +85,12 @@ def load_defaults(verb: str, choices: Sequence[str] = (), folder: Path | None = 
     with open_dict(config):
         del config["hydra"]
     return Defaults(name, folder, groups, config)
+
+
+def _with_included(path: Path) -> list[Path]:
+    """The choices of the same group that a file builds on, then the file."""
+    listed = (yaml.safe_load(path.read_text()) or {}).get("defaults", [])
+    return [*(path.with_name(f"{name}.yaml") for name in listed if name != "_self_"), path]
 
 
 def config_folder() -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -41,6 +41,21 @@ def parse(text: str) -> Override:
         return parser.parse_overrides([f"{name}={_quoted(text)}"])[0]
     except OverrideParseException as error:
         raise UserError(f"'{name}' is no name of an option: they look like seed or env.rate") from error
+
+
+def undash(arguments: Sequence[str], takes_value: Callable[[str], bool]) -> list[str]:
+    """`--json` -> `json=true`, `--steps=5` -> `steps=5`, `--steps 5` too where the option takes a value."""
+    read, rest = [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        bare = argument.removeprefix("--")
+        if bare == argument or "=" in bare:
+            read.append(bare)
+        elif rest and not rest[0].startswith("--") and takes_value(bare):
+            read.append(f"{bare}={rest.pop(0)}")
+        else:
+            read.append(f"{bare}=true")
+    return read
 
 
 def place(arguments: Sequence[str], places: Sequence[str]) -> list[str]:

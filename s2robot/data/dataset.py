@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ class Track:
         imitate: bool (T,): False where an action is not to be learned (a planned mistake before a recovery).
     """
 
-    features: dict[str, Array]
+    features: Mapping[str, Array]
     proprio: np.ndarray
     action: np.ndarray
     imitate: np.ndarray

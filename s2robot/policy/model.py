@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2robot.draws import WHOLE, Draws, Part
 from s2robot.policy.config import PolicyConfig
-from s2robot.policy.draws import WHOLE, Draws, Part
 from s2robot.policy.heads import make_head
 from s2robot.policy.normalize import Normalizer, Statistics
 from s2robot.policy.pooling import Pooling, make_pooling

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from s2robot.data.dataset import Track
-from s2robot.data.mapped import Array
 from s2robot.data.reader import EpisodeReader
 from s2robot.data.store import DemoStore, digest_of
 from s2robot.distributed import World
@@ -159,9 +158,7 @@ def load_tracks(source: Source, spec: RobotSpec, plain: Mapping[str, Any], world
     tracks = []
     for episode_id, digest in source.digests.items():
         episode, place = store.episode(episode_id), cache.place(episode_id, digest)
-        features: dict[str, Array] = {
-            name: cache.open(place / f"{name}.npy", episode.length) for name in cameras
-        }
+        features = {name: cache.open(place / f"{name}.npy", episode.length) for name in cameras}
         try:
             tracks.append(Track(features, episode.proprio, episode.action, _imitate(episode)))
         except UserError as error:

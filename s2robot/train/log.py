@@ -27,7 +27,7 @@ class Log:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
         if self._wandb_run is not None:
-            self._wandb_run.log(dict(values), step=step)
+            self._wandb_run.log({**values, "step": step})
 
 
 @contextmanager
@@ -46,6 +46,7 @@ def open_log(out: Path, plain: Mapping[str, Any], step: int, world: World) -> It
             return
         # Without a network or an account WANDB_MODE=offline; `wandb sync` sends it later.
         with wandb.init(project=plain["wandb"], name=out.name, dir=str(out), config=dict(plain)) as run:
+            run.define_metric("*", step_metric="step")  # rollouts end when training is further on
             yield Log(writer, run)
 
 

@@ -16,9 +16,9 @@ from torch.utils.data import default_collate
 
 from s2robot.data.dataset import Track, WindowDataset
 from s2robot.distributed import World
+from s2robot.draws import WHOLE, Part
 from s2robot.errors import UserError, unknown
 from s2robot.policy.config import PolicyConfig
-from s2robot.policy.draws import WHOLE, Part
 from s2robot.policy.model import MASKS, PolicyModel
 from s2robot.policy.normalize import FLOOR, Statistics
 from s2robot.policy.pooling import Pooling

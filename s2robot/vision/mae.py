@@ -13,6 +13,7 @@ from einops import rearrange
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+from s2robot.draws import WHOLE, Draws, Part
 from s2robot.vision.mvp import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -59,14 +60,15 @@ class MaskedAutoencoder(nn.Module):
         for block in [*self.encoder.blocks, self.decoder_block]:
             block.attn.fused_attn = False  # at 50 to 100 tokens its backward is the slower one on a CPU
 
-    def forward(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def forward(self, images: Tensor, generator: torch.Generator, part: Part = WHOLE) -> Tensor:
         """Mean squared error of normalised pixels of the predicted patches.
 
         Args:
             images: float (B, 3, H, W) in [0, 1].
             generator: draws the masks.
+            part: of the batch that these images are.
         """
-        order = torch.rand(len(images), self._patches(images), generator=generator).argsort(1)
+        order = Draws(generator, part).uniform((len(images), self._patches(images))).argsort(1)
         order = order.to(images.device)
         shown, hidden = order[:, : self.visible], order[:, self.visible :][:, : self.predicted]
         patches = self._patchify(images)

@@ -20,6 +20,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from s2robot.errors import UserError, unknown
+from s2robot.vision.blind import NAME as BLIND
+from s2robot.vision.blind import BlindEncoder
 from s2robot.vision.encoder import IMAGENET_MEAN, IMAGENET_STD, Architecture, Encoder, to_float
 from s2robot.vision.published import PUBLISHED, fetch, is_left_out
 from s2robot.vision.state import check_state, hash_weights, read_state
@@ -95,6 +97,7 @@ def load_encoder(
             - a file that `s2robot pretrain` wrote or MVP published, whose architecture its shapes tell;
             - with `checkpoint`, an architecture (`tiny`, `small`, `base`, `large`);
             - `random-ARCHITECTURE`: a frozen random initialisation (seed 0), the control of every probe;
+            - `blind`: tokens of zeros, the control without vision;
             - `timm:NAME`, any model of timm that gives a square grid of features, with its weights, and
               `random-timm:NAME`: see `timm_encoder.py`.
         checkpoint: a local file to take the weights from: safetensors, or a checkpoint of PyTorch's.
@@ -115,6 +118,8 @@ def _load(name: str, checkpoint: str | Path | None) -> Encoder:
     random, model = name.startswith("random-"), name.removeprefix("random-")
     if random and checkpoint is not None:
         raise UserError(f"{name} has weights of its own: give it no checkpoint (here {checkpoint})")
+    if name == BLIND:
+        return BlindEncoder()
     if model.startswith("timm:"):
         return load_timm(name, checkpoint)
     if random:
@@ -128,7 +133,7 @@ def _load(name: str, checkpoint: str | Path | None) -> Encoder:
     if os.sep in name or Path(name).suffix in (".safetensors", ".pth", ".pt"):
         return _from_file(Path(name), name, None)
     raise unknown(
-        "encoder", name, [*EMBEDDED, *PUBLISHED, *(f"random-{a}" for a in ARCHITECTURES), "timm:NAME"]
+        "encoder", name, [*EMBEDDED, *PUBLISHED, *(f"random-{a}" for a in ARCHITECTURES), "timm:NAME", BLIND]
     )
 
 

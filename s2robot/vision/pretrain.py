@@ -18,11 +18,14 @@ import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from s2robot.config import instantiate
 from s2robot.config.overrides import as_override
+from s2robot.distributed import World, join_world
+from s2robot.draws import WHOLE, Part
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import has_bf16, sha256_file, sha256_json, versions, write_json
 from s2robot.schedule import cosine, parameter_groups
@@ -42,31 +45,40 @@ def main(cfg: DictConfig) -> None:
     if cfg.encoder.architecture not in ARCHITECTURES:
         raise unknown("architecture", cfg.encoder.architecture, ARCHITECTURES)
     out = Path(cfg.out)
-    shards = render_frames(cfg, Path(cfg.frames or out / "frames"))
-    torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
-    model, losses, seconds = _train(cfg, out, Frames(shards))
-    _write_encoder(cfg, out, model, losses, seconds)
+    with join_world() as world:
+        if cfg.batch_size % world.size:
+            raise UserError(f"batch_size={cfg.batch_size}: cannot be divided by {world.size} processes")
+        shards = render_frames(cfg, Path(cfg.frames or out / "frames"), world)
+        torch.set_num_threads(world.threads(cfg.threads))
+        model, losses, seconds = _train(cfg, out, Frames(shards), world)
+        if world.leads:
+            _write_encoder(cfg, out, model, losses, seconds)
 
 
 # ---------------------------------------------------------------------- frames
 
 
-def render_frames(cfg: DictConfig, folder: Path) -> list[Path]:
+def render_frames(cfg: DictConfig, folder: Path, world: World | None = None) -> list[Path]:
     """Shards of frames (uint8 .npy of (states · cameras, H, W, 3)); those that are there already are kept."""
+    world = world or World()
     folder.mkdir(parents=True, exist_ok=True)
     recipe = sha256_json({"source": OmegaConf.to_container(cfg.source, resolve=True), "seed": cfg.seed})[:12]
     sizes = [min(SHARD, cfg.states - start) for start in range(0, cfg.states, SHARD)]
     shards = [folder / _shard_name(recipe, i, size) for i, size in enumerate(sizes)]
     jobs = [(i, sizes[i], shard) for i, shard in enumerate(shards) if not shard.is_file()]
-    if not jobs:
-        return shards
+    world.wait()  # every process has seen what is missing
+    _render(cfg, world.share(jobs))
+    world.wait()
+    return shards
+
+
+def _render(cfg: DictConfig, jobs: list[tuple[int, int, Path]]) -> None:
     source = OmegaConf.to_container(cfg.source, resolve=True)
     with tqdm(total=sum(states for _, states, _ in jobs), desc="frames", unit="state") as progress:
         for states in run_jobs(
             _render_shard, jobs, workers=cfg.workers, start=_start_source, start_args=(source, cfg.seed)
         ):
             progress.update(states)
-    return shards
 
 
 def _shard_name(recipe: str, index: int, states: int) -> str:
@@ -105,23 +117,31 @@ class Frames:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def batch(self, size: int, image_size: int, rng: np.random.Generator) -> Tensor:
-        """float (size, 3, image_size, image_size) in [0, 1]."""
-        views = [self._view(self._frame(int(i)), image_size, rng) for i in rng.integers(len(self), size=size)]
-        return torch.stack(views)
+    def batch(self, size: int, image_size: int, rng: np.random.Generator, part: Part = WHOLE) -> Tensor:
+        """A part of a batch of `size` views: float (size / parts, 3, image_size, image_size) in [0, 1]."""
+        frames = rng.integers(len(self), size=size)
+        crops = [self._crop(self._shards[0].shape[1], image_size, rng) for _ in frames]
+        own = slice(part.index * size // part.of, (part.index + 1) * size // part.of)
+        chosen = zip(frames[own], crops[own], strict=True)
+        return torch.stack([self._view(self._frame(int(i)), image_size, crop) for i, crop in chosen])
 
     def _frame(self, index: int) -> np.ndarray:
         shard = int(np.searchsorted(self._ends, index, side="right"))
         return self._shards[shard][index - (self._ends[shard] - len(self._shards[shard]))]
 
     @staticmethod
-    def _view(frame: np.ndarray, size: int, rng: np.random.Generator) -> Tensor:
-        side = len(frame)
+    def _crop(side: int, size: int, rng: np.random.Generator) -> tuple[int, int, int]:
+        """Top, left and side of what is seen of a frame (px)."""
         kind = rng.choice(["whole", "tile", "crop"], p=[0.4, 0.4, 0.2])
         crop = int(rng.integers(side // 3, side + 1))
         extent = {"whole": side, "tile": min(size, side), "crop": crop}[kind]
         step = extent if kind == "tile" else 1
         top, left = (step * int(rng.integers((side - extent) // step + 1)) for _ in range(2))
+        return top, left, extent
+
+    @staticmethod
+    def _view(frame: np.ndarray, size: int, crop: tuple[int, int, int]) -> Tensor:
+        top, left, extent = crop
         view = torch.from_numpy(frame[top : top + extent, left : left + extent].copy())
         view = view.permute(2, 0, 1).float() / 255
         if extent == size:
@@ -132,20 +152,24 @@ class Frames:
 # ---------------------------------------------------------------------- training
 
 
-def _train(cfg: DictConfig, out: Path, frames: Frames) -> tuple[MaskedAutoencoder, list[float], float]:
+def _train(
+    cfg: DictConfig, out: Path, frames: Frames, world: World
+) -> tuple[MaskedAutoencoder, list[float], float]:
     torch.manual_seed(cfg.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = world.device(None)
     model = MaskedAutoencoder(ARCHITECTURES[cfg.encoder.architecture]).to(device)
     optimiser = torch.optim.AdamW(parameter_groups(model, cfg.weight_decay), lr=cfg.lr, betas=(0.9, 0.95))
     start, losses, before = _resume(cfg, out, model, optimiser)
+    loss_of = model if world.size == 1 else DistributedDataParallel(model)
     began = time.monotonic()
-    progress = tqdm(range(start, cfg.steps), desc="pretrain", unit="step", initial=start, total=cfg.steps)
+    shown = {"desc": "pretrain", "unit": "step", "disable": not world.leads}
+    progress = tqdm(range(start, cfg.steps), initial=start, total=cfg.steps, **shown)
     for step in progress:
         for group in optimiser.param_groups:
             group["lr"] = cosine(step, cfg.steps, cfg.warmup) * cfg.lr
-        losses.append(_step(cfg, step, model, optimiser, frames, device))
+        losses.append(_step(cfg, step, loss_of, optimiser, frames, world))
         progress.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}")
-        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == cfg.steps:
+        if world.leads and ((step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == cfg.steps):
             _save(cfg, out, model, optimiser, losses, before + time.monotonic() - began)
     return model, losses, before + time.monotonic() - began
 
@@ -153,21 +177,23 @@ def _train(cfg: DictConfig, out: Path, frames: Frames) -> tuple[MaskedAutoencode
 def _step(
     cfg: DictConfig,
     step: int,
-    model: MaskedAutoencoder,
+    loss_of: nn.Module,
     optimiser: torch.optim.Optimizer,
     frames: Frames,
-    device: torch.device,
+    world: World,
 ) -> float:
     rng = np.random.default_rng([cfg.seed, step])
     masks = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    images = frames.batch(cfg.batch_size, ARCHITECTURES[cfg.encoder.architecture].image_size, rng).to(device)
+    part, device = Part(world.rank, world.size), next(loss_of.parameters()).device
+    image_size = ARCHITECTURES[cfg.encoder.architecture].image_size
+    images = frames.batch(cfg.batch_size, image_size, rng, part).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16() if cfg.bf16 is None else cfg.bf16):
-        loss = model(images, masks)
+        loss = loss_of(images, masks, part)
     optimiser.zero_grad()
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(loss_of.parameters(), 1.0)
     optimiser.step()
-    return loss.item()
+    return world.total(loss.detach()).item() / world.size
 
 
 def _recipe(cfg: DictConfig) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+"""Training by parts: the data path alone, steps from the feature cache, steps with the encoder in the loop.
+
+And whether memory stays bounded: windows of a synthetic feature store that is as large as one likes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import default_collate
+
+from s2robot.bench.stream import stream
+from s2robot.config import compose
+from s2robot.data.dataset import Track, WindowDataset
+from s2robot.data.windows import history_window
+from s2robot.distributed import World
+from s2robot.provenance import git_state, machine, versions, write_json
+from s2robot.train.batches import Batches, Loader, Window
+from s2robot.train.demos import Demos, choose_demos, load_tracks
+from s2robot.train.run import Trainer, start
+from s2robot.vision.cache import make_extractor
+from s2robot.vision.features import FeatureExtractor
+
+
+def main(cfg: DictConfig) -> None:
+    """Measures, prints a table and writes `out`."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    torch.set_num_threads(World().threads(plain["threads"]))
+    cfg = compose("train", [f"demos={plain['demos']}", "out=unused", *plain["train"]])
+    options: Any = OmegaConf.to_container(cfg, resolve=True)
+    demos = choose_demos(options)
+    tracks = [t for source in demos.sources for t in load_tracks(source, demos.spec, options, World())]
+    result = {**_measure(plain, options, demos, tracks), **_streamed(plain)}
+    shares = {
+        "data_path_over_training": result["data_path"]["windows_per_second"]
+        / (result["from_cache"]["steps_per_second"] * options["batch_size"]),
+        "cache_over_encoder_in_the_loop": result["from_cache"]["steps_per_second"]
+        / result["encoder_in_the_loop"]["steps_per_second"],
+    }
+    origin = {"machine": machine(), "versions": versions(), "git": git_state()}
+    about = {"demos": len(demos), "batch_size": options["batch_size"], "train": plain["train"]}
+    about["threads"] = torch.get_num_threads()
+    write_json(plain["out"], {**result, **shares, **about, **origin})
+    print("\n".join(_lines(result, shares)))
+
+
+def _measure(
+    plain: dict[str, Any], options: dict[str, Any], demos: Demos, tracks: Sequence[Track]
+) -> dict[str, Any]:
+    run = start(options, demos.spec, tracks, "", torch.device("cpu"))
+    trainer = Trainer(options, run, World())
+    dataset = WindowDataset(tracks, options["policy"]["observed"], options["policy"]["predicted"])
+    size, loaders = options["batch_size"], options["loaders"]
+
+    def loader(steps: int) -> Loader:
+        return Loader(dataset, Batches(len(dataset), size, options["seed"], 0, steps), loaders)
+
+    count = -(-plain["windows"] // size)
+    for _ in loader(count):  # the files come into the page cache
+        pass
+    alone = _seconds(lambda: list(map(len, loader(count))))
+    taken = loader(plain["steps"] + 1)
+    steps = iter(taken)
+    trainer.step(next(steps))  # the first one is slower
+    waited = taken.waited
+    cached = _seconds(lambda: [trainer.step(parts) for parts in steps])
+    encoder = make_extractor(options["encoder"], options["bf16"])
+    batches = Batches(len(dataset), size, options["seed"], 0, plain["encoder_steps"])
+    looped = _seconds(
+        lambda: [trainer.step([w]) for w in _encoded(dataset, batches, demos, options, encoder)]
+    )
+    return {
+        "data_path": {"windows_per_second": count * size / alone, "windows": count * size},
+        "from_cache": {
+            "steps_per_second": plain["steps"] / cached,
+            "steps": plain["steps"],
+            "waited": (taken.waited - waited) / cached,
+        },
+        "encoder_in_the_loop": {
+            "steps_per_second": plain["encoder_steps"] / looped,
+            "steps": plain["encoder_steps"],
+        },
+    }
+
+
+def _encoded(
+    dataset: WindowDataset,
+    batches: Batches,
+    demos: Demos,
+    options: dict[str, Any],
+    encoder: FeatureExtractor,
+) -> Iterator[Window]:
+    """The same windows, their features computed from frames of the store there and then."""
+    episodes = [source.store.episode(i) for source in demos.sources for i in source.ids]
+    starts = np.cumsum([0, *(episode.length for episode in episodes)])
+    for [items] in batches:
+        windows = []
+        for item in items:
+            index = int(np.searchsorted(starts, item, side="right")) - 1
+            steps, _ = history_window(item - int(starts[index]), options["policy"]["observed"])
+            first, last = int(steps[0]), int(steps[-1])
+            window = dataset[item]
+            for camera in demos.spec.cameras:
+                frames = episodes[index].images(camera, slice(first, last + 1))[steps - first]
+                window[f"features/{camera}"] = torch.from_numpy(encoder(frames))
+            windows.append(window)
+        yield default_collate(windows)
+
+
+def _streamed(plain: dict[str, Any]) -> dict[str, Any]:
+    if not plain["episodes"]:
+        return {}
+    with TemporaryDirectory(prefix="s2robot-bench-", dir=plain["scratch"]) as scratch:
+        return {"synthetic_store": stream(Path(scratch), plain)}
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _lines(result: dict[str, Any], shares: dict[str, float]) -> Iterator[str]:
+    cached, looped = result["from_cache"], result["encoder_in_the_loop"]
+    ratio = shares["data_path_over_training"]
+    rate = result["data_path"]["windows_per_second"]
+    yield f"data path alone          {rate:8.1f} windows/s, {ratio:.1f} x training"
+    yield f"training from the cache  {cached['steps_per_second']:8.2f} steps/s, waited {cached['waited']:.1%}"
+    ratio = shares["cache_over_encoder_in_the_loop"]
+    rate = looped["steps_per_second"]
+    yield f"encoder in the loop      {rate:8.4f} steps/s, the cache is {ratio:.0f} x faster"
+    if synthetic := result.get("synthetic_store"):
+        yield (
+            f"{synthetic['episodes']:,} episodes          {synthetic['windows_per_second']:8.1f} windows/s, "
+            f"{synthetic['peak_memory_gb']:.2f} GB of memory at most"
+        )

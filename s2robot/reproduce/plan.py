@@ -1,0 +1,114 @@
+"""What is compared in `s2robot reproduce table10`: arms, in cells from the most important to the least.
+
+The plan in words, with the analysis and what it takes: docs/results/table10/plan.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from s2robot.errors import unknown
+
+FRONT, BOTH = ("front",), ("front", "wrist")
+SINGLE, S2 = (224,), (224, 448)
+
+STORES: dict[str, tuple[str, ...]] = {
+    "standard": (),
+    "rendered_224": ("env.image_size=224",),
+    "oracle": ("+env.oracle=true",),
+    "small_cube": ("+env.cube_size=0.03",),
+    "far_camera": ("+env.camera_distance=1.3",),
+}
+"""Demo stores, and what of `s2robot record`'s options makes them. The same seeds: the same cubes and arms."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing that is compared.
+
+    Attributes:
+        encoder: whose options train it: small, large, random or blind.
+        sizes: scales of S² in px.
+        store: of `STORES`. episodes: how many of its demos, the first ones; None: all.
+        actor: policy, or expert: the scripted one on the positions of the policy.
+        suite: of changes it is evaluated under; `trained_as` is then the arm whose checkpoints it takes.
+    """
+
+    name: str
+    encoder: str = "small"
+    sizes: tuple[int, ...] = SINGLE
+    cameras: tuple[str, ...] = FRONT
+    pooling: str = "spatial_projection"
+    store: str = "standard"
+    episodes: int | None = None
+    actor: str = "policy"
+    suite: str | None = None
+    trained_as: str | None = None
+
+
+FOUR = (
+    Arm("small-1x"),
+    Arm("small-s2", sizes=S2),
+    Arm("large-1x", encoder="large"),
+    Arm("large-s2", encoder="large", sizes=S2),
+)
+"""The smaller and the larger encoder, at one scale and at two."""
+
+
+def _all(suffix: str, arms: Sequence[Arm] = FOUR, **changes: object) -> tuple[Arm, ...]:
+    return tuple(replace(arm, name=f"{arm.name}-{suffix}", **changes) for arm in arms)  # type: ignore[arg-type]
+
+
+def _under(suite: str) -> tuple[Arm, ...]:
+    return tuple(replace(a, name=f"{a.name}-{suite}", suite=suite, trained_as=a.name) for a in FOUR)
+
+
+CELLS: dict[str, tuple[Arm, ...]] = {
+    "headline": FOUR,
+    "controls": (
+        Arm("small-wide", sizes=(224, 224)),  # the channels of S² without its second scale
+        Arm("random-s2", encoder="random", sizes=S2),
+        Arm("blind", encoder="blind"),
+        Arm("oracle", encoder="blind", store="oracle"),
+        Arm("expert", actor="expert", trained_as="small-1x"),
+    ),
+    "rendered_224": _all("from224", store="rendered_224"),
+    "wrist": _all("wrist", cameras=BOTH),
+    "suites": (*_under("light"), *_under("texture"), *_under("camera")),
+    "conditions": (*_all("small-cube", store="small_cube"), *_all("far", store="far_camera")),
+    "curve": (*_all("30", episodes=30), *_all("60", episodes=60)),
+    "pooling": (*_all("mean", FOUR[:3], pooling="mean"), *_all("cls", FOUR[:3], pooling="cls")),
+}
+"""Names of cells -> their arms."""
+
+PLANNED = (
+    ("small-s2", "large-1x"),
+    ("small-s2", "small-1x"),
+    ("large-s2", "large-1x"),
+    ("small-s2", "small-wide"),
+    ("small-s2-from224", "large-1x-from224"),
+)
+"""The comparisons decided before the runs; the first is the claim."""
+
+
+def chosen_arms(cells: Sequence[str], only: Sequence[str] | None) -> list[Arm]:
+    """The arms of these cells, in the plan's order; of them those of these names. Raises UserError."""
+    for cell in cells:
+        if cell not in CELLS:
+            raise unknown("cell", cell, CELLS)
+    arms = [arm for name, cell in CELLS.items() if name in cells for arm in cell]
+    for name in only or ():
+        if name not in [arm.name for arm in arms]:
+            raise unknown("arm", name, [arm.name for arm in arms])
+    return [arm for arm in arms if only is None or arm.name in only]
+
+
+def arm_named(name: str) -> Arm:
+    """The arm of this name."""
+    return next(arm for cell in CELLS.values() for arm in cell if arm.name == name)
+
+
+def seeds_of(arm: Arm, seeds: Sequence[int]) -> list[int]:
+    """The training seeds of an arm: the expert, which is not trained, has the first alone."""
+    return list(seeds[:1] if arm.actor == "expert" else seeds)

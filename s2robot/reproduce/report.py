@@ -1,0 +1,106 @@
+"""The report of an experiment, every figure computed from the raw outcomes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from s2robot.compare.judge import Comparison, compare, percent
+from s2robot.compare.read import Arm, read
+from s2robot.failures import KINDS, count
+from s2robot.provenance import write_atomic
+from s2robot.reproduce.plan import CELLS, PLANNED
+from s2robot.statistics.paired import holm
+from s2robot.statistics.seeds import ArmRate
+
+_HEAD = """# The S² paper's cube picking in simulation
+
+Plan, written before the runs: [plan.md](plan.md). Commands: [commands.txt](commands.txt). Raw outcomes: the
+JSON files here, one an arm and training seed. This page is computed from them.
+
+The paper (Table 10; real arm, front and wrist views, 16 positions): MVP base 7/16, base with S² 10/16,
+large 8/16; 16 positions cannot tell these apart (Fisher's exact p = 0.48 for 7 against 10).
+"""
+
+
+def write_report(results: Path) -> None:
+    """Writes `report.md` beside the raw outcomes; nothing where there are none."""
+    arms = read_arms(results)
+    if arms:
+        write_atomic(results / "report.md", render(arms))
+
+
+def read_arms(results: Path) -> dict[str, Arm]:
+    """The arms whose raw outcomes are in a folder, each with its training seeds in order."""
+    files = sorted(results.glob("*_seed*.json"), key=lambda f: (_arm_of(f), len(f.stem), f.stem))
+    evaluations = read([str(file) for file in files]) if files else []
+    names = [_arm_of(file) for file in files]
+    return {
+        name: Arm(name, tuple(e for e, n in zip(evaluations, names, strict=True) if n == name))
+        for name in dict.fromkeys(names)
+    }
+
+
+def render(arms: dict[str, Arm]) -> str:
+    """The report as Markdown."""
+    parts = [_HEAD, "## The claim\n", *_claims(arms)]
+    for cell, planned in CELLS.items():
+        present = [arms[arm.name] for arm in planned if arm.name in arms]
+        if present:
+            parts += [f"## {cell}\n", _table(present)]
+    return "\n".join(parts)
+
+
+def planned_comparisons(arms: dict[str, Arm]) -> list[Comparison]:
+    """Those of the plan whose arms are there, on the further positions, corrected for each other (Holm)."""
+    pairs = [(arms[a], arms[b]) for a, b in PLANNED if a in arms and b in arms]
+    found = [compare([a, b], "extra")[0] for a, b in pairs if _has_further(a) and _has_further(b)]
+    corrected = holm([c.p for c in found])
+    return [
+        replace(c, p_holm=p, separated=c.separated and p <= 0.05)
+        for c, p in zip(found, corrected, strict=True)
+    ]
+
+
+def _claims(arms: dict[str, Arm]) -> list[str]:
+    found = planned_comparisons(arms)
+    if not found:
+        return ["No planned comparison has both its arms yet.\n"]
+    return [*(f"- {c.sentence()} ({c.method})" for c in found), ""]
+
+
+def _table(arms: Sequence[Arm]) -> str:
+    head = "| arm | seeds | positions (median) | further positions | rate (95 % interval) | failures |"
+    rows = [head, "|---|---|---|---|---|---|", *map(_row, arms), ""]
+    return "\n".join(rows)
+
+
+def _row(arm: Arm) -> str:
+    fixed = [e.content["successes"] for e in arm.evaluations]
+    each = ", ".join(f"{e.content['successes']}/{e.content['trials']}" for e in arm.evaluations)
+    further, rate = _further(arm) if _has_further(arm) else ("-", "-")
+    tried = [e.outcomes(part) for e in arm.evaluations for part in ("positions", "extra")]
+    counts = count(outcome for outcomes in tried for outcome in outcomes.values())
+    failed = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if kind in counts) or "none"
+    cells = (arm.name, len(arm.evaluations), f"{each} ({median(fixed):g})", further, rate, failed)
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _further(arm: Arm) -> tuple[str, str]:
+    """`250/300` and `83 % (78-88 %)`: over training seeds and positions."""
+    table = arm.table("extra", list(arm.evaluations[0].outcomes("extra")))
+    low, high = ArmRate.of(table).interval()
+    share = f"{percent(float(np.mean(table)))} % ({percent(low)}-{percent(high)} %)"
+    return f"{int(table.sum())}/{table.size}", share
+
+
+def _has_further(arm: Arm) -> bool:
+    return all(len(e.outcomes("extra")) > 1 for e in arm.evaluations)
+
+
+def _arm_of(file: Path) -> str:
+    return file.stem.rpartition("_seed")[0]

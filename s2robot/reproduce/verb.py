@@ -1,0 +1,102 @@
+"""`s2robot reproduce table10`: every arm at every training seed, and the report. Run again, it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from s2robot.config import compose
+from s2robot.config.targets import locate
+from s2robot.errors import UserError, unknown
+from s2robot.provenance import sha256_json, write_atomic, write_json
+from s2robot.reproduce.commands import TARGETS, Command, Work
+from s2robot.reproduce.plan import chosen_arms, seeds_of
+from s2robot.reproduce.report import write_report
+
+EXPERIMENTS = ("table10",)
+
+
+def main(cfg: DictConfig) -> None:
+    """Runs what is missing and writes raw outcomes, commands and `report.md` into `results`.
+
+    The first seed of all arms comes first, then the second: whenever it is stopped, arms are comparable.
+    Raises UserError for outcomes in `results` that were made with other options.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.what not in EXPERIMENTS:
+        raise unknown("experiment", cfg.what, EXPERIMENTS)
+    arms = chosen_arms(plain["cells"], plain["arms"])
+    works = [Work(a, s, plain) for s in plain["seeds"] for a in arms if s in seeds_of(a, plain["seeds"])]
+    results = Path(plain["results"])
+    left = [work for work in works if not is_done(work, results)]
+    if plain["dry"]:
+        print("\n".join(_overview(works, left)))
+        return
+    write_atomic(results / "commands.txt", "".join(f"{c}\n" for c in _once(works)))
+    for number, work in enumerate(left, start=1):
+        print(f"== {work.name}: {number} of {len(left)} that are left", flush=True)
+        _run(work)
+        _publish(work, results)
+        write_report(results)
+    write_report(results)
+    print(f"{len(works)} of {len(works)} done: open {results / 'report.md'}")
+
+
+def is_done(work: Work, results: Path) -> bool:
+    """Whether the raw outcomes are there. Raises UserError where they were made with other options."""
+    if not (results / f"{work.name}.json").is_file():
+        return False
+    if not _stamp(work).is_file():
+        raise UserError(
+            f"{results} holds {work.name}, not made in out={work.plain['out']}: another results=?"
+        )
+    _check_stamp(work)
+    return True
+
+
+def _run(work: Work) -> None:
+    """The stages. Each goes on by itself where it stopped, and has nothing to do where it is complete."""
+    _check_stamp(work)
+    write_json(_stamp(work), _identity(work))
+    for command in work.commands():
+        if command.verb == "evaluate" and (work.evaluation / "evaluation.json").is_file():
+            continue
+        print(f"== {command}", flush=True)
+        locate(TARGETS[command.verb])(compose(command.verb, list(command.overrides)))
+
+
+def _publish(work: Work, results: Path) -> None:
+    """The raw outcomes, byte for byte."""
+    write_atomic(results / f"{work.name}.json", (work.evaluation / "evaluation.json").read_bytes())
+
+
+def _stamp(work: Work) -> Path:
+    """A file that tells what the evaluation beside it is made by; it is written first."""
+    return work.evaluation / "made_by.json"
+
+
+def _check_stamp(work: Work) -> None:
+    stamp = _stamp(work)
+    if stamp.is_file() and json.loads(stamp.read_text()) != _identity(work):
+        raise UserError(
+            f"{work.evaluation} was begun with other options: give the same, or another out= and results="
+        )
+
+
+def _identity(work: Work) -> str:
+    """Of all commands that lead to the outcomes, but for the number of processes, which changes nothing."""
+    commands = [[c.verb, *(o for o in c.overrides if not o.startswith("workers="))] for c in work.commands()]
+    return sha256_json(commands)
+
+
+def _once(works: list[Work]) -> list[Command]:
+    """Every command, in order, those that several arms share once."""
+    return list(dict.fromkeys(command for work in works for command in work.commands()))
+
+
+def _overview(works: list[Work], left: list[Work]) -> list[str]:
+    lines = [f"{'left' if work in left else 'done'}  {work.name}" for work in works]
+    return [*lines, f"{len(works) - len(left)} of {len(works)} done", *map(str, _once(left))]

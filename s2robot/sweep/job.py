@@ -1,0 +1,45 @@
+"""One training of a sweep, in whatever process and on whatever machine Hydra's launcher runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from s2robot.config import compose
+from s2robot.config.targets import locate
+from s2robot.errors import UserError
+from s2robot.provenance import write_json
+
+JOB = "job.json"
+"""What a job says of itself: its options, and the mistake that ended it, if any."""
+
+
+def run_job(cfg: DictConfig) -> None:
+    """Trains and, where the sweep asks for it, evaluates, into the folder that Hydra gives this job.
+
+    A mistake in its options ends this job alone.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    options = [option for option in hydra.overrides.task if not option.startswith("+")]
+    job: dict[str, Any] = {"options": options, "error": None}
+    GlobalHydra.instance().clear()  # else the stages could not compose their configurations
+    try:
+        _run(folder, options, cfg.get("evaluation"))
+    except UserError as error:
+        job["error"] = " ".join(str(error).split())
+    write_json(folder / JOB, job)
+
+
+def _run(folder: Path, options: list[str], evaluation: Any) -> None:
+    policy = folder / "policy"
+    locate("s2robot.train:main")(compose("train", [*options, f"out={policy}"]))
+    if evaluation is None:
+        return
+    out = policy / "evaluation"
+    given = [f"checkpoint={policy}", f"out={out}", "overwrite=true", *evaluation]
+    locate("s2robot.evaluate.verb:main")(compose("evaluate", given))

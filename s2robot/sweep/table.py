@@ -1,0 +1,75 @@
+"""What came of a sweep's jobs: one row each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from s2robot.provenance import write_atomic, write_json
+from s2robot.sweep.job import JOB
+
+Row = dict[str, Any]
+
+
+def collect(out: Path, over: Sequence[str]) -> list[Row]:
+    """A row for each finished job: its value of every option in `over`, last and best losses, successes."""
+    folders = sorted((path.parent for path in out.glob(f"*/{JOB}")), key=lambda folder: int(folder.name))
+    return [_row(folder, over) for folder in folders]
+
+
+def write_results(out: Path, rows: Sequence[Row]) -> None:
+    """`results.json` and `results.csv`."""
+    write_json(out / "results.json", list(rows))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(out / "results.csv", text.getvalue())
+
+
+def cells(rows: Sequence[Row]) -> list[list[str]]:
+    """The rows as text, `-` where there is nothing."""
+    return [[_text(value) for value in row.values()] for row in rows]
+
+
+def _row(folder: Path, over: Sequence[str]) -> Row:
+    job = json.loads((folder / JOB).read_text())
+    given = dict(option.split("=", 1) for option in job["options"])
+    curves = _read(folder / "policy" / "curves.json")
+    evaluation = _read(folder / "policy" / "evaluation" / "evaluation.json")
+    scores = [value for _, value in curves.get("action/validation", [])]
+    further = evaluation.get("extra") or {}
+    return {
+        "job": folder.name,
+        **{name: given.get(name) for name in over},
+        "action/train": _last(curves, "action/train"),
+        "action/validation": scores[-1] if scores else None,
+        "best": min(scores, default=None),
+        "rollouts": _last(curves, "success/rollouts"),
+        "successes": _count(evaluation),
+        "further": _count(further),
+        "error": job["error"],
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _last(curves: Mapping[str, Any], name: str) -> float | None:
+    points = curves.get(name, [])
+    return points[-1][1] if points else None
+
+
+def _count(result: Mapping[str, Any]) -> str | None:
+    return f"{result['successes']}/{result['trials']}" if result else None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

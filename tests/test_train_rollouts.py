@@ -1,0 +1,90 @@
+"""Rollouts while a policy is trained: made beside it, made up for after a crash, told when they fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from toy_loop import curves, refusal, s2robot, train, training
+
+from s2robot.policy.checkpoint import load_policy
+from s2robot.train.rollouts import CURVE
+
+OPTIONS = (
+    "cameras=[front]",
+    "validation=0.25",
+    "evaluate_every=6",
+    'evaluate=["positions=2","max_steps=3"]',
+    "report=true",
+)
+
+
+@pytest.fixture(scope="module")
+def out(toy_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(toy_store, tmp_path_factory.mktemp("rollouts") / "policy", *OPTIONS)
+
+
+def test_snapshots_are_rolled_out_and_make_a_curve(out: Path) -> None:
+    snapshots = sorted(path.name for path in (out / "rollouts").iterdir())
+    assert snapshots == ["000006", "000012"]
+    points = curves(out)[CURVE]
+    assert [step for step, _ in points] == [6, 12]
+    for name, (_, rate) in zip(snapshots, points, strict=True):
+        evaluation = json.loads((out / "rollouts" / name / "evaluation" / "evaluation.json").read_text())
+        assert (evaluation["trials"], evaluation["success_rate"]) == (2, rate)
+    last = out / "rollouts" / "000012" / "model.safetensors"
+    assert last.read_bytes() == (out / "model.safetensors").read_bytes()
+
+
+def test_the_best_is_that_of_most_successes_and_of_equals_the_later(out: Path) -> None:
+    assert {rate for _, rate in curves(out)[CURVE]} == {0.0}, "three steps are too few for any"
+    assert (out / "best" / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
+    assert load_policy(out / "best")
+
+
+def test_the_page_shows_curves_rollouts_and_what_made_them(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    assert "default-src 'none'" in page and "<script" not in page
+    for part in ("Rollouts", "<td>12<td>0.0 %", "waited for data", "action/validation", "encoder.name"[:7]):
+        assert part in page
+    assert json.loads((out / "run.json").read_text())["demos"][0]["sha256"] in page
+    assert page.count("<svg") == 4, "total, action, grasp and success"
+
+
+def test_what_a_killed_training_left_undone_is_made_up_for(
+    toy_store: Path, out: Path, tmp_path: Path
+) -> None:
+    again = Path(shutil.copytree(out, tmp_path / "policy"))
+    expected = curves(again)
+    shutil.rmtree(again / "rollouts" / "000006" / "evaluation")
+    shutil.rmtree(again / "rollouts" / "000012" / "evaluation")
+    (again / "curves.json").write_text("{}")
+    assert s2robot(*training(toy_store, again, *OPTIONS)) == 0
+    assert curves(again) == expected
+
+
+def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [option for option in OPTIONS if not option.startswith("evaluate=")]
+    said = refusal(capsys, *training(toy_store, tmp_path, *options, 'evaluate=["positions=99"]'))
+    assert f"the rollouts of {tmp_path}/rollouts/000006 failed (" in said
+    assert "expected 0 to 16 positions" in said
+    assert load_policy(tmp_path / "rollouts" / "000006")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ('evaluate=["positons=2"]', "unknown option 'positons'"),
+        ("evaluate_every=-1", "evaluate_every=-1: expected 0 (never) or more"),
+    ],
+)
+def test_mistakes_are_told_before_training(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, said: str
+) -> None:
+    out = tmp_path / "out"
+    assert said in refusal(capsys, *training(toy_store, out, *OPTIONS[:3], option))
+    assert not out.exists()
