@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import gymnasium
@@ -29,6 +30,8 @@ def main(cfg: DictConfig) -> None:
     A person at a device ends the session when they like.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    if not cfg.resume and os.path.lexists(cfg.out):
+        raise UserError(f"{cfg.out} is there already and resume=false: name another out=")
     if cfg.device != "scripted":
         from demos.teleop.devices import record_person  # here: it builds on this module
 

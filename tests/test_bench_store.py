@@ -1,4 +1,4 @@
-"""The measurement of window reading: fair draws, every layout read, nothing counted twice."""
+"""The measurements of the store: fair draws, every layout read, nothing counted twice, a thousand listed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode
 
+from s2robot.bench.disk import many
 from s2robot.bench.layouts import Contestant
 from s2robot.bench.store import draw, measure
 from s2robot.data.store import DemoStore
+from s2robot.data.validate import validate
 
 
 @given(lengths=st.lists(st.integers(16, 60), min_size=1, max_size=5), seed=st.integers(0, 99))
@@ -51,6 +53,7 @@ def test_the_first_round_does_not_count_and_all_take_turns() -> None:
 def test_the_command_reads_all_layouts_and_writes_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("imagecodecs")
     cameras = {"front": (32, 32, 3), "wrist": (16, 16, 3)}  # square, as encoders want them
     spec = dataclasses.replace(SPEC, cameras=cameras)
     store = DemoStore.create(tmp_path / "demos", spec)
@@ -61,13 +64,39 @@ def test_the_command_reads_all_layouts_and_writes_a_table(
     arguments = (f"demos={store.path}", f"out={out}", "lerobot_images=[]", *options)
     assert toy_loop.s2robot("bench", "store", *arguments) == 0
     result = json.loads(out.read_text())
-    names = ["store", "feature cache", "diffusion_policy, frames", "diffusion_policy, default"]
+    names = ["store", "feature cache", *(f"diffusion_policy, {n}" for n in ("zstd", "default", "jpeg2k"))]
     assert list(result["layouts"]) == names
     assert all(row["windows_per_second"] > 0 for row in result["layouts"].values())
     assert (result["demos"], result["frames"], result["windows"]) == (2, 2 * 38, 3)
     noise = (32 * 32 + 16 * 16) * 3 / 2  # of the two cameras, which nothing makes smaller
     assert result["layouts"]["store"]["bytes_per_frame"] > 0.9 * noise
     assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()] == names
+
+
+def test_writing_is_set_against_the_time_that_a_demo_lasts_and_a_thousand_are_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    for n, steps in enumerate((18, 20)):
+        store.append(made_episode(0, n, steps=steps))
+    out = tmp_path / "bench.json"
+    assert toy_loop.s2robot("bench", "disk", f"demos={store.path}", f"out={out}", "rounds=1") == 0
+    result = json.loads(out.read_text())
+    assert result["writing"]["lasts"] == [18 / SPEC.rate, 20 / SPEC.rate]
+    assert len(result["writing"]["seconds"]) == 2
+    assert result["writing"]["share"] == pytest.approx(sum(result["writing"]["seconds"]) / (38 / SPEC.rate))
+    assert result["listing"]["demos"] == 1000
+    assert 0 < result["listing"]["seconds"][0] < result["listing"]["command_seconds"][0]
+    assert "list 1000: " in capsys.readouterr().out
+
+
+def test_a_store_of_many_is_one_that_others_read(tmp_path: Path) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    store.append(made_episode(0, 0))
+    copies = DemoStore.open(many(store, tmp_path / "many", 3))
+    assert copies.ids() == ["000000", "000001", "000002"]
+    assert {copies.episode(i).digest() for i in copies.ids()} == {store.episode("000000").digest()}
+    assert validate(copies) == []
 
 
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,18 @@ def test_a_list_shows_what_is_known_of_the_episodes(
     assert f"{pose[0]:+.3f} {pose[1]:+.3f} {pose[2]:+.3f}" in run(capsys, "list", toy_demos)[1][1]
 
 
+def test_a_list_says_how_much_of_an_intervention_is_a_persons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    episode = made_episode(0, 0, steps=5)
+    by_person = [False, False, True, True, False]
+    episode.attributes |= {"imitate": by_person, "by_person": by_person, "policy": {"checkpoint": "runs/x"}}
+    store.append(episode)
+    assert "2 of 5 steps by a person" in run(capsys, "list", store.path)[1][1]
+    assert "by_person" not in run_json(capsys, "list", store.path)[1]["episodes"][0]
+
+
 def test_neither_frames_nor_other_arrays_are_read_for_a_list(
     store: DemoStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

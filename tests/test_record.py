@@ -103,6 +103,16 @@ def test_a_store_of_other_options_is_refused_and_kept(
     assert four.digest() == before
 
 
+def test_a_store_that_is_there_is_refused_where_nothing_is_to_be_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "demos"
+    out.mkdir()
+    said = toy_loop.refusal(capsys, "record", "env=toy", "resume=false", f"out={out}")
+    assert said == f"s2robot record: {out} is there already and resume=false: name another out="
+    assert list(out.iterdir()) == []
+
+
 def test_a_folder_of_something_else_is_refused_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

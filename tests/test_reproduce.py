@@ -177,7 +177,7 @@ def test_an_expert_needs_no_training_seeds() -> None:
 
 
 def test_planned_comparisons_are_corrected_for_each_other(tmp_path: Path) -> None:
-    rates = {"small-s2": 0.9, "large-1x": 0.6, "small-1x": 0.85}
+    rates = {"small-s2": 0.9, "large-1x": 0.6, "small-1x": 0.88}
     for name, rate in rates.items():
         for seed in range(3):
             write_made(tmp_path / f"{name}_seed{seed}.json", seed, rate)

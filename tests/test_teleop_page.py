@@ -327,3 +327,37 @@ def test_a_person_picks_the_cube_up_in_the_simulator(
     assert demo.attributes["success"] is True
     assert demo.action.shape[1] == (4 if action_space == "ee_delta" else 8)
     page.close()
+
+
+@pytest.mark.slow
+def test_a_person_takes_over_from_a_policy_and_hands_back(
+    browser: Any, tmp_path: Path, toy_checkpoint: Path
+) -> None:
+    out = tmp_path / "demos"
+    page = browser.new_page()
+    with session(out, "env=toy", f"checkpoint={toy_checkpoint}") as (process, address):
+        operator = Operator(page, address)
+        operator.wait_for("waiting")
+        operator.press("Enter")
+        page.wait_for_selector("#pilot >> text=The policy steers")
+        operator.rest(3)
+        page.keyboard.down("KeyE")
+        page.wait_for_selector("#pilot >> text=You steer")
+        operator.rest(3)
+        page.keyboard.up("KeyE")
+        page.click("[data-event=take_over]")
+        page.wait_for_selector("#pilot >> text=The policy steers")
+        operator.rest(3)
+        operator.press("Enter")
+        operator.wait_for("review")
+        operator.press("KeyK")
+        page.wait_for_selector("#demos >> text=1")
+        process.send_signal(2)
+        process.communicate(timeout=60)
+    attributes = DemoStore.open(out).episode("000000").attributes
+    by_person = np.array(attributes["by_person"])
+    assert attributes["imitate"] == attributes["by_person"]
+    assert not by_person[0] and not by_person[-1] and by_person.any()
+    assert (np.diff(by_person.astype(int)) != 0).sum() == 2, "taken over once, handed back once"
+    assert attributes["policy"]["checkpoint"] == str(toy_checkpoint)
+    page.close()

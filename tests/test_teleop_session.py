@@ -150,7 +150,7 @@ def test_a_pause_takes_no_time_and_no_step(tmp_path: Path) -> None:
     paused = piloted.run().episode("000000")
     assert np.array_equal(whole.action, paused.action)
     assert len(paused.attributes["timing"]["pauses"]) == 1
-    assert "paused" in piloted.device.messages
+    assert "nothing moves, and no time passes" in piloted.device.messages
 
 
 def test_buttons_out_of_place_are_told_and_do_nothing(tmp_path: Path) -> None:
@@ -192,11 +192,11 @@ def test_an_emergency_stop_loses_the_take_and_holds_until_home(tmp_path: Path) -
 class BlindOnce(Toy):
     """Its camera stops in the first take."""
 
-    frames = 0
+    looks = 0
 
     def step(self, action: np.ndarray) -> Any:
-        self.frames += 1
-        if self.frames == 4:
+        self.looks += 1
+        if self.looks == 4:
             raise UserError("camera 'front' has given no frame for 0.5 s")
         return super().step(action)
 
@@ -213,11 +213,11 @@ def test_a_camera_that_stops_loses_only_the_running_take(
 
 
 class Buggy(Toy):
-    frames = 0
+    looks = 0
 
     def step(self, action: np.ndarray) -> Any:
-        self.frames += 1
-        if self.frames == 20:
+        self.looks += 1
+        if self.looks == 20:
             raise ZeroDivisionError
         return super().step(action)
 

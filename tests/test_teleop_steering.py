@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mistakes import refusal
 
+from demos.teleop.device import Command
 from demos.teleop.steering import JointSteering, make_steering
 from envs.toy import STEP, Toy
 from s2robot.spec import RobotSpec
@@ -15,12 +16,12 @@ from s2robot.spec import RobotSpec
 if TYPE_CHECKING:
     from envs.cube_pick import CubePick
 
-FORWARD, STILL = np.array([1.0, 0.0, 0.0]), np.zeros(3)
+FORWARD, STILL = Command(np.array([1.0, 0.0, 0.0])), Command()
 
 
 def test_a_displacement_is_the_motion_at_the_scale_of_the_action_space() -> None:
     steering = make_steering(Toy(image_size=16))
-    action = steering.action({"proprio": np.zeros(4)}, np.array([0.5, -1.0, 0.0]), closed=True)
+    action = steering.action({"proprio": np.zeros(4)}, Command(np.array([0.5, -1.0, 0.0])), closed=True)
     assert action.dtype == np.float32
     np.testing.assert_allclose(action, [0.5 * STEP, -STEP, 0.0, 1.0], rtol=1e-6)
     assert steering.action({"proprio": np.zeros(4)}, STILL, closed=False)[3] == -1.0
@@ -51,13 +52,25 @@ def test_joints_hold_where_the_motion_ended_however_the_arm_sinks() -> None:
     np.testing.assert_allclose(steering.action(state(0.2, 0.97), STILL, False)[:7], 0.97, rtol=1e-6)
 
 
+def test_a_leaders_joints_are_the_action_whether_or_not_kinematics_are_known() -> None:
+    leader = np.linspace(-1.0, 1.0, 7)
+    for kinematics in (Shifted(), None):
+        steering = JointSteering(kinematics, step=0.05)
+        action = steering.action(state(0.2, 1.0), Command(joints=leader), closed=True)
+        np.testing.assert_allclose(action, [*leader, 1.0], rtol=1e-6)
+        held = steering.action(state(0.2, 0.9), STILL, closed=True)
+        np.testing.assert_allclose(held[:7], 0.9, rtol=1e-6)
+    said = refusal(lambda: JointSteering(None, step=0.05).action(state(0.2, 1.0), FORWARD, False))
+    assert said.endswith("steer it joint to joint, with device=leader")
+
+
 def test_the_simulated_arm_goes_where_it_is_steered_in_joint_space(cube_pick_joint: CubePick) -> None:
     env = cube_pick_joint
     observation, _ = env.reset(seed=0, options={"cube_pose": (0.1, 0.1, 0.0)})
     steering = make_steering(env)
     start = observation["proprio"][8:11].copy()
     for _ in range(6):
-        observation, *_ = env.step(steering.action(observation, 0.5 * FORWARD, closed=False))
+        observation, *_ = env.step(steering.action(observation, Command(0.5 * FORWARD.motion), closed=False))
     moved = observation["proprio"][8:11] - start
     assert moved[0] > 0.05 and np.abs(moved[1:]).max() < 0.02
     for _ in range(6):
@@ -77,10 +90,10 @@ def test_an_action_space_that_nobody_can_steer_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("motion", [FORWARD, -FORWARD])
-def test_the_largest_motion_is_within_the_action_space(motion: np.ndarray) -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_motion_is_within_the_action_space(sign: int) -> None:
     env = Toy(image_size=16)
     env.reset(seed=0)
-    action = make_steering(env).action({"proprio": np.zeros(4)}, motion, False)
+    action = make_steering(env).action({"proprio": np.zeros(4)}, Command(sign * FORWARD.motion), False)
     *_, info = env.step(action)
     assert np.array_equal(info["action_applied"], action)

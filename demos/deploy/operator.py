@@ -134,7 +134,7 @@ class Page:
             self._closed = last is not None and bool(last[-1] > 0)  # who takes over drops nothing
             self._steering.reset()
             return None
-        return self._steering.action(observation, command.motion, self._closed)
+        return self._steering.action(observation, command, self._closed)
 
     def judge(self, success: bool, why: str | None) -> Verdict:
         told = f"the arm was stopped: {why}" if why else f"{self._steps} steps"

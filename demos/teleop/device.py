@@ -10,7 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from s2robot.errors import UserError
+from s2robot.errors import UserError, unknown
+
+VIEWS = ("front", "robot")
 
 
 class Event(StrEnum):
@@ -62,14 +64,16 @@ class Command:
         motion: (3,) of the gripper along x, y, z of the robot's base frame, from -1 to 1: 1 is the largest
             step that the action space knows.
         absence: None, or in words why nobody steers (no connection, no focus, unplugged): the motion is zero.
+        joints: None, or in place of a motion where a leader arm wants the joints to be (rad).
     """
 
     motion: np.ndarray = field(default_factory=lambda: np.zeros(3))
     absence: str | None = None
+    joints: np.ndarray | None = None
 
     @property
     def moves(self) -> bool:
-        return bool(np.any(self.motion))
+        return self.joints is not None or bool(np.any(self.motion))
 
 
 @dataclass
@@ -112,7 +116,7 @@ Images = Mapping[str, np.ndarray]
 
 
 class TeleopDevice(Protocol):
-    """What a person holds: a page in a browser, a SpaceMouse, keys.
+    """What a person holds: a page in a browser, a SpaceMouse, a phone, keys.
 
     No method may wait: each is called within a control step. `invitation` tells, in one line, how to begin.
     """
@@ -149,9 +153,9 @@ class Together:
 
     def command(self) -> Command:
         commands = [device.command() for device in self._devices]
-        moving = next((c.motion for c in commands if c.moves), commands[0].motion)
-        absence = commands[0].absence
-        return Command(np.zeros(3) if absence else moving, absence)
+        if absence := commands[0].absence:
+            return Command(absence=absence)
+        return next((command for command in commands if command.moves), commands[0])
 
     def events(self) -> list[Event]:
         return [event for device in self._devices for event in device.events()]
@@ -165,6 +169,35 @@ class Together:
             device.close()
 
 
+def likely(status: Status) -> Event | None:
+    """What one button for everything means now: to begin, to go on, to keep a success.
+
+    None where nothing is likely, or only what would throw a take away.
+    """
+    match status.phase:
+        case Phase.WAITING | Phase.PAUSED:
+            return Event.START
+        case Phase.RECORDING:
+            return Event.KEEP
+        case Phase.REVIEW:
+            return Event.KEEP if status.success else None
+        case Phase.TROUBLE | Phase.STOPPED:
+            return Event.HOME
+    return None
+
+
+def seen_from(view: str, across: float, along: float, lift: float) -> np.ndarray:
+    """The motion (3,) along the base frame's axes for a wish to the right, away from oneself, and up.
+
+    Args:
+        view: `front`: as the person, or the camera, that faces the robot sees it; `robot`: as the robot does.
+    """
+    if view not in VIEWS:
+        raise unknown("view", view, VIEWS)
+    sign = 1.0 if view == "robot" else -1.0
+    return np.clip([sign * along, -sign * across, lift], -1.0, 1.0)
+
+
 def require(device: str, extra: str, *modules: str) -> None:
     """Raises UserError, naming the extra, where a package that a device needs is not installed."""
     missing = [name for name in modules if find_spec(name) is None]
@@ -173,5 +206,5 @@ def require(device: str, extra: str, *modules: str) -> None:
 
 
 def plain_status(status: Status) -> dict[str, Any]:
-    """The state fit for JSON, with the events that it allows."""
-    return {**vars(status), "allowed": sorted(ALLOWED[status.phase])}
+    """The state fit for JSON, with the events that it allows and the one that is likely."""
+    return {**vars(status), "allowed": sorted(ALLOWED[status.phase]), "likely": likely(status)}

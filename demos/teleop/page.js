@@ -188,14 +188,14 @@ function showOutcome(now) {
 }
 
 function showButtons(now) {
-  const primary = largeButton();
+  const primary = now.likely ?? (now.phase === "review" ? "discard" : null);
   for (const button of buttons) {
     const event = button.dataset.event;
     button.disabled = !now.allowed.includes(event);
     button.classList.toggle("primary", event === primary);
   }
   label("start", now.phase === "paused" ? "Go on" : "Start");
-  label("keep", now.phase === "review" ? (now.success ? "Keep" : "Keep all the same") : "Done");
+  label("keep", now.phase === "review" ? (now.success ? "Keep" : "Keep anyway") : "Done");
   if (isDeployed()) {
     label("keep", now.phase === "review" ? "Picked up" : "Picked up, done");
     label("discard", now.phase === "review" ? "Not picked up" : "Failed, done");
@@ -205,7 +205,7 @@ function showButtons(now) {
   label("gripper", now.closed ? "Open" : "Close");
   label("take_over", now.by_person ? "Hand back" : "Take over");
   document.querySelector("[data-event=gripper]").setAttribute("aria-pressed", now.closed);
-  $("pilot").hidden = !about.policy;
+  $("pilot").hidden = !about.policy || now.phase !== "recording";
   $("pilot").textContent = now.by_person ? "You steer" : "The policy steers";
 }
 
@@ -219,6 +219,7 @@ function showLink(text, isLost) {
 
 function veil(title, text = "", mayReconnect = false) {
   $("veil").hidden = !title;
+  document.querySelector(".panel").inert = Boolean(title);
   $("veil").querySelector("strong").textContent = title ?? "";
   $("veil").querySelector("p").textContent = text;
   $("reconnect").hidden = !mayReconnect;
@@ -249,17 +250,11 @@ function letGo() {
   sendMotion(false);
 }
 
-// The one thing that is likely to be wanted now.
-function largeButton() {
-  if (state.phase === "review") return state.success ? "keep" : "discard";
-  return { waiting: "start", paused: "start", recording: "keep", trouble: "home", stopped: "home" }[state.phase];
-}
-
 // Enter presses the large button, but throws nothing away: that takes a key of its own.
 function wish(event) {
-  const meant = event === "enter" ? largeButton() : event;
-  if (event === "enter" && meant === "discard") $("message").textContent = "Not a success: keep it with K, or discard it";
-  else if (meant) send({ event: meant });
+  const meant = event === "enter" ? state.likely : event;
+  if (meant) send({ event: meant });
+  else $("message").textContent = "Keep it with K, or discard it";
 }
 
 function onKeyDown(event) {

@@ -98,7 +98,7 @@ class Person:
         return self._steer(observation, command) if self._steers else self._follow(observation)
 
     def _steer(self, observation: Observation, command: Command) -> np.ndarray:
-        action = self._steering.action(observation, command.motion, self._closed)
+        action = self._steering.action(observation, command, self._closed)
         if self._policy:
             self._policy.overruled(observation, action)
         return action
@@ -122,11 +122,11 @@ class Person:
             self._console.show(message=reason)
         else:
             raise TakeEnded(event)
-        acting = "the policy acts: move to take over" if self._policy else "move to begin"
-        self._console.enter(Phase.RECORDING, acting)
+        self._console.enter(Phase.RECORDING, self._advice())
         while not ((command := self._attend()).moves or self._closed or self._policy):
             self._console.idle()
         self._begun = True
+        self._console.show(message=self._advice())
         self._pace.start()
         self._pace.wait()
         return command
@@ -152,7 +152,7 @@ class Person:
             case Event.TAKE_OVER:
                 self._console.show(message="no policy acts here: nothing to take over")
             case Event.PAUSE:
-                self._pause("paused")
+                self._pause("nothing moves, and no time passes")
             case _:
                 raise TakeEnded(event)
 
@@ -162,7 +162,12 @@ class Person:
             event = self._console.wait_for_event()
         if event not in (Event.START, Event.PAUSE):
             raise TakeEnded(event)
-        self._console.enter(Phase.RECORDING, "")
+        self._console.enter(Phase.RECORDING, self._advice())
+
+    def _advice(self) -> str:
+        if self._policy:
+            return "the policy acts: move, or take over, to act yourself"
+        return "it ends at success, or when you are done" if self._begun else "move to begin"
 
     def _show(self, observation: Observation) -> None:
         self._console.show(

@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -34,13 +34,19 @@ _HEADERS = {
 }
 
 
-def serve(about: Mapping[str, Any], host: str, port: int) -> BrowserDevice:
+def serve(
+    about: Mapping[str, Any],
+    host: str,
+    port: int,
+    make: Callable[[str], BrowserDevice] = BrowserDevice,
+) -> BrowserDevice:
     """A device whose page is served from now on; its invitation names the address.
 
     Args:
         about: what the page shows of the session, fit for JSON.
         host: beyond loopback, the address holds a token without which nothing is served.
         port: 0 for any free one.
+        make: the device for an invitation.
 
     Raises UserError where the extra `teleop` is missing or the address cannot be had.
     """
@@ -51,7 +57,7 @@ def serve(about: Mapping[str, Any], host: str, port: int) -> BrowserDevice:
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/{f'?token={token}' if token else ''}"
     tunnel = "" if token else f" (from elsewhere: ssh -L {port}:{shown}:{port} THIS_MACHINE, then the same)"
-    device = BrowserDevice(f"open {address}{tunnel}; Ctrl-C ends the session")
+    device = make(f"open {address}{tunnel}; Ctrl-C ends the session")
     PageServer(device, about, token).start(listening)
     return device
 

@@ -120,7 +120,7 @@ class Session:
         if not self._recorder.steps:
             return Event.REDO
         verdict = "success" if self._success else "no success"
-        self._console.status.success = self._success
+        self._console.show(success=self._success, steps=self._recorder.steps)
         self._console.enter(Phase.REVIEW, f"{verdict} after {self._account()}")
         step = 0
         while (event := self._console.event()) is None:

@@ -7,6 +7,7 @@ from typing import Protocol
 import gymnasium
 import numpy as np
 
+from demos.teleop.device import Command
 from s2robot.errors import UserError
 from s2robot.spec import Observation, RobotSpec
 
@@ -14,22 +15,26 @@ OPEN, CLOSE = -1.0, 1.0
 
 
 class Steering(Protocol):
-    """Commands as actions: what is recorded is what a policy must output."""
+    """Commands as actions: what is recorded is what a policy must output.
+
+    `step` (3,) is how far along x, y and z the largest motion brings the gripper in one control step (m).
+    """
+
+    step: np.ndarray
 
     def reset(self) -> None:
         """Somebody else has moved the arm."""
         ...
 
-    def action(self, observation: Observation, motion: np.ndarray, closed: bool) -> np.ndarray:
-        """The action (Da,) for a motion (3,) of the gripper from -1 to 1 and its command."""
+    def action(self, observation: Observation, command: Command, closed: bool) -> np.ndarray:
+        """The action (Da,) for what a device asks for and the gripper's command."""
         ...
 
 
 def make_steering(env: gymnasium.Env) -> Steering:
     """The steering of an environment.
 
-    Raises UserError where its actions are neither displacements and a gripper command nor the joint angles of
-    an arm whose kinematics are known.
+    Raises UserError where its actions are neither displacements nor joint angles, and a gripper command.
     """
     spec: RobotSpec = env.unwrapped.robot_spec  # pyright: ignore[reportAttributeAccessIssue]
     if spec.action_space == "ee_delta" and spec.action_dim == 4:
@@ -39,11 +44,12 @@ def make_steering(env: gymnasium.Env) -> Steering:
         from envs.cube_pick import EE_STEP, CubePick
         from envs.kinematics import ArmKinematics
 
-        if isinstance(env.unwrapped, CubePick):
-            return JointSteering(ArmKinematics(env.unwrapped), EE_STEP)
+        arm = env.unwrapped
+        kinematics = ArmKinematics(arm) if isinstance(arm, CubePick) else None
+        return JointSteering(kinematics, EE_STEP, spec.action_dim - 1)
     raise UserError(
         f"a person cannot steer {type(env.unwrapped).__name__} with action space {spec.action_space} "
-        f"({', '.join(spec.action)}): expected ee_delta (dx, dy, dz, gripper), or joint of cube_pick"
+        f"({', '.join(spec.action)}): expected ee_delta (dx, dy, dz, gripper), or joint"
     )
 
 
@@ -51,13 +57,13 @@ class DisplacementSteering:
     """`ee_delta`: the motion is the action."""
 
     def __init__(self, step: np.ndarray) -> None:
-        self._step = step
+        self.step = step
 
     def reset(self) -> None:
         """Nothing is remembered."""
 
-    def action(self, observation: Observation, motion: np.ndarray, closed: bool) -> np.ndarray:
-        return np.append(motion * self._step, CLOSE if closed else OPEN).astype(np.float32)
+    def action(self, observation: Observation, command: Command, closed: bool) -> np.ndarray:
+        return np.append(command.motion * self.step, CLOSE if closed else OPEN).astype(np.float32)
 
 
 class Kinematics(Protocol):
@@ -67,23 +73,40 @@ class Kinematics(Protocol):
 
 
 class JointSteering:
-    """`joint`: the angles that bring the gripper on by the motion; without motion they hold where it stopped.
+    """`joint`: a leader's angles as they are, else those that bring the gripper on by the motion.
 
-    (Aiming anew at where the arm is would let it sink by its own lag, step by step.)
+    Without either the angles hold where the arm stopped. (Aiming anew at where the arm is would let it sink
+    by its own lag, step by step.)
+
+    Args:
+        kinematics: None where they are not known: then a motion raises UserError.
+        step: of the largest motion (m).
+        count: joints, the first entries of the proprioception.
     """
 
-    def __init__(self, kinematics: Kinematics, step: float) -> None:
-        self._kinematics, self._step = kinematics, step
+    def __init__(self, kinematics: Kinematics | None, step: float, count: int = 7) -> None:
+        self._kinematics, self._count = kinematics, count
+        self.step = np.full(3, step)
         self.reset()
 
     def reset(self) -> None:
         self._held: np.ndarray | None = None
 
-    def action(self, observation: Observation, motion: np.ndarray, closed: bool) -> np.ndarray:
-        joints, gripper = observation["proprio"][:7], observation["proprio"][8:11]
-        if np.any(motion):
-            target = self._kinematics.solve(joints, gripper + motion * self._step)
-            self._held = None
-        else:
+    def action(self, observation: Observation, command: Command, closed: bool) -> np.ndarray:
+        joints = observation["proprio"][: self._count]
+        target = command.joints
+        if target is None and np.any(command.motion):
+            target = self._solve(observation, command.motion)
+        if target is None:
             target = self._held = joints if self._held is None else self._held
+        else:
+            self._held = None
         return np.append(target, CLOSE if closed else OPEN).astype(np.float32)
+
+    def _solve(self, observation: Observation, motion: np.ndarray) -> np.ndarray:
+        if self._kinematics is None:
+            raise UserError(
+                "this arm's kinematics are not known here: steer it joint to joint, with device=leader"
+            )
+        joints, gripper = observation["proprio"][:7], observation["proprio"][8:11]
+        return self._kinematics.solve(joints, gripper + motion * self.step)

@@ -19,6 +19,8 @@ class BackgroundWriter:
     """
 
     def __init__(self, store: DemoStore) -> None:
+        import zarr  # noqa: F401  (now, and not while the first demo is written and the next take runs)
+
         with staged(store.path, "probe"):  # a read-only folder is better known before the first take
             pass
         self._store = store

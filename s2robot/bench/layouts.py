@@ -18,6 +18,7 @@ from s2robot.data.dataset import Ta, To, Track, WindowDataset
 from s2robot.data.exchange import diffusion_policy, lerobot
 from s2robot.data.exchange.environment import lerobot_python
 from s2robot.data.exchange.lerobot_process import Bridge
+from s2robot.data.exchange.replay_buffer import register_image_codecs
 from s2robot.data.exchange.target import size_of
 from s2robot.data.exchange.transfer import Outgoing
 from s2robot.vision.cache import encode_store
@@ -46,13 +47,8 @@ def contestants(
     """Writes the demos in every layout to `scratch`; what is open is closed with the stack."""
     yield _store(outgoing)
     yield _feature_cache(outgoing, plain)
-    frame = int(np.prod(next(iter(outgoing.spec.cameras.values()))))
-    # As its scripts for images write, a frame a file; and as ReplayBuffer itself chooses chunks and codec.
-    yield _replay_buffer("diffusion_policy, frames", outgoing, scratch, 1, diffusion_policy.COMPRESSOR)
-    chunk = -(-2_000_000 // frame)
-    yield _replay_buffer(
-        "diffusion_policy, default", outgoing, scratch, chunk, Blosc("lz4", 5, Blosc.NOSHUFFLE)
-    )
+    for name, (frames, compressor) in _replay_buffers(outgoing).items():
+        yield _replay_buffer(f"diffusion_policy, {name}", outgoing, scratch, frames, compressor)
     for images in plain["lerobot_images"]:
         yield _lerobot(outgoing, scratch, images, plain, stack)
 
@@ -85,6 +81,23 @@ def _feature_cache(outgoing: Outgoing, plain: dict[str, Any]) -> Contestant:
     starts = np.cumsum([0, *outgoing.lengths()])
     size = sum(features.nbytes for track in tracks for features in track.features.values())
     return Contestant("feature cache", size, partial(_timed, lambda e, t: dataset[int(starts[e]) + t]))
+
+
+def _replay_buffers(outgoing: Outgoing) -> dict[str, tuple[int, Any]]:
+    """Frames a chunk and compressor: without loss a frame each; as ReplayBuffer chooses; as its scripts do.
+
+    Those for images (`real_data_conversion`, `robomimic_replay_image_dataset`) take JPEG 2000 of level 50, a
+    frame each, for which imagecodecs is needed; without it that layout is left out.
+    """
+    frame = int(np.prod(next(iter(outgoing.spec.cameras.values()))))
+    default = Blosc("lz4", 5, Blosc.NOSHUFFLE)
+    layouts = {"zstd": (1, diffusion_policy.COMPRESSOR), "default": (-(-2_000_000 // frame), default)}
+    try:
+        from imagecodecs.numcodecs import Jpeg2k  # type: ignore[import-not-found]
+    except ImportError:
+        return layouts
+    register_image_codecs()
+    return layouts | {"jpeg2k": (1, Jpeg2k(level=50))}
 
 
 def _replay_buffer(

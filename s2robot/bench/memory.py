@@ -27,12 +27,12 @@ def _measure(call: Callable[[], object], device: str) -> int:
         before = torch.cuda.memory_allocated(device)
         call()
         return torch.cuda.max_memory_allocated(device) - before
-    before = _resident()
+    before = peak_resident()
     call()
-    return _resident() - before
+    return peak_resident() - before
 
 
-def _resident() -> int:
-    """At its peak so far; `getrusage` would tell that of the process that started this one."""
+def peak_resident() -> int:
+    """Bytes of this process's memory at its peak so far; `getrusage` may tell that of whoever started it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from s2robot.bench.memory import peak_resident
 from s2robot.data.dataset import Track, WindowDataset
 from s2robot.data.mapped import MappedArray
 from s2robot.train.batches import Batches, Loader
@@ -60,7 +60,7 @@ def _read(folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
         "seconds_to_open": opened,
         "windows_per_second": 8 * count / seconds,
         "mb_per_second": read / seconds / 1e6,
-        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+        "peak_memory_gb": peak_resident() / 1e9,
     }
 
 

@@ -6,15 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from s2robot.data.jpeg import Jpeg
 from s2robot.errors import UserError, unknown
 from s2robot.spec import RobotSpec
+
+if TYPE_CHECKING:
+    import zarr
+
+    from s2robot.data.jpeg import Jpeg
 
 CHUNK_STEPS = 16  # frames a chunk: one history window touches two chunks at most
 
@@ -72,7 +74,7 @@ def check_episode(episode: Episode, spec: RobotSpec) -> None:
 def check_array(name: str, array: Any, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
     """Raises UserError for an array, in memory or on disk, of another type or shape."""
     expected = f"{np.dtype(dtype)} {shape}"
-    if not isinstance(array, np.ndarray | zarr.Array):
+    if not (hasattr(array, "dtype") and hasattr(array, "shape")):
         raise UserError(f"{name} is {type(array).__name__}, expected an array, {expected}")
     if array.dtype != dtype or array.shape != shape:
         raise UserError(f"{name} is {array.dtype} {array.shape}, expected {expected}")
@@ -112,6 +114,8 @@ def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> 
     With a lossy codec for the frames, the attribute `image_error` says what it did to the first chunk of each
     camera.
     """
+    import zarr  # here: it takes longer than listing a store
+
     attributes = {**episode.attributes, "length": episode.length}
     if codec is not None:
         cameras = episode.images.items()
@@ -126,6 +130,8 @@ def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> 
 def _write_array(
     group: zarr.Group, name: str, array: np.ndarray, chunk_steps: int, codec: Jpeg | None = None
 ) -> None:
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
     group.create_array(
         name,
         data=array,

@@ -9,15 +9,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from s2robot.data.episode import MARKER
 from s2robot.data.files import Files
 from s2robot.errors import UserError, unknown
 from s2robot.spec import RobotSpec
+
+if TYPE_CHECKING:
+    import zarr
 
 # What zarr and its codecs raise on reading files that are cut short, altered or gone.
 _DAMAGE = (ValueError, RuntimeError, LookupError, TypeError, FileNotFoundError)
@@ -141,7 +143,7 @@ class EpisodeReader:
             with self._intact(f"{name}/{MARKER}"):
                 if not self._files.exists(f"{self.id}/{name}/{MARKER}"):
                     raise FileNotFoundError("it is missing")
-                self._arrays[name] = zarr.open_array(self._files.zarr, path=f"{self.id}/{name}", mode="r")
+                self._arrays[name] = _zarr().open_array(self._files.zarr, path=f"{self.id}/{name}", mode="r")
         return self._arrays[name]
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
@@ -178,8 +180,17 @@ def copy_episode(source: EpisodeReader, folder: Path, attributes: Mapping[str, A
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.file(name))
-    group = zarr.open_group(folder, mode="r+")
+    group = _zarr().open_group(folder, mode="r+")
     group.update_attributes(dict(attributes))
+
+
+def _zarr() -> Any:
+    """zarr, and our codec known to it. Imported where it is needed: it takes longer than listing a store."""
+    import zarr
+
+    import s2robot.data.jpeg  # noqa: F401
+
+    return zarr
 
 
 def _is_frame_chunk(name: str) -> bool:

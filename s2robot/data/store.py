@@ -21,12 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from s2robot.data.durable import clean_staging, disk_errors, rename_new, staged, sync, sync_tree
 from s2robot.data.episode import MARKER, Episode, check_episode, check_json, write_episode
 from s2robot.data.files import Files, LocalFiles, local_path, open_files
-from s2robot.data.jpeg import image_codec
 from s2robot.data.reader import EpisodeReader, copy_episode
 from s2robot.data.root import check_vacant, new_root, root_attributes
 from s2robot.errors import UserError
@@ -75,6 +72,10 @@ class DemoStore:
 
         The attribute `image_codec` asks for a lossy codec of the frames (`s2robot.data.jpeg`).
         """
+        import zarr  # here and below: it takes longer than listing a store
+
+        from s2robot.data.jpeg import image_codec
+
         path = local_path(path)
         check_vacant(path)
         root = new_root(spec.to_dict(), dict(attributes or {}))
@@ -150,6 +151,8 @@ class DemoStore:
         Raises UserError, and leaves nothing behind, where the episode is not what the spec says, the id is
         taken or malformed, or the disk refuses.
         """
+        from s2robot.data.jpeg import image_codec
+
         check_episode(episode, self.spec)
         codec = image_codec(self.attributes)
         return self._add(lambda folder: write_episode(folder, episode, codec), episode_id)

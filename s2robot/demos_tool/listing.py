@@ -16,7 +16,7 @@ from s2robot.data.store import BROKEN, DROPPED, DemoStore
 from s2robot.demos_tool.table import table
 
 _REQUESTS = 16  # at a time: reading a small file of a bucket is waiting
-_BULKY = ("config", "versions", "imitate")
+_BULKY = ("config", "versions", "imitate", "by_person")
 """Attributes that say much and are the same for most episodes, or one entry a step."""
 
 
@@ -116,11 +116,18 @@ def _notes(row: Row, store: DemoStore) -> str:
     sources = row.attributes.get("sources")
     notes = [
         f"damaged: {row.damage}" if row.damage else "",
-        "recovery" if not all(row.attributes.get("imitate", ())) else "",
+        _who_or_what(row.attributes),
         f"from {sources[-1]['store']} {sources[-1]['id']}" if sources else "",
         str(row.attributes.get("notes") or ""),
     ]
     return ", ".join(filter(None, notes))
+
+
+def _who_or_what(attributes: Mapping[str, Any]) -> str:
+    by_person = attributes.get("by_person", ())
+    if "policy" in attributes:
+        return f"{sum(by_person)} of {len(by_person)} steps by a person"
+    return "" if all(attributes.get("imitate", ())) else "recovery"
 
 
 def _attribute(name: str) -> Callable[[Row, DemoStore], str]:

@@ -151,10 +151,8 @@ class XArm:
                 self._changed.wait_for(lambda: self._way or self._mode is Mode.CLOSED)
                 if self._mode is Mode.CLOSED:
                     return
-                target = self._way.pop(0)
+                target = self._way[0]
                 self._sent = target
-                if not self._way:
-                    self._changed.notify_all()
             due = self._clock.now() + 1 / _STREAM
             code = self._api.set_servo_angle_j(target.tolist(), is_radian=True)
             if code != 0:
@@ -162,6 +160,11 @@ class XArm:
                     self._problem = f"servo_j refused with code {code}"
                     self._mode = Mode.FAULT
                     self._way.clear()
+                    self._changed.notify_all()
+            with self._changed:
+                if self._way and self._way[0] is target:
+                    self._way.pop(0)
+                if not self._way:
                     self._changed.notify_all()
             self._clock.sleep(due - self._clock.now())
 

@@ -33,7 +33,7 @@ _CHUNK_BYTES = 2_000_000  # of a series: about what ReplayBuffer chooses
 
 
 def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor: Any = COMPRESSOR) -> Notes:
-    """Writes a folder, or a zip where the target ends in `.zip`; `compressor` is a codec of numcodecs."""
+    """Writes a folder, or a zip where the target ends in `.zip`; `compressor` (numcodecs) is for frames."""
     if target.suffix == ".zip":
         with TemporaryDirectory(dir=target.parent, prefix=target.name) as folder:
             _write_folder(outgoing, Path(folder), frames_per_chunk, compressor)
@@ -72,7 +72,7 @@ def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int, compr
         size = sizes.get(name, outgoing.spec.action_dim)
         shape = (steps,) if size is None else (steps, size)
         chunk = _CHUNK_BYTES // (np.dtype(dtype).itemsize * (size or 1))
-        _create(data, name, dtype, shape, chunk, compressor)
+        _create(data, name, dtype, shape, chunk, COMPRESSOR)
     _fill(data, outgoing)
     ends = np.cumsum(lengths, dtype=np.int64)
     array = root.create_group("meta").create_array(
