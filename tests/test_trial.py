@@ -12,7 +12,9 @@ from s2robot.robot.arm import Mode
 
 def test_faults_are_clamped_refused_and_stopped() -> None:
     env = FakeRobot()
-    executor = AsynchronousExecutor(Forward(), 10.0, env.clock.now, Joining(wait=0.0, patience=5.0))
+    joining = Joining(wait=0.05, patience=5.0)
+    # The clock is turned by hand, the policy's thread lives in real time: each step waits for it.
+    executor = AsynchronousExecutor(Forward(), 10.0, env.clock.now, joining, real=lambda _: 10.0)
     told = trial(env, executor, 4.0)
     executor.close()
     beside, nan, frozen = (told["faults"][name] for name in ("beside", "nan", "frozen_camera"))
