@@ -26,6 +26,7 @@ def out(toy_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(toy_store, tmp_path_factory.mktemp("rollouts") / "policy", *OPTIONS)
 
 
+@pytest.mark.slow
 def test_snapshots_are_rolled_out_and_make_a_curve(out: Path) -> None:
     snapshots = sorted(path.name for path in (out / "rollouts").iterdir())
     assert snapshots == ["000006", "000012"]
@@ -53,6 +54,7 @@ def test_the_page_shows_curves_rollouts_and_what_made_them(out: Path) -> None:
     assert page.count("<svg") == 4, "total, action, grasp and success"
 
 
+@pytest.mark.slow
 def test_what_a_killed_training_left_undone_is_made_up_for(
     toy_store: Path, out: Path, tmp_path: Path
 ) -> None:
