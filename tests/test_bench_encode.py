@@ -33,6 +33,7 @@ def test_the_plain_loop_gives_the_same_features(sizes: tuple[int, ...]) -> None:
     np.testing.assert_allclose(plain_loop(extractor)(frames), extractor(frames), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_it_measures_every_way_at_every_set_of_scales(demos: Path, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
     small = ("encoders=[random-tiny]", "bf16=true", "frames=2", "rounds=2", "control_steps=2")

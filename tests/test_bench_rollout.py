@@ -68,6 +68,7 @@ def test_the_speedup_is_of_median_rates() -> None:
     assert result["ms_per_step"]["physics"] == pytest.approx(1000 * 9 * 0.1 / 90)
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_writes(
     toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

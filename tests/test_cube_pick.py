@@ -129,6 +129,7 @@ def whole_rollout(env: CubePick, seed: int) -> list[str | None]:
     return list(fingerprint.digests().values())
 
 
+@pytest.mark.slow
 def test_a_rollout_is_the_same_first_and_after_ten_others(cube_pick: CubePick) -> None:
     for seed in range(10):
         run_episode(cube_pick, ScriptedExpert(cube_pick, STRAIGHT), seed=seed)

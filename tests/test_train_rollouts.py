@@ -39,12 +39,14 @@ def test_snapshots_are_rolled_out_and_make_a_curve(out: Path) -> None:
     assert last.read_bytes() == (out / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_best_is_that_of_most_successes_and_of_equals_the_later(out: Path) -> None:
     assert {rate for _, rate in curves(out)[CURVE]} == {0.0}, "three steps are too few for any"
     assert (out / "best" / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
     assert load_policy(out / "best")
 
 
+@pytest.mark.slow
 def test_the_page_shows_curves_rollouts_and_what_made_them(out: Path) -> None:
     page = (out / "report.html").read_text()
     assert "default-src 'none'" in page and "<script" not in page
