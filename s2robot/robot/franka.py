@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 _NEAR = 0.4  # rad: how far ahead homing aims, well below what the loop refuses
 _ARRIVED, _STILL = 0.02, 0.02  # rad, rad/s
 _HOMING = 30.0  # s
+_ANYWHERE = 2 * np.pi  # rad from where the loop began: where the arm may go is the safety layer's to say
 _FAULTS = ("reflex", "user_stopped")
 
 
@@ -83,13 +84,7 @@ class FrankaArm:
         self._targets = self._robot = None
 
     def observe(self) -> ArmState:
-        targets = self._targets
-        if targets is not None and targets.running:
-            state = self._call(targets.state)
-        else:
-            if targets is not None and self._mode is Mode.READY:  # it has ended by itself
-                self._mode = Mode.FAULT
-            state = self._call(self._robot.read_once)
+        state = self._read()
         if state.time != self._stamp:
             self._stamp, self._seen = state.time, self._clock.now()
         opening = self._opening if self._hand is None else self._hand.width
@@ -109,7 +104,7 @@ class FrankaArm:
             self._hand.ask(opening)
         deadline = self._clock.now() + _HOMING
         while True:
-            state = self._call(self._targets.state)
+            state = self._read()
             at, speed = np.array(state.q, float), np.abs(state.dq).max()
             if fault := self._fault(state):
                 raise ArmError(fault)
@@ -131,9 +126,13 @@ class FrankaArm:
 
     def resume(self) -> None:
         with self._changing:
-            if self._targets is None or not self._targets.running:
-                start = self._robot.joint_targets
-                self._targets = self._call(lambda: start(fraction=self._fraction).__enter__())
+            if fault := self._fault(self._read()):
+                raise ArmError(f"{fault}: only recover() clears that")
+            if self._targets is None:
+                loop = self._call(
+                    lambda: self._robot.joint_targets(fraction=self._fraction, max_deviation=_ANYWHERE)
+                )
+                self._targets = self._call(loop.__enter__)
             self._mode = Mode.READY
 
     def estop(self) -> None:
@@ -149,6 +148,15 @@ class FrankaArm:
 
     def state(self) -> Mode:
         return self._mode
+
+    def _read(self) -> Any:
+        """The newest state as franka-rs has it. A loop that has ended without being told to is a fault."""
+        targets = self._targets
+        if targets is not None and targets.running:
+            return self._call(targets.state)
+        if targets is not None and self._mode in (Mode.READY, Mode.STOPPED):
+            self._mode = Mode.FAULT
+        return self._call(self._robot.read_once)
 
     def _aim(self, joints: np.ndarray) -> None:
         self._call(lambda: self._targets.move_to(joints.tolist()))
