@@ -126,7 +126,8 @@ class FrankaArm:
 
     def resume(self) -> None:
         with self._changing:
-            if fault := self._fault(self._read()):
+            fault = "emergency stop" if self._mode is Mode.ESTOP else self._fault(self._read())
+            if fault:
                 raise ArmError(f"{fault}: only recover() clears that")
             if self._targets is None:
                 loop = self._call(
