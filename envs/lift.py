@@ -29,6 +29,8 @@ try:
 except Exception as error:  # its GL back end raises what it likes: a missing library, an unknown name
     raise cannot_render(error) from error
 
+from envs.culling import culled  # noqa: E402
+
 _log = logging.getLogger("robosuite_logs")
 _log.disabled = True  # its import warns about optional parts that nobody asked for
 
@@ -48,11 +50,20 @@ class Renderer:
     """MuJoCo's own off-screen renderer with robosuite's visual geometry; the costly effects are optional."""
 
     def __init__(
-        self, model: mujoco.MjModel, size: int, multisampling: int, shadows: bool, reflections: bool
+        self,
+        model: mujoco.MjModel,
+        size: int,
+        multisampling: int = 0,
+        shadows: bool = False,
+        reflections: bool = False,
+        cull: bool = True,
     ) -> None:
         model.vis.quality.offsamples = multisampling
         model.vis.global_.offwidth = model.vis.global_.offheight = max(size, 64)
         model.light_castshadow[:] = shadows  # robosuite's arena says no
+        self._model = model
+        # What is out of view still throws a shadow into it.
+        self._culls = cull and not (shadows or reflections)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[0] = 0  # collision geometry; what is seen is in group 1
         try:
@@ -66,7 +77,9 @@ class Renderer:
         self, data: mujoco.MjData, camera: str, decorate: Callable[[mujoco.MjvScene], None] | None = None
     ) -> np.ndarray:
         """One camera's frame, uint8 (size, size, 3); `decorate` may add to the scene what is only seen."""
-        self._renderer.update_scene(data, CAMERAS[camera], self._option)
+        name = CAMERAS[camera]
+        with culled(self._model, data, name) if self._culls else contextlib.nullcontext():
+            self._renderer.update_scene(data, name, self._option)
         if decorate is not None:
             decorate(self._renderer.scene)
         return self._renderer.render()

@@ -105,7 +105,7 @@ def test_a_damaged_episode_stops_a_merge_and_nothing_is_left_of_it(
     chunk = two[1].path / "000002/images/front/c.1.0.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-1])
     message = refusal(lambda: copies.merge(two, tmp_path / "all"))
-    assert f"episode 000002 of {two[1]} is damaged (images/front: steps 16 to 19: " in message
+    assert f"episode 000002 of {two[1]} is damaged (images/front: steps 4 to 7: " in message
     assert sorted(p.name for p in tmp_path.iterdir()) == ["first", "second"]
 
 

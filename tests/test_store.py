@@ -416,9 +416,9 @@ def test_chunks_beside_the_damaged_one_are_still_read(store: DemoStore) -> None:
     store.append(episode)
     cut(store.path / "000000/images/front/c.1.0.0.0")
     reader = store.episode("000000")
-    np.testing.assert_array_equal(reader.images("front", slice(0, 16)), episode.images["front"][:16])
+    np.testing.assert_array_equal(reader.images("front", slice(0, 4)), episode.images["front"][:4])
     np.testing.assert_array_equal(reader.images("front", -1), episode.images["front"][-1])
-    for index in (16, 31, slice(0, 17), slice(39, 10, -9)):
+    for index in (4, 7, slice(0, 5), slice(39, 1, -9), slice(3, 9)):
         assert "images/front is damaged" in refusal(lambda index=index: reader.images("front", index))
 
 

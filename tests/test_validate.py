@@ -100,8 +100,8 @@ def test_each_damaged_chunk_is_named(tmp_path: Path) -> None:
         cut(store.path / f"000000/images/front/c.{chunk}.0.0.0")
     said = [str(finding) for finding in validate(store)]
     assert [line.partition(": Stored")[0] for line in said] == [
-        "000000: images/front: steps 0 to 15",
-        "000000: images/front: steps 32 to 39",
+        "000000: images/front: steps 0 to 3",
+        "000000: images/front: steps 8 to 11",
     ]
 
 
