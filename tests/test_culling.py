@@ -1,5 +1,8 @@
 """What is left out because a camera cannot see it changes no pixel."""
 
+# pyright: reportAttributeAccessIssue=false
+# (mujoco is compiled and has no stubs)
+
 from __future__ import annotations
 
 from collections.abc import Iterator
