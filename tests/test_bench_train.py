@@ -34,7 +34,15 @@ def test_the_command_measures_every_part(toy_store: Path, tmp_path: Path) -> Non
     out = tmp_path / "bench.json"
     small = [o for o in toy_loop.TRAIN if not o.startswith(("steps=", "threads="))]
     train = "[" + ",".join(f'"{option}"' for option in [*small, "cameras=[front]"]) + "]"
-    arguments = (f"demos={toy_store}", f"out={out}", f"train={train}", "windows=8", "steps=2", "threads=1")
+    arguments = (
+        f"demos={toy_store}",
+        f"out={out}",
+        f"train={train}",
+        "windows=8",
+        "steps=2",
+        "threads=1",
+        "act_steps=0",
+    )
     assert toy_loop.s2robot("bench", "train", *arguments, "episodes=20") == 0
     result = json.loads(out.read_text())
     assert (result["demos"], result["batch_size"], result["threads"]) == (4, 4, 1)

@@ -22,6 +22,7 @@ from hypothesis.extra import numpy as arrays
 from kill_writer import SPEC, made_episode
 from mistakes import refusal
 
+from s2robot.bench.act import train_act
 from s2robot.data.exchange.environment import lerobot_python
 from s2robot.data.exchange.lerobot_bridge import receive, send
 from s2robot.data.exchange.lerobot_process import Bridge
@@ -231,3 +232,17 @@ def test_video_loses_no_number_and_says_what_it_does_to_frames(
         assert other.attributes["task"] == "lift"
         difference = one.images("front").astype(int) - other.images("front")
         assert 0 < np.abs(difference).mean() < 10
+
+
+@pytest.mark.slow
+def test_act_as_lerobot_configures_it_is_timed(
+    demos: DemoStore, tmp_path: Path, environment: list[str]
+) -> None:
+    given = environment[0].partition("=")[2] if environment else None
+    plain = {"act_steps": 2, "lerobot": {"environment": given, "python": None}, "scratch": str(tmp_path)}
+    result = train_act(demos, plain, batch_size=2, threads=1)
+    assert result["steps"] == 2
+    assert result["steps_per_second"] > 0
+    assert result["parameters"] > 40e6  # ResNet-18 and a transformer of width 512
+    assert len(set(result["losses"])) == 3
+    assert np.isfinite(result["losses"]).all()

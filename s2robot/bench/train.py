@@ -1,6 +1,7 @@
 """Training by parts: the data path alone, steps from the feature cache, steps with the encoder in the loop.
 
-And whether memory stays bounded: windows of a synthetic feature store that is as large as one likes.
+Beside them lerobot's ACT on the same demos. And whether memory stays bounded: windows of a synthetic feature
+store that is as large as one likes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import default_collate
 
+from s2robot.bench.act import train_act
 from s2robot.bench.stream import stream
 from s2robot.config import compose
 from s2robot.data.dataset import Track, WindowDataset
@@ -44,6 +46,9 @@ def main(cfg: DictConfig) -> None:
         "cache_over_encoder_in_the_loop": result["from_cache"]["steps_per_second"]
         / result["encoder_in_the_loop"]["steps_per_second"],
     }
+    if plain["act_steps"]:
+        store, threads = demos.sources[0].store, torch.get_num_threads()
+        result["lerobot_act"] = train_act(store, plain, options["batch_size"], threads)
     origin = {"machine": machine(), "versions": versions(), "git": git_state()}
     about = {"demos": len(demos), "batch_size": options["batch_size"], "train": plain["train"]}
     about["threads"] = torch.get_num_threads()
@@ -136,6 +141,8 @@ def _lines(result: dict[str, Any], shares: dict[str, float]) -> Iterator[str]:
     ratio = shares["cache_over_encoder_in_the_loop"]
     rate = looped["steps_per_second"]
     yield f"encoder in the loop      {rate:8.4f} steps/s, the cache is {ratio:.0f} x faster"
+    if act := result.get("lerobot_act"):
+        yield f"lerobot's ACT            {act['steps_per_second']:8.4f} steps/s"
     if synthetic := result.get("synthetic_store"):
         yield (
             f"{synthetic['episodes']:,} episodes          {synthetic['windows_per_second']:8.1f} windows/s, "

@@ -1,0 +1,41 @@
+"""How fast lerobot trains its own ACT on the same demos, in its own environment."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from s2robot.data.exchange import lerobot
+from s2robot.data.exchange.environment import lerobot_python
+from s2robot.data.exchange.lerobot_process import Bridge
+from s2robot.data.exchange.transfer import Outgoing
+from s2robot.data.store import DemoStore
+
+_DEMOS = 10  # that are exported: the rate does not depend on their number
+
+
+def train_act(store: DemoStore, plain: dict[str, Any], batch_size: int, threads: int) -> dict[str, Any]:
+    """Exports the first demos as images and trains ACT on them.
+
+    Args:
+        plain: options of `s2robot bench train`; of them `act_steps`, `lerobot` and `scratch`.
+        batch_size: windows a step.
+        threads: of torch.
+
+    Returns:
+        steps_per_second, steps, the number of parameters and the losses. The first step is not counted.
+
+    Raises:
+        UserError: there is no environment with lerobot, or it fails.
+    """
+    outgoing = Outgoing(store, store.spec, store.ids()[:_DEMOS])
+    find_python = partial(lerobot_python, **plain["lerobot"])
+    with TemporaryDirectory(prefix="s2robot-bench-", dir=plain["scratch"]) as scratch:
+        folder = Path(scratch, "demos")
+        lerobot.write(outgoing, folder, find_python=find_python, images="image", task="")
+        with Bridge(find_python(), "train", folder) as bridge:
+            told, _ = bridge.ask({"batch_size": batch_size, "threads": threads, "steps": plain["act_steps"]})
+    seconds = told.pop("seconds")
+    return {"steps_per_second": plain["act_steps"] / seconds, "steps": plain["act_steps"], **told}
