@@ -148,10 +148,13 @@ def main() -> None:
     parser.add_argument(
         "--wait", type=float, default=0.06, help="s after its tick that a command may be sent"
     )
+    parser.add_argument("--threads", type=int, help="of torch; default one a core")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     options = parser.parse_args()
     joining = {"join": "chunk", "blend": 2, "decay": 0.2, "wait": options.wait, "patience": 2.0}
-    driver = make_driver({"checkpoint": options.checkpoint, "policy": None, "threads": None, **joining})
+    driver = make_driver(
+        {"checkpoint": options.checkpoint, "policy": None, "threads": options.threads, **joining}
+    )
     robot: Any = OmegaConf.to_container(OmegaConf.load(options.robot), resolve=True)
     env: RobotEnv = instantiate(robot)
     before = os.getloadavg()[0]
@@ -166,6 +169,7 @@ def main() -> None:
     about = {
         "checkpoint_sha256": checkpoint_sha256(options.checkpoint),
         "joining": joining,
+        "threads": options.threads,
         "robot": {key: robot[key] for key in ("rate", "velocity", "acceleration", "lead", "workspace")},
         "load_average": [round(load, 2) for load in (before, os.getloadavg()[0])],
         "machine": machine(),
