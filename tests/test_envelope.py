@@ -101,3 +101,21 @@ def test_options_under_which_nothing_is_safe_are_refused(options: dict[str, floa
 
 def test_a_margin_without_room_is_refused() -> None:
     assert refusal(lambda: envelope(margin=2.0)) == "margin=2.0 rad leaves some joint no room"
+
+
+@settings(max_examples=60)
+@given(nearby, st.floats(0.1, 1.0), st.floats(0.1, 1.0))
+def test_from_a_standstill_a_clamped_step_points_where_it_was_to_go(
+    target: np.ndarray, velocity: float, acceleration: float
+) -> None:
+    kept = envelope(None, velocity=velocity, acceleration=acceleration)
+    joints, acted = kept.follow(target, PANDA_HOME, np.zeros(7), PANDA_HOME)
+    wanted, taken = target - PANDA_HOME, joints - PANDA_HOME
+    if "joint_limit" in acted or not wanted.any():
+        return
+    share = np.linalg.norm(taken) / np.linalg.norm(wanted)
+    np.testing.assert_allclose(taken, share * wanted, atol=1e-9)
+    assert share > 0
+    if acted:
+        largest = np.minimum(kept.largest_step, kept.largest_change)
+        assert np.isclose(np.abs(taken) / largest, 1.0, atol=1e-6).any(), "as far as it may go"

@@ -135,13 +135,22 @@ class Envelope:
     def _rated(
         self, wanted: np.ndarray, last: np.ndarray, step: np.ndarray
     ) -> tuple[np.ndarray, Sequence[str]]:
-        """`wanted` (a step, rad) within speed and acceleration, slow enough to stop at the joint limits."""
-        down = np.minimum(_stoppable(last - self.low, self.largest_change), self.largest_step)
-        up = np.minimum(_stoppable(self.high - last, self.largest_change), self.largest_step)
-        fast = np.clip(wanted, -down, up)
-        rated = np.clip(fast, step - self.largest_change, step + self.largest_change)
-        acted = [("velocity", wanted, fast), ("acceleration", fast, rated)]
-        return rated, [name for name, before, after in acted if not np.array_equal(before, after)]
+        """`wanted` (a step, rad) within speed and acceleration, slow enough to stop at the joint limits.
+
+        Where speed or acceleration does not suffice all joints go the same share of the way from braking to
+        what is wanted: clamped one by one, they would lead the gripper off its line.
+        """
+        down, up = (_stoppable(d, self.largest_change) for d in (last - self.low, self.high - last))
+        wanted_there = np.clip(wanted, -down, up)
+        slowest, fastest = np.maximum(-down, -self.largest_step), np.minimum(up, self.largest_step)
+        least, most = step - self.largest_change, step + self.largest_change
+        fast = np.clip(wanted, slowest, fastest)
+        acted = [("velocity", wanted, fast), ("acceleration", fast, np.clip(fast, least, most))]
+        bounds = np.maximum(slowest, least), np.minimum(fastest, most)
+        braking = self.braked(step)
+        rated = braking + _share(wanted_there - braking, bounds[0] - braking, bounds[1] - braking)
+        names = [name for name, before, after in acted if not np.array_equal(before, after)]
+        return np.clip(rated, *bounds), names  # the clip is for rounding alone
 
     def _nearest_braking(self, last: np.ndarray, step: np.ndarray, candidate: np.ndarray) -> np.ndarray:
         """Between braking, which is admissible since `step` was, and `candidate`, which is not."""
@@ -156,6 +165,13 @@ class Envelope:
 
     def _is_inside(self, joints: np.ndarray) -> bool:
         return self.workspace is None or self.workspace.holds(self._kinematics.position(joints))
+
+
+def _share(wanted: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The longest piece of `wanted`, a multiple of it, that lies between `low` (<= 0) and `high` (>= 0)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.where(wanted > 0, high, low) / wanted
+    return wanted * np.clip(np.min(shares, where=wanted != 0, initial=1.0), 0.0, 1.0)
 
 
 def _stoppable(distance: np.ndarray, change: np.ndarray) -> np.ndarray:
