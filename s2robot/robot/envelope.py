@@ -169,7 +169,7 @@ class Envelope:
 
 def _share(wanted: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """The longest piece of `wanted`, a multiple of it, that lies between `low` (<= 0) and `high` (>= 0)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         shares = np.where(wanted > 0, high, low) / wanted
     return wanted * np.clip(np.min(shares, where=wanted != 0, initial=1.0), 0.0, 1.0)
 
