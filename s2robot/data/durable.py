@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from s2robot.errors import UserError
 STAGING = ".staging"
 
 _SYNCS = 8  # at a time
+_PAUSE, _LOOKS = 0.05, 40  # s between looks whether a folder stays away, and how many at most
 
 
 @contextmanager
@@ -40,8 +42,22 @@ def staged(root: Path, name: str) -> Iterator[Path]:
             folder.parent.mkdir(exist_ok=True)
             folder.mkdir()
             yield folder
+    except BaseException:
+        _remove_for_good(folder)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_for_good(folder: Path) -> None:
+    """Where one chunk failed, zarr still writes others for a moment, and makes the folder anew."""
+    gone = 0
+    for _ in range(_LOOKS):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_PAUSE)
+        gone = 0 if folder.exists() else gone + 1
+        if gone == 3:
+            return
 
 
 def clean_staging(root: Path) -> int:
