@@ -34,8 +34,8 @@ class Gamepad:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # a gamepad needs no window, but SDL does
         os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")
-        import pygame
-        from pygame._sdl2 import controller
+        import pygame  # pyright: ignore[reportMissingImports]
+        from pygame._sdl2 import controller  # pyright: ignore[reportMissingImports]
 
         pygame.display.init()
         controller.init()

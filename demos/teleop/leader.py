@@ -40,7 +40,7 @@ class DynamixelBus:
 
     def __init__(self, port: str, baud: int, ids: Sequence[int]) -> None:
         require("leader", "leader", "dynamixel_sdk", "serial")
-        import dynamixel_sdk as sdk
+        import dynamixel_sdk as sdk  # pyright: ignore[reportMissingImports]
 
         self._ids, self._name, self._good = list(ids), port, sdk.COMM_SUCCESS
         self._port = sdk.PortHandler(port)

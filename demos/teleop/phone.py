@@ -108,7 +108,7 @@ def open_phone(view: str, step: np.ndarray, port: int) -> Phone:
     Raises UserError where the extra `phone` is missing or the port cannot be had.
     """
     require("phone", "phone", "teleop", "fastapi", "transforms3d", "uvicorn", "websockets")
-    from teleop import Teleop
+    from teleop import Teleop  # pyright: ignore[reportAttributeAccessIssue]
 
     port = _free(port)
     phone = Phone(

@@ -18,7 +18,7 @@ _RETRY = 1.0  # s between two attempts to find a mouse that was unplugged
 def open_mouse() -> Any:
     """The first SpaceMouse there is. Raises UserError where there is none, or hidapi is missing."""
     require("spacemouse", "spacemouse", "pyspacemouse")
-    import pyspacemouse
+    import pyspacemouse  # pyright: ignore[reportMissingImports]
 
     try:
         return pyspacemouse.open(axis_convention=pyspacemouse.AxisConvention.HID_Z_UP)
@@ -84,7 +84,7 @@ class SpaceMouse:
 
     def _take_reports(self) -> None:
         """Takes in every report that has come since the last time, one by one."""
-        from easyhid import HIDException
+        from easyhid import HIDException  # pyright: ignore[reportMissingImports]
 
         try:
             for _ in range(_MOST_REPORTS):
