@@ -115,9 +115,17 @@ def test_what_is_missing_is_made_again_and_is_the_same(
 
 def test_other_options_are_refused(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, *arguments(done, "steps=3"))
+    assert "holds small-1x_seed0, made with other options" in said
+    said = refusal(capsys, *arguments(done, "steps=3", f"results={done / 'elsewhere'}"))
     assert "was begun with other options" in said
-    said = refusal(capsys, *arguments(done, f"out={done / 'elsewhere'}"))
-    assert "not made in out=" in said
+
+
+def test_what_was_made_elsewhere_is_gone_on_with(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Raw outcomes travel with the repository; demos, features and policies do not."""
+    shutil.rmtree(copy / "out")
+    capsys.readouterr()
+    assert s2robot(*arguments(copy, f"out={copy / 'elsewhere'}", "workers=1", "dry=true")) == 0
+    assert "4 of 4 done" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

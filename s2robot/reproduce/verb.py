@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from s2robot.reproduce.plan import chosen_arms, seeds_of
 from s2robot.reproduce.report import write_report
 
 EXPERIMENTS = ("table10",)
+_MADE_BY = "made_by.json"  # beside outcomes: what of the options they were made by
 
 
 def main(cfg: DictConfig) -> None:
@@ -46,21 +48,22 @@ def main(cfg: DictConfig) -> None:
 
 
 def is_done(work: Work, results: Path) -> bool:
-    """Whether the raw outcomes are there. Raises UserError where they were made with other options."""
+    """Whether the raw outcomes are there, made anywhere. Raises UserError for those of other options."""
     if not (results / f"{work.name}.json").is_file():
         return False
-    if not _stamp(work).is_file():
+    if _read(results / _MADE_BY, {}).get(work.name) != _identity(work):
         raise UserError(
-            f"{results} holds {work.name}, not made in out={work.plain['out']}: another results=?"
+            f"{results} holds {work.name}, made with other options: give the same, or another results="
         )
-    _check_stamp(work)
     return True
 
 
 def _run(work: Work) -> None:
     """The stages. Each goes on by itself where it stopped, and has nothing to do where it is complete."""
-    _check_stamp(work)
-    write_json(_stamp(work), _identity(work))
+    stamp = work.evaluation / _MADE_BY
+    if _read(stamp, _identity(work)) != _identity(work):
+        raise UserError(f"{work.evaluation} was begun with other options: give the same, or another out=")
+    write_json(stamp, _identity(work))
     for command in work.commands():
         if command.verb == "evaluate" and (work.evaluation / "evaluation.json").is_file():
             continue
@@ -69,26 +72,21 @@ def _run(work: Work) -> None:
 
 
 def _publish(work: Work, results: Path) -> None:
-    """The raw outcomes, byte for byte."""
+    """The raw outcomes, byte for byte, once it is written by what they were made."""
+    write_json(results / _MADE_BY, _read(results / _MADE_BY, {}) | {work.name: _identity(work)})
     write_atomic(results / f"{work.name}.json", (work.evaluation / "evaluation.json").read_bytes())
 
 
-def _stamp(work: Work) -> Path:
-    """A file that tells what the evaluation beside it is made by; it is written first."""
-    return work.evaluation / "made_by.json"
-
-
-def _check_stamp(work: Work) -> None:
-    stamp = _stamp(work)
-    if stamp.is_file() and json.loads(stamp.read_text()) != _identity(work):
-        raise UserError(
-            f"{work.evaluation} was begun with other options: give the same, or another out= and results="
-        )
+def _read(file: Path, otherwise: Any) -> Any:
+    return json.loads(file.read_text()) if file.is_file() else otherwise
 
 
 def _identity(work: Work) -> str:
-    """Of all commands that lead to the outcomes, but for the number of processes, which changes nothing."""
-    commands = [[c.verb, *(o for o in c.overrides if not o.startswith("workers="))] for c in work.commands()]
+    """Of all commands that lead to the outcomes, but for folders and processes, which change nothing."""
+    anywhere = replace(work, plain={**work.plain, "out": "OUT"})
+    commands = [
+        [c.verb, *(o for o in c.overrides if not o.startswith("workers="))] for c in anywhere.commands()
+    ]
     return sha256_json(commands)
 
 
