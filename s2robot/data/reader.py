@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s2robot.data.episode import MARKER
-from s2robot.data.files import Files
+from s2robot.data.files import Files, LocalFiles
 from s2robot.errors import UserError, unknown
 from s2robot.spec import RobotSpec
 
@@ -151,6 +151,13 @@ class EpisodeReader:
         with self._intact(name):
             array = self.array(name)
             self._check_chunks(name, array, start, stop)
+            if name.startswith("images/") and isinstance(self._files, LocalFiles):
+                from s2robot.data.frames import is_quick, read_frames  # here, as zarr is
+
+                if is_quick(array):
+                    return read_frames(
+                        array, lambda key: self._files.read(f"{self.id}/{name}/{key}"), start, stop
+                    )
             return np.asarray(array[start:stop])
 
     def _check_chunks(self, name: str, array: zarr.Array, start: int, stop: int) -> None:
