@@ -26,12 +26,14 @@ class Track:
         features: camera -> float16 (T, 1 + N, C), in memory or on disk.
         proprio: float32 (T, Dp). action: float32 (T, Da), as asked for.
         imitate: bool (T,): False where an action is not to be learned (a planned mistake before a recovery).
+        variants: further features of the same steps, as of other light (`s2robot.vision.augment`).
     """
 
     features: Mapping[str, Array]
     proprio: np.ndarray
     action: np.ndarray
     imitate: np.ndarray
+    variants: tuple[Mapping[str, Array], ...] = ()
 
     def __post_init__(self) -> None:
         for name, array in (("proprio", self.proprio), ("action", self.action)):
@@ -51,15 +53,24 @@ class Track:
 
 
 class WindowDataset(Dataset[dict[str, Tensor]]):
-    """Every step of every episode is the end of one window."""
+    """Every step of every episode is the end of one window, and of one more for each variant of its images.
+
+    Raises UserError where episodes have different numbers of variants.
+    """
 
     def __init__(self, tracks: Sequence[Track], observed: int = To, predicted: int = Ta) -> None:
         self._tracks = tracks
         self._observed, self._predicted = observed, predicted
         self._starts = np.cumsum([0, *(track.length for track in tracks)])
+        variants = {len(track.variants) for track in tracks} or {0}
+        if len(variants) > 1:
+            raise UserError(
+                f"episodes of {min(variants)} to {max(variants)} variants: expected as many of each"
+            )
+        self._versions = 1 + variants.pop()
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return int(self._starts[-1]) * self._versions
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         """One window, not normalised:
@@ -71,8 +82,10 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
         """
         if not 0 <= item < len(self):
             raise IndexError(item)
+        version, item = divmod(item, int(self._starts[-1]))
         i = int(np.searchsorted(self._starts, item, side="right")) - 1
         track, t = self._tracks[i], int(item - self._starts[i])
+        features = track.variants[version - 1] if version else track.features
         steps, valid = history_window(t, self._observed)
         before, known = previous_actions(track.action, steps)
         chunks = [chunk_window(int(s), self._predicted, track.length) for s in steps]
@@ -80,7 +93,7 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
         inside = np.stack([c[1] for c in chunks])
         grasp = track.grasp()
         first = int(steps[0])
-        window = {f"features/{name}": _take(f, first, steps) for name, f in track.features.items()}
+        window = {f"features/{name}": _take(f, first, steps) for name, f in features.items()}
         arrays = {
             "proprio": track.proprio[steps],
             "previous_action": before,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from s2robot.distributed import World
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import sha256_json
 from s2robot.spec import RobotSpec
+from s2robot.vision.augment import Augmentation
 from s2robot.vision.cache import encode_store
 
 ACTED = ("scripted", "person", "intervention", "unknown")
@@ -153,14 +154,25 @@ def load_tracks(source: Source, spec: RobotSpec, plain: Mapping[str, Any], world
     this encoder's.
     """
     store, cameras = source.store, list(spec.cameras)
+    augmentation = Augmentation.of(plain["augment"])
     options = {"bf16": plain["bf16"], "workers": plain["workers"], "ids": source.ids, "world": world}
-    cache = encode_store(str(store), plain["features"], plain["encoder"], cameras=cameras, **options)
+    caches = [
+        encode_store(
+            str(store), plain["features"], plain["encoder"], cameras=cameras, changed=changed, **options
+        )
+        for changed in (None, *((augmentation, 1 + i) for i in range(augmentation.variants)))
+    ]
     tracks = []
     for episode_id, digest in source.digests.items():
-        episode, place = store.episode(episode_id), cache.place(episode_id, digest)
-        features = {name: cache.open(place / f"{name}.npy", episode.length) for name in cameras}
+        episode = store.episode(episode_id)
+        places = [(cache, cache.place(episode_id, digest)) for cache in caches]
+        features, *variants = (
+            {name: cache.open(place / f"{name}.npy", episode.length) for name in cameras}
+            for cache, place in places
+        )
+        numbers = (episode.proprio, episode.action, _imitate(episode))
         try:
-            tracks.append(Track(features, episode.proprio, episode.action, _imitate(episode)))
+            tracks.append(Track(features, *numbers, tuple(variants)))
         except UserError as error:
             raise UserError(f"episode {episode_id} of {store}: {error}") from error
     return tracks
@@ -171,9 +183,13 @@ def _imitate(episode: EpisodeReader) -> np.ndarray:
 
 
 def split_episodes(tracks: list[Track], share: float, seed: int) -> tuple[list[Track], list[Track]]:
-    """Training and held-out episodes; whole episodes, since windows of one overlap."""
+    """Training and held-out episodes; whole episodes, since windows of one overlap.
+
+    The held-out ones have the images that were recorded alone.
+    """
     if not 0 <= share < 1:
         raise UserError(f"validation={share}: expected a share from 0 to below 1")
     held_out = min(round(share * len(tracks)), len(tracks) - 1)
     order = np.random.default_rng([seed, 2]).permutation(len(tracks))
-    return [tracks[i] for i in sorted(order[held_out:])], [tracks[i] for i in sorted(order[:held_out])]
+    scored = [replace(tracks[i], variants=()) for i in sorted(order[:held_out])]
+    return [tracks[i] for i in sorted(order[held_out:])], scored

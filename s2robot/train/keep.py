@@ -40,6 +40,8 @@ def recipe(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The options that decide the weights."""
     kept = ("cameras", "encoder", "policy", "steps", "batch_size", "lr", "warmup", "weight_decay", "clip")
     later = {key: plain[key] for key, neutral in _LATER.items() if plain[key] != neutral}
+    if plain["augment"]["variants"]:
+        later["augment"] = plain["augment"]
     policy = dict(plain["policy"])
     for name in _LATER_OF_POLICY:
         if policy[name] == getattr(PolicyConfig, name):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from s2robot.data.dataset import Track
+from s2robot.data.mapped import Array
 from s2robot.errors import UserError
 
 _SHARE = 0.8  # of what is free: training needs some too
@@ -17,14 +18,22 @@ _SHARE = 0.8  # of what is free: training needs some too
 
 def into_memory(tracks: Sequence[Track]) -> list[Track]:
     """The same tracks with their features in memory. Raises UserError where these do not fit."""
-    needed = sum(array.nbytes for track in tracks for array in track.features.values())
+    needed = sum(
+        array.nbytes
+        for track in tracks
+        for part in (track.features, *track.variants)
+        for array in part.values()
+    )
     free = available()
     if needed > _SHARE * free:
         raise UserError(
             f"in_memory=true: the features take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB of memory are "
             "free: leave it out, and they are read from disk"
         )
-    return [replace(track, features=_read(track)) for track in tracks]
+    return [
+        replace(track, features=_read(track.features), variants=tuple(map(_read, track.variants)))
+        for track in tracks
+    ]
 
 
 def available() -> int:
@@ -36,5 +45,5 @@ def available() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
-def _read(track: Track) -> dict[str, np.ndarray]:
-    return {name: np.array(array[:]) for name, array in track.features.items()}
+def _read(features: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    return {name: np.array(array[:]) for name, array in features.items()}

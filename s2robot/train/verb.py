@@ -46,14 +46,15 @@ def _prepare(plain: dict[str, Any], world: World) -> Training:
     if plain["in_memory"]:
         training, validation = into_memory(training), into_memory(validation)
     sizes = (plain["policy"]["observed"], plain["policy"]["predicted"])
+    windows = WindowDataset(training, *sizes)
     batches = Batches(
-        sum(track.length for track in training),
+        len(windows),
         *(plain["batch_size"], plain["seed"], run.step, plain["steps"]),
         rank=world.rank,
         processes=world.size,
         accumulate=plain["accumulate"],
     )
-    loader = Loader(WindowDataset(training, *sizes), batches, plain["loaders"])
+    loader = Loader(windows, batches, plain["loaders"])
     unfinished = run.step < plain["steps"]
     if world.leads and unfinished:
         folder.record(plain, demos, run, world)

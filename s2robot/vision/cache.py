@@ -3,15 +3,15 @@
     ROOT/<key>/identity.json                 what made these features
     ROOT/<key>/<episode>-<digest>/front.npy  float16 (T, 1 + N, C), read by memory map
 
-The key is made of the encoder's weights, the scales and the compute type; the folder's name of the episode's
-content. Features of anything else are never found, so nothing stale can be used. All tokens are kept: pooling
-belongs to the policy.
+The key is made of the encoder's weights, the scales and the compute type, and of a variant of the images also
+of what was done to them; the folder's name of the episode's content. Features of anything else are never
+found, so nothing stale can be used. All tokens are kept: pooling belongs to the policy.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,13 @@ from s2robot.data.mapped import MappedArray
 from s2robot.data.store import DemoStore
 from s2robot.distributed import World, join_world
 from s2robot.errors import UserError, unknown
-from s2robot.provenance import write_json
+from s2robot.provenance import sha256_json, write_json
+from s2robot.vision.augment import Augmentation
 from s2robot.vision.features import FeatureExtractor
 from s2robot.workers import run_jobs
+
+Variant = tuple[Augmentation, int]
+"""One of the ways in which frames are changed before they are encoded."""
 
 _BATCH = 8  # frames: the same for every episode, so that features do not depend on how work was split
 
@@ -35,11 +39,15 @@ _BATCH = 8  # frames: the same for every episode, so that features do not depend
 def main(cfg: DictConfig) -> None:
     """Encodes what is missing of the store at `demos`."""
     encoder: Any = OmegaConf.to_container(cfg.encoder, resolve=True)
+    augment: Any = OmegaConf.to_container(cfg.augment, resolve=True)
     options = {"cameras": cfg.cameras, "bf16": cfg.bf16, "workers": cfg.workers}
+    augmentation = Augmentation.of(augment)
     with join_world() as world:
-        cache = encode_store(cfg.demos, cfg.features, encoder, **options, world=world)
-    if world.leads:
-        print(f"{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
+        for variant in range(augmentation.variants + 1):
+            changed = (augmentation, variant) if variant else None
+            cache = encode_store(cfg.demos, cfg.features, encoder, **options, changed=changed, world=world)
+            if world.leads:
+                print(f"{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
 
 
 class FeatureCache:
@@ -115,6 +123,7 @@ def encode_store(
     bf16: bool | None = None,
     workers: int = 0,
     ids: Sequence[str] | None = None,
+    changed: Variant | None = None,
     world: World | None = None,
 ) -> FeatureCache:
     """Computes the features that are missing and returns the cache.
@@ -125,6 +134,7 @@ def encode_store(
         cameras: default all of the store's.
         workers: processes with one thread each; 0: this process with all of torch's threads.
         ids: of the episodes; default all of the store's.
+        changed: what is done to the frames first; default nothing.
         world: of processes that share the work; each returns when all are done.
     """
     store = DemoStore.open(demos)
@@ -132,13 +142,12 @@ def encode_store(
     for camera in cameras:
         if camera not in store.spec.cameras:
             raise unknown("camera", camera, store.spec.cameras)
-    extractor = make_extractor(encoder, bf16)
-    cache = FeatureCache(root or store.path / "features", extractor.identity, extractor.key, extractor.shape)
+    cache = _open(root or store.path / "features", make_extractor(encoder, bf16), changed)
     world = world or World()
     jobs = world.share(_missing(cache, store, store.ids() if ids is None else ids, cameras))
     world.wait()  # else what one has computed already would be missing from another's list
     if jobs:
-        arguments = (str(demos), str(cache.folder.parent), encoder, bf16, workers > 0)
+        arguments = (str(demos), str(cache.folder.parent), encoder, bf16, changed, workers > 0)
         _encode(jobs, workers, arguments)
     world.wait()
     return cache
@@ -166,18 +175,37 @@ def make_extractor(encoder: dict[str, Any], bf16: bool | None) -> FeatureExtract
     return FeatureExtractor(name, encoder["sizes"], encoder.get("checkpoint"), bf16)
 
 
+def _open(root: str | Path, extractor: FeatureExtractor, changed: Variant | None) -> FeatureCache:
+    if changed is None:
+        return FeatureCache(root, extractor.identity, extractor.key, extractor.shape)
+    augmentation, variant = changed
+    identity = extractor.identity | {"augmentation": augmentation.identity(variant)}
+    return FeatureCache(root, identity, sha256_json(identity)[:16], extractor.shape)
+
+
 def _start(
-    demos: str, root: str, encoder: dict[str, Any], bf16: bool | None, one_thread: bool
-) -> tuple[DemoStore, FeatureCache, FeatureExtractor]:
+    demos: str,
+    root: str,
+    encoder: dict[str, Any],
+    bf16: bool | None,
+    changed: Variant | None,
+    one_thread: bool,
+) -> Callable[[str, str], None]:
     if one_thread:
         torch.set_num_threads(1)
     extractor = make_extractor(encoder, bf16)
-    return DemoStore.open(demos), FeatureCache(root, extractor.identity, extractor.key), extractor
+    store, cache = DemoStore.open(demos), _open(root, extractor, changed)
+
+    def encode(episode_id: str, camera: str) -> None:
+        episode = store.episode(episode_id)
+        frames = episode.images(camera)
+        if changed is not None:
+            frames = changed[0].apply(frames, changed[1], episode.digest(), camera)
+        features = [extractor(frames[i : i + _BATCH]) for i in range(0, len(frames), _BATCH)]
+        cache.save(cache.path(store, episode_id, camera), np.concatenate(features))
+
+    return encode
 
 
-def _encode_one(context: tuple[DemoStore, FeatureCache, FeatureExtractor], job: tuple[str, str]) -> None:
-    store, cache, extractor = context
-    episode_id, camera = job
-    frames = store.episode(episode_id).images(camera)
-    features = [extractor(frames[i : i + _BATCH]) for i in range(0, len(frames), _BATCH)]
-    cache.save(cache.path(store, episode_id, camera), np.concatenate(features))
+def _encode_one(encode: Callable[[str, str], None], job: tuple[str, str]) -> None:
+    encode(*job)
