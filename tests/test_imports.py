@@ -22,13 +22,13 @@ LAYERS = (
     {"__init__", "errors"},
     {"allocator", "config", "curves", "distributed", "draws", "gl", "pace", "page", "provenance"}
     | {"schedule", "spec", "statistics", "video", "workers"},
-    {"data", "vision"},
+    {"data", "lerobot", "vision"},
     {"policy"},
     {"failures", "recorder", "rollout", "train"},
     {"bench", "demos_tool", "evaluate", "maps", "probe", "report", "serve"},
     {"advise", "cli", "compare", "doctor", "quickstart", "reproduce", "sweep"},
 )
-ROBOT_MAY_IMPORT = {"__init__", "errors", "gl", "pace", "provenance", "robot", "spec"}
+ROBOT_MAY_IMPORT = {"__init__", "errors", "gl", "lerobot", "pace", "provenance", "robot", "spec"}
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 

@@ -23,10 +23,10 @@ from kill_writer import SPEC, made_episode
 from mistakes import refusal
 
 from s2robot.bench.act import train_act
-from s2robot.data.exchange.environment import lerobot_python
-from s2robot.data.exchange.lerobot_bridge import receive, send
-from s2robot.data.exchange.lerobot_process import Bridge
 from s2robot.data.store import DemoStore
+from s2robot.lerobot.bridge import receive, send
+from s2robot.lerobot.environment import lerobot_python
+from s2robot.lerobot.process import Bridge
 
 TESTS = Path(__file__).parent
 

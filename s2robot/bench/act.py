@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from s2robot.data.exchange import lerobot
-from s2robot.data.exchange.environment import lerobot_python
-from s2robot.data.exchange.lerobot_process import Bridge
 from s2robot.data.exchange.transfer import Outgoing
 from s2robot.data.store import DemoStore
+from s2robot.lerobot.environment import lerobot_python
+from s2robot.lerobot.process import Bridge
 
 _DEMOS = 10  # that are exported: the rate does not depend on their number
 

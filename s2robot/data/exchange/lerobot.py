@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from s2robot.data.exchange.lerobot_process import Bridge
 from s2robot.data.exchange.transfer import (
     Incoming,
     Notes,
@@ -28,6 +27,7 @@ from s2robot.data.exchange.transfer import (
 from s2robot.data.frame_error import FrameError
 from s2robot.data.store import Episode
 from s2robot.errors import UserError, unknown
+from s2robot.lerobot.process import Bridge
 from s2robot.provenance import write_json
 from s2robot.spec import RobotSpec
 

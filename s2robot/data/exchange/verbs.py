@@ -86,8 +86,8 @@ def _to_diffusion_policy(outgoing: Outgoing, target: Path, plain: dict[str, Any]
 
 
 def _to_lerobot(outgoing: Outgoing, target: Path, plain: dict[str, Any]) -> Notes:
-    from s2robot.data.exchange.environment import lerobot_python
     from s2robot.data.exchange.lerobot import write
+    from s2robot.lerobot.environment import lerobot_python
 
     find_python = partial(lerobot_python, **plain["lerobot"])
     return write(outgoing, target, find_python=find_python, images=plain["images"], task=plain["task"])
@@ -106,8 +106,8 @@ def _from_diffusion_policy(source: Path, plain: dict[str, Any]) -> Incoming:
 
 
 def _from_lerobot(source: Path, plain: dict[str, Any]) -> Incoming:
-    from s2robot.data.exchange.environment import lerobot_python
     from s2robot.data.exchange.lerobot import read
+    from s2robot.lerobot.environment import lerobot_python
 
     return read(source, find_python=partial(lerobot_python, **plain["lerobot"]))
 

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from s2robot.data.exchange import lerobot_bridge
-from s2robot.data.exchange.environment import clean_env
-from s2robot.data.exchange.lerobot_bridge import Message
 from s2robot.errors import UserError
+from s2robot.lerobot import bridge
+from s2robot.lerobot.bridge import Message
+from s2robot.lerobot.environment import clean_env
 
 
 class Bridge:
-    """`lerobot_bridge.py` in lerobot's environment, offline, for one folder; use it in a `with` statement."""
+    """`bridge.py` in lerobot's environment, offline, for one folder; use it in a `with` statement."""
 
     def __init__(self, python: Path, action: str, folder: Path) -> None:
         self._cache = TemporaryDirectory(prefix="s2robot-lerobot-")  # the hub's library caches all it reads
         self._log = Path(self._cache.name, "log")
         env = clean_env() | dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"), "1")
         env |= {"HF_HOME": self._cache.name, "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-        command = [python, "-I", lerobot_bridge.__file__, action, folder.absolute()]
+        command = [python, "-I", bridge.__file__, action, folder.absolute()]
         with self._log.open("wb") as log:
             self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=log, env=env)
 
@@ -49,7 +49,7 @@ class Bridge:
         """Sends a message. Raises UserError with lerobot's last words if it has ended."""
         assert self._process.stdin is not None
         try:
-            lerobot_bridge.send(self._process.stdin, head, arrays)
+            bridge.send(self._process.stdin, head, arrays)
         except BrokenPipeError as error:
             raise self._failure() from error
 
@@ -57,7 +57,7 @@ class Bridge:
         """The next message. Raises UserError with lerobot's last words if there is none."""
         assert self._process.stdout is not None
         with suppress(EOFError):
-            if message := lerobot_bridge.receive(self._process.stdout):
+            if message := bridge.receive(self._process.stdout):
                 return message
         raise self._failure()
 

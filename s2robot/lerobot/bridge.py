@@ -1,4 +1,4 @@
-"""What runs in lerobot's own environment: `python -I lerobot_bridge.py ACTION FOLDER`.
+"""What runs in lerobot's own environment: `python -I bridge.py ACTION FOLDER`.
 
 It shares nothing with s2robot but `send` and `receive`: lines of JSON, each followed by raw arrays, over its
 standard input and output. Whatever lerobot prints goes to standard error.

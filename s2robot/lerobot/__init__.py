@@ -1,0 +1,1 @@
+"""LeRobot, which lives in an environment of its own."""
