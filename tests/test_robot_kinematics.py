@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mujoco
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +17,8 @@ from s2robot.robot.models import (
     PANDA_HOME,
     panda_kinematics,
     panda_limits,
+    so101_kinematics,
+    so101_limits,
     xarm6_kinematics,
     xarm6_limits,
 )
@@ -22,7 +26,7 @@ from s2robot.robot.models import (
 if TYPE_CHECKING:
     from envs.cube_pick import CubePick
 
-PANDA, XARM = panda_kinematics(), xarm6_kinematics()
+PANDA, XARM, SO101 = panda_kinematics(), xarm6_kinematics(), so101_kinematics()
 
 
 def test_the_panda_s_are_the_simulator_s(cube_pick: CubePick) -> None:
@@ -42,6 +46,39 @@ def test_the_xarm_reaches_as_far_as_its_data_sheet_says() -> None:
     rng, limits = np.random.default_rng(1), xarm6_limits()
     reach = max(np.linalg.norm(XARM.position(rng.uniform(limits.low, limits.high))) for _ in range(300))
     assert 0.7 < reach < 1.2
+
+
+def test_frames_of_a_model_file_are_its_kinematics() -> None:
+    """Our own model of the FR3, as MuJoCo computes it."""
+    model = mujoco.MjModel.from_xml_path(str(Path(__file__).with_name("fr3.xml")))
+    data, bodies = mujoco.MjData(model), model.jnt_bodyid[:7]
+    frames = [(model.body_pos[b], np.roll(model.body_quat[b], -1)) for b in bodies]
+    kinematics = Kinematics.from_frames(frames, ((0, 0, 0), (0, 0, 0, 1)))
+    for joints in np.random.default_rng(2).uniform(-1, 1, (5, 7)):
+        data.qpos[:7] = joints
+        mujoco.mj_kinematics(model, data)
+        position, rotation = kinematics.pose(joints)
+        assert np.allclose(position, data.xpos[bodies[-1]])
+        assert np.allclose(rotation, data.xmat[bodies[-1]].reshape(3, 3))
+
+
+def test_the_so101_reaches_as_far_as_its_links_are_long() -> None:
+    limits, rng = so101_limits(), np.random.default_rng(3)
+    positions = np.array([SO101.position(rng.uniform(limits.low, limits.high)) for _ in range(500)])
+    shoulder = np.array([0.0388353, 0.0, 0.1166])  # on the axis about which it pans, as high as it lifts
+    assert 0.38 < np.linalg.norm(positions - shoulder, axis=1).max() < 0.5
+    turned = np.array([0.7, 0.3, -0.2, 0.5, 0.1])
+    straight = np.append(0.0, turned[1:])
+    around = Rotation.from_euler("z", -turned[0]).apply(SO101.position(straight) - shoulder)
+    assert np.allclose(around, SO101.position(turned) - shoulder, atol=1e-6)
+
+
+@given(st.tuples(*[st.floats(-0.03, 0.03)] * 3))
+def test_five_joints_keep_the_place_and_not_the_turn(shift: tuple[float, float, float]) -> None:
+    joints = np.array([0.0, -1.2, 1.2, 0.8, 0.0])
+    position, rotation = SO101.pose(joints)
+    found, missed = SO101.solve(joints, position + shift, rotation)
+    assert np.allclose(SO101.position(found), position + shift, atol=3e-4) and missed < 3e-3
 
 
 @pytest.mark.parametrize(

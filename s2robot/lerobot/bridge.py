@@ -6,11 +6,14 @@ standard input and output. Whatever lerobot prints goes to standard error.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
 from typing import IO, Any
@@ -148,6 +151,69 @@ def train(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
         send(reply, {"seconds": time.perf_counter() - began, "parameters": size, "losses": losses})
 
 
+def robot(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
+    """Connects a robot and tells its numbers, then answers messages until the stream ends.
+
+    The first message has `type`, `options` of its config and folders of `plugins`. Then a message with an
+    `action` sends it and is answered by what was `sent`; any other by the numbers that are `observed`. Frames
+    are left out. Every failure is an `error`, in one line.
+    """
+    first = receive(source)
+    assert first is not None
+    try:
+        device = _connected(**first[0])
+    except Exception as error:  # whatever a driver raises
+        send(reply, {"error": _one_line(error)})
+        return
+    send(reply, {"observed": _numbers(device.observation_features), "action": list(device.action_features)})
+    try:
+        while message := receive(source):
+            send(reply, _answer(device, message[0]))
+    finally:
+        device.disconnect()
+
+
+def _connected(type: str, options: dict[str, Any], plugins: list[str]) -> Any:
+    sys.path[:0] = plugins
+    import draccus  # type: ignore[import-not-found]
+    import lerobot.robots as robots  # type: ignore[import-not-found]
+    from lerobot.utils.import_utils import register_third_party_plugins  # type: ignore[import-not-found]
+
+    for module in pkgutil.iter_modules(robots.__path__):  # each makes its type known
+        if module.ispkg:
+            with suppress(ImportError):  # an extra that this robot may not need
+                importlib.import_module(f"{robots.__name__}.{module.name}")
+    register_third_party_plugins()
+    known = robots.RobotConfig.get_known_choices()
+    if type not in known:
+        raise ValueError(f"unknown robot '{type}': lerobot has {', '.join(sorted(known))}")
+    device = robots.make_robot_from_config(draccus.decode(known[type], options))
+    device.connect(calibrate=False)  # which would ask questions at a terminal
+    if not device.is_calibrated:
+        device.disconnect()
+        raise ValueError(f"{type} is not calibrated: run `lerobot-calibrate` with the same id")
+    return device
+
+
+def _answer(device: Any, message: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        if "action" in message:
+            sent = device.send_action(message["action"])
+            return {"sent": {name: float(value) for name, value in sent.items()}}
+        seen = device.get_observation()
+        return {"observed": {name: float(seen[name]) for name in _numbers(device.observation_features)}}
+    except Exception as error:
+        return {"error": _one_line(error)}
+
+
+def _numbers(features: Mapping[str, Any]) -> list[str]:
+    return [name for name, kind in features.items() if kind is float]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def _act(folder: Path) -> tuple[Any, Any, Any]:
     """Policy, what prepares its batches, and the windows that it trains on."""
     from lerobot.configs import FeatureType  # type: ignore[import-not-found]
@@ -189,9 +255,8 @@ def _frames(dataset: Any, cameras: list[str], steps: Any) -> dict[str, np.ndarra
 def main(action: str, folder: str) -> None:
     reply = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    {"write": write, "read": read, "frames": frames, "windows": windows, "train": train}[action](
-        Path(folder), sys.stdin.buffer, reply
-    )
+    actions = (write, read, frames, windows, train, robot)
+    {a.__name__: a for a in actions}[action](Path(folder), sys.stdin.buffer, reply)
 
 
 if __name__ == "__main__":

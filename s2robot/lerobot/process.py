@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from subprocess import PIPE, Popen
+from select import select
+from subprocess import PIPE, Popen, TimeoutExpired
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -18,13 +19,19 @@ from s2robot.lerobot.environment import clean_env
 
 
 class Bridge:
-    """`bridge.py` in lerobot's environment, offline, for one folder; use it in a `with` statement."""
+    """`bridge.py` in lerobot's environment, offline, for one folder; use it in a `with` statement.
 
-    def __init__(self, python: Path, action: str, folder: Path) -> None:
+    Args:
+        own_home: lerobot finds nothing of the user's, such as calibrations, and leaves nothing there.
+    """
+
+    def __init__(self, python: Path, action: str, folder: Path, own_home: bool = True) -> None:
         self._cache = TemporaryDirectory(prefix="s2robot-lerobot-")  # the hub's library caches all it reads
         self._log = Path(self._cache.name, "log")
         env = clean_env() | dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"), "1")
-        env |= {"HF_HOME": self._cache.name, "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+        env |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1"} | (
+            {"HF_HOME": self._cache.name} if own_home else {}
+        )
         command = [python, "-I", bridge.__file__, action, folder.absolute()]
         with self._log.open("wb") as log:
             self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=log, env=env)
@@ -33,6 +40,13 @@ class Bridge:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self, patience: float = 0.0) -> None:
+        """Ends the process, which has so many seconds to do so by itself."""
+        with suppress(OSError, TimeoutExpired):
+            self._process.stdin.close()  # type: ignore[union-attr]
+            self._process.wait(patience)
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):  # what it has not read cannot be flushed
@@ -53,9 +67,14 @@ class Bridge:
         except BrokenPipeError as error:
             raise self._failure() from error
 
-    def hear(self) -> Message:
-        """The next message. Raises UserError with lerobot's last words if there is none."""
+    def hear(self, timeout: float | None = None) -> Message:
+        """The next message. Raises UserError with lerobot's last words if there is none.
+
+        Raises TimeoutError where it does not begin within so many seconds.
+        """
         assert self._process.stdout is not None
+        if not select([self._process.stdout], [], [], timeout)[0]:
+            raise TimeoutError(f"lerobot does not answer within {timeout:g} s")
         with suppress(EOFError):
             if message := bridge.receive(self._process.stdout):
                 return message

@@ -31,7 +31,7 @@ def panda_kinematics(tool: float = 0.2035, turn: float = -3 * pi / 4) -> Kinemat
         (0.0, right, 0.0, 0.0),
         (0.088, right, 0.0, 0.0),
     )
-    return Kinematics(table, (tool, turn))
+    return Kinematics.from_table(table, (tool, turn))
 
 
 def panda_limits() -> ArmLimits:
@@ -56,7 +56,7 @@ def xarm6_kinematics(tool: float = 0.172) -> Kinematics:
         (0.0, right, 0.0, 0.0),
         (0.076, -right, 0.097, 0.0),
     )
-    return Kinematics(table, (tool, 0.0))
+    return Kinematics.from_table(table, (tool, 0.0))
 
 
 def xarm6_limits() -> ArmLimits:
@@ -67,4 +67,31 @@ def xarm6_limits() -> ArmLimits:
         velocity=np.full(6, pi),
         acceleration=np.full(6, 20.0),
         opening=0.085,
+    )
+
+
+def so101_kinematics() -> Kinematics:
+    """TheRobotStudio's SO-101, its angles 0 in the middle of their ranges.
+
+    The figures, and where the gripper's frame is, are those of its public model `so101_new_calib`.
+    """
+    half = 0.5**0.5
+    joints = (
+        ((0.0388353, 0.0, 0.0624), (0.0, -1.0, 0.0, 0.0)),
+        ((-0.0303992, -0.0182778, -0.0542), (-0.5, -0.5, -0.5, 0.5)),
+        ((-0.11257, -0.028, 0.0), (0.0, 0.0, half, half)),
+        ((-0.1349, 0.0052, 0.0), (0.0, 0.0, -half, half)),
+        ((0.0, -0.0611, 0.0181), (-0.0172091, 0.706897, 0.706897, 0.0172091)),
+    )
+    return Kinematics.from_frames(joints, ((-0.0079, -0.0002181, -0.0981274), (0.0, half, 0.0, half)))
+
+
+def so101_limits() -> ArmLimits:
+    """Of the SO-101 with its six STS3215 servos, of which the last is the gripper."""
+    return ArmLimits(
+        low=np.array([-1.91986, -1.74533, -1.69, -1.65806, -2.74385]),
+        high=np.array([1.91986, 1.74533, 1.69, 1.65806, 2.8412]),
+        velocity=np.full(5, 3.0),
+        acceleration=np.full(5, 20.0),
+        opening=0.07,
     )
