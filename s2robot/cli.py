@@ -60,6 +60,7 @@ VERBS = (
     Verb(
         "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
     ),
+    Verb("calibrate", "aim a robot's cameras, find its table", "demos.deploy.calibrate:main"),
     Verb("deploy", "let a policy drive a robot, and count", "demos.deploy.verb:main"),
     Verb("reproduce", "run an experiment of many arms", "s2robot.reproduce.verb:main", ("what",)),
     Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),

@@ -53,6 +53,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
         "sweep",
         "evaluate",
         "compare",
+        "calibrate",
         "deploy",
         "reproduce",
         "serve",

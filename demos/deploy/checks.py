@@ -40,7 +40,7 @@ def look(env: RobotEnv, policy: RobotSpec, recover: bool = False) -> list[Check]
         env.recover()
     difference = policy.difference(env.robot_spec.select_cameras(list(policy.cameras)))
     fits = Check("robot", difference is None, difference or f"as in training, {policy.action_space}")
-    return [fits, _clock(env), *_cameras(env), _arm(env)]
+    return [fits, _clock(env), *look_through(env), _arm(env)]
 
 
 def dry_run(env: RobotEnv, executor: AsynchronousExecutor, seconds: float) -> list[Check]:
@@ -83,7 +83,8 @@ def _clock(env: RobotEnv) -> Check:
     return Check("clock", pace.overruns <= _LATE * _TICKS, late)
 
 
-def _cameras(env: RobotEnv) -> list[Check]:
+def look_through(env: RobotEnv) -> list[Check]:
+    """Whether each camera, of a robot that is connected, gives fresh frames that are not black."""
     before = {name: camera.latest() for name, camera in env.cameras.items()}
     env.clock.sleep(_LOOK)
     now, most = env.clock.now(), env.safe.deadlines.image
