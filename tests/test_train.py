@@ -339,6 +339,17 @@ def test_a_missing_extra_is_named(
     assert 'wandb is not installed: pip install "s2robot[wandb]"' in said
 
 
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_is_told_without_a_network(
+    toy_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert s2robot(*training(toy_store, tmp_path / "out", FRONT, "wandb=project")) == 0
+    (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*/run-*.wandb")
+    logged = run.read_bytes()
+    assert b"action/train" in logged and b"batch_size" in logged
+
+
 def test_features_that_another_encoder_made_are_told(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
