@@ -14,7 +14,7 @@ from envs.live_world import Link, Shared, Snapshot, render, simulate
 from envs.positions import CubePose, check_pose
 from s2robot.errors import UserError
 from s2robot.failures import Scene
-from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode
+from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode, refuse_latched
 from s2robot.robot.camera import Frame
 from s2robot.robot.clock import Clock
 from s2robot.robot.env import RobotEnv
@@ -118,7 +118,11 @@ class LiveArm:
         self.world.tell("stop")
 
     def resume(self) -> None:
+        refuse_latched(self._mode)
         self.world.ask("resume")
+        if self._mode is Mode.ESTOP:  # it came meanwhile
+            self.world.tell("stop")
+        refuse_latched(self._mode)
         self._mode = Mode.READY
 
     def estop(self) -> None:

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode
+from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode, refuse_latched
 from s2robot.robot.clock import Clock
 from s2robot.robot.kinematics import Kinematics
 from s2robot.robot.models import PANDA_HOME, panda_kinematics, panda_limits
@@ -80,6 +80,7 @@ class FakeArm:
         self.mode = Mode.STOPPED
 
     def resume(self) -> None:
+        refuse_latched(self.mode)
         self.mode = Mode.READY
 
     def estop(self) -> None:

@@ -94,6 +94,8 @@ def test_stopped_it_holds_where_it_is_and_takes_nothing(arm: LeRobotArm, tmp_pat
     arm.command(ArmCommand(HOME, 0.0))
     assert log(tmp_path)[-1] != held
     arm.estop()
+    with pytest.raises(ArmError, match="emergency stop: only recover"):
+        arm.resume()
     assert arm.state() is Mode.ESTOP
     arm.recover()
     assert arm.state() is Mode.STOPPED

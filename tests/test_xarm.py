@@ -75,6 +75,29 @@ def test_an_emergency_stop_reaches_the_box(box: XArmEmulator, arm: XArm) -> None
     arm.resume()
     arm.estop()
     assert box.state == 4 and arm.state() is Mode.ESTOP
+    with pytest.raises(ArmError, match="emergency stop: only recover"):
+        arm.resume()
+    assert box.state == 4
+    arm.recover()
+    arm.resume()
+    assert box.state == 0 and arm.state() is Mode.READY
+
+
+def test_an_emergency_stop_while_it_resumes_wins(
+    box: XArmEmulator, arm: XArm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = arm._api.set_state
+
+    def stopped_then_started(state: int) -> int:
+        if state == 0:
+            monkeypatch.undo()
+            arm.estop()
+        return start(state)
+
+    monkeypatch.setattr(arm._api, "set_state", stopped_then_started)
+    with pytest.raises(ArmError, match="emergency stop"):
+        arm.resume()
+    assert box.state == 4 and arm.state() is Mode.ESTOP
 
 
 def test_a_fault_is_told_and_cleaned_by_recover_alone(box: XArmEmulator, arm: XArm) -> None:

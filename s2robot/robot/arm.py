@@ -68,6 +68,12 @@ class ArmError(Exception):
     """The arm, or the way to it, does not do what it is told: the message is the driver's."""
 
 
+def refuse_latched(mode: Mode) -> None:
+    """Raises ArmError after an emergency stop or a fault: an arm does not resume then."""
+    if mode in (Mode.ESTOP, Mode.FAULT):
+        raise ArmError(f"{'emergency stop' if mode is Mode.ESTOP else 'fault'}: only recover() clears that")
+
+
 class Arm(Protocol):
     """A driver. `stop` and `estop` may be called in any thread and while another call is under way."""
 
@@ -102,7 +108,7 @@ class Arm(Protocol):
         ...
 
     def resume(self) -> None:
-        """Takes commands again after `stop`, from where the arm is."""
+        """Takes commands again after `stop`, from where the arm is. Raises ArmError as `refuse_latched`."""
         ...
 
     def estop(self) -> None:

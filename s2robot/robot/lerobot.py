@@ -14,7 +14,7 @@ import numpy as np
 from s2robot.errors import UserError, unknown
 from s2robot.lerobot.environment import lerobot_python
 from s2robot.lerobot.process import Bridge
-from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode
+from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode, refuse_latched
 from s2robot.robot.clock import Clock
 from s2robot.robot.kinematics import Kinematics
 from s2robot.robot.models import so101_kinematics, so101_limits
@@ -119,7 +119,9 @@ class LeRobotArm:
         self._hold()
 
     def resume(self) -> None:
+        refuse_latched(self._mode)
         self.observe()  # raises where it is lost
+        refuse_latched(self._mode)  # an emergency stop came meanwhile?
         self._mode = Mode.READY
 
     def estop(self) -> None:

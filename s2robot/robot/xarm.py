@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from s2robot.errors import UserError
-from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode
+from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode, refuse_latched
 from s2robot.robot.clock import Clock
 from s2robot.robot.kinematics import Kinematics
 from s2robot.robot.models import xarm6_kinematics, xarm6_limits
@@ -114,6 +114,7 @@ class XArm:
             self._changed.notify_all()
 
     def resume(self) -> None:
+        refuse_latched(self._mode)
         api = self._api
         for name, code in (
             ("enable", api.motion_enable(True)),
@@ -123,8 +124,13 @@ class XArm:
             self._check(name, code)
         joints = self._ask("joint angles", api.get_servo_angle(is_radian=True))
         with self._changed:
-            self._sent, self._way = np.array(joints[: len(self.limits.low)], float), []
-            self._mode = Mode.READY
+            mode = self._mode
+            if mode in (Mode.STOPPED, Mode.READY):
+                self._sent, self._way = np.array(joints[: len(self.limits.low)], float), []
+                self._mode = Mode.READY
+        if mode is Mode.ESTOP:  # it came meanwhile, and the box was started after it
+            self._check("emergency stop", api.set_state(_STOP))
+        refuse_latched(mode)
 
     def estop(self) -> None:
         with self._changed:
