@@ -11,35 +11,25 @@ from typing import Any, TypeVar
 import numpy as np
 
 from s2robot.errors import UserError
-from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode
-from s2robot.robot.clock import Clock
-from s2robot.robot.franka_hand import Hand
-from s2robot.robot.kinematics import Kinematics
-from s2robot.robot.models import panda_kinematics, panda_limits
+from s2robot.robot.arm import ArmError, Mode
+from s2robot.robot.fci import FciArm, Measured
 
 Result = TypeVar("Result")
-_NEAR = 0.4  # rad: how far ahead homing aims, well below what the loop refuses
-_ARRIVED, _STILL = 0.02, 0.02  # rad, rad/s
-_HOMING = 30.0  # s
 _ANYWHERE = 2 * np.pi  # rad from where the loop began: where the arm may go is the safety layer's to say
 _FAULTS = ("reflex", "user_stopped")
 
 
-class FrankaArm:
+class FrankaArm(FciArm):
     """A driver.
 
     Args:
         host: address of the control box, `host` or `host:port`.
         realtime: `enforce` (a PREEMPT_RT kernel is needed) or `ignore`.
         fraction: of the arm's velocity, acceleration and jerk limits that its loop keeps to.
-        hand: whether the Franka Hand is there.
-        force: N of its grasp.
-        tool, turn: of the gripper's frame, as `panda_kinematics` has them.
+        hand, force, tool, turn: as of `FciArm`.
 
     Raises UserError where franka-rs is missing.
     """
-
-    limits: ArmLimits = panda_limits()
 
     def __init__(
         self,
@@ -53,24 +43,18 @@ class FrankaArm:
     ) -> None:
         if find_spec("franka") is None:
             raise UserError('franka-rs missing: pip install "s2robot[franka]"')
-        self.kinematics: Kinematics = panda_kinematics(tool, turn)
+        super().__init__(hand, force, tool, turn)
         self._host, self._realtime, self._fraction = host, realtime, fraction
-        self._clock = Clock()
         self._robot: Any = None
         self._targets: Any = None
-        self._hand = Hand(self.limits.opening, force) if hand else None
-        self._opening = self.limits.opening  # asked for
         self._changing = threading.Lock()  # around the beginning and the end of the loop
-        self._mode = Mode.CLOSED
-        self._stamp, self._seen = -1.0, 0.0  # the arm's own time, and ours when it last changed
 
     def connect(self) -> None:
         import franka
 
         try:
             self._robot = franka.Robot(self._host, realtime=self._realtime)
-            if self._hand:
-                self._hand.connect(self._robot)
+            self._find_hand(self._robot.gripper)
         except franka.FrankaError as error:
             raise UserError(f"no Franka at {self._host}: {error}") from error
         self._mode = Mode.STOPPED
@@ -79,43 +63,8 @@ class FrankaArm:
         self._mode = Mode.CLOSED
         with suppress(ArmError):  # it is lost or in a reflex: it stands still by itself
             self._end_loop()
-        if self._hand:
-            self._hand.close()
+        self._release_hand()
         self._targets = self._robot = None
-
-    def observe(self) -> ArmState:
-        state = self._read()
-        if state.time != self._stamp:
-            self._stamp, self._seen = state.time, self._clock.now()
-        opening = self._opening if self._hand is None else self._hand.width
-        return ArmState(np.array(state.q, float), float(opening), self._seen, self._fault(state))
-
-    def command(self, command: ArmCommand) -> ArmCommand:
-        if self._mode is Mode.READY:
-            self._aim(command.joints)
-            self._opening = command.gripper
-            if self._hand:
-                self._hand.ask(command.gripper)
-        return command
-
-    def home(self, joints: np.ndarray, opening: float) -> None:
-        self._opening = opening
-        if self._hand:
-            self._hand.ask(opening)
-        deadline = self._clock.now() + _HOMING
-        while True:
-            state = self._read()
-            at, speed = np.array(state.q, float), np.abs(state.dq).max()
-            if fault := self._fault(state):
-                raise ArmError(fault)
-            if np.abs(joints - at).max() < _ARRIVED and speed < _STILL:
-                return
-            if self._mode is not Mode.READY:
-                raise ArmError("stopped on its way home")
-            if self._clock.now() > deadline:
-                raise ArmError(f"not home within {_HOMING:g} s: {np.abs(joints - at).max():.3f} rad are left")
-            self._aim(at + np.clip(joints - at, -_NEAR, _NEAR))
-            self._clock.sleep(0.05)
 
     def stop(self) -> None:
         if self._mode is Mode.READY:
@@ -147,8 +96,9 @@ class FrankaArm:
         self._call(self._robot.automatic_error_recovery)
         self._mode = Mode.STOPPED
 
-    def state(self) -> Mode:
-        return self._mode
+    def _measure(self) -> Measured:
+        state = self._read()
+        return Measured(np.array(state.q, float), state.time, self._fault(state))
 
     def _read(self) -> Any:
         """The newest state as franka-rs has it. A loop that has ended without being told to is a fault."""

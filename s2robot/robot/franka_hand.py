@@ -26,13 +26,14 @@ class Hand:
         self._asked: float | None = None
         self._changed = threading.Condition()
         self._ending = False
+        self._thread: threading.Thread | None = None
         self.width = opening
         self.problem: str | None = None
 
-    def connect(self, robot: Any) -> None:
-        """Raises franka.FrankaError where no hand is there."""
-        self._gripper = robot.gripper()
-        self.width = float(self._gripper.read_once().width)
+    def connect(self, gripper: Any) -> None:
+        """Takes the library's own object for a hand: franka-rs's or franky's. Raises what that raises."""
+        self._gripper = gripper
+        self.width = self._read()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="hand", daemon=True)
         self._thread.start()
@@ -48,7 +49,8 @@ class Hand:
         with self._changed:
             self._ending = True
             self._changed.notify()
-        self._thread.join(5)
+        if self._thread is not None:
+            self._thread.join(5)
 
     def _run(self) -> None:
         done: bool | None = None  # whether it was closed last
@@ -63,10 +65,14 @@ class Hand:
                 if closing is not None and closing != done:
                     self._move(closing)
                     done = closing
-                self.width = float(self._gripper.read_once().width)
+                self.width = self._read()
             except Exception as error:  # an arm without fingers is no danger: told, and tried again
                 self.problem = str(error)
                 log.warning("hand: %s", error)
+
+    def _read(self) -> float:
+        ask = getattr(self._gripper, "read_once", None)
+        return float(ask().width if ask else self._gripper.width)
 
     def _move(self, closing: bool) -> None:
         if closing:
