@@ -47,8 +47,7 @@ class FrankyArm(FciArm):
         self._lost: str | None = None
 
     def connect(self) -> None:
-        import franky
-
+        franky = _library()
         realtime = (
             franky.RealtimeConfig.Enforce if self._realtime == "enforce" else franky.RealtimeConfig.Ignore
         )
@@ -99,8 +98,7 @@ class FrankyArm(FciArm):
         return Measured(np.array(state.q), state.time.to_sec(), self._fault(state))
 
     def _aim(self, joints: np.ndarray) -> None:
-        import franky
-
+        franky = _library()
         motion = franky.JointMotion(joints, return_when_finished=False)
         self._call(lambda: self._robot.move(motion, asynchronous=True))
 
@@ -114,8 +112,7 @@ class FrankyArm(FciArm):
 
     def _fault(self, state: Any) -> str | None:
         """The arm's reflex in its own words."""
-        import franky
-
+        franky = _library()
         if state.robot_mode in (franky.RobotMode.Reflex, franky.RobotMode.UserStopped):
             told = (_names(state.current_errors), _names(state.last_motion_errors), state.robot_mode.name)
             return next(filter(None, told))
@@ -123,10 +120,8 @@ class FrankyArm(FciArm):
 
     def _brake(self) -> None:
         """To a stand within the arm's own limits; the motion then ends."""
-        import franky
-
         if self._robot is not None and self._robot.is_in_control:
-            self._call(lambda: self._robot.move(franky.JointStopMotion(), asynchronous=True))
+            self._call(lambda: self._robot.move(_library().JointStopMotion(), asynchronous=True))
 
     def _end_motion(self) -> None:
         self._brake()
@@ -140,10 +135,15 @@ class FrankyArm(FciArm):
             raise ArmError(" ".join(str(error).split())) from error
 
 
+def _library() -> Any:
+    import franky  # pyright: ignore[reportMissingImports]
+
+    return franky
+
+
 def _errors() -> tuple[type[Exception], ...]:
     """All that franky raises; they have no ancestor of their own in common."""
-    import franky
-
+    franky = _library()
     named = (getattr(franky, name) for name in dir(franky) if name.endswith("Exception"))
     return tuple(kind for kind in named if isinstance(kind, type) and issubclass(kind, Exception))
 
