@@ -101,6 +101,24 @@ def test_stopped_it_holds_where_it_is_and_takes_nothing(arm: LeRobotArm, tmp_pat
     assert arm.state() is Mode.STOPPED
 
 
+def test_a_stop_that_a_target_overtakes_holds_all_the_same(
+    arm: LeRobotArm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ask = arm._ask
+
+    def stopped_first(message: Any, *rest: Any) -> Any:
+        if message.get("action", {}).get("elbow_flex.pos", 0) > 60:
+            monkeypatch.undo()
+            arm.estop()
+        return ask(message, *rest)
+
+    monkeypatch.setattr(arm, "_ask", stopped_first)
+    arm.command(ArmCommand(HOME, 0.0))
+    *_, held, overtaken, again = log(tmp_path)
+    assert held.startswith("0.000 0.000") and overtaken == again, "it holds where that target brought it"
+    assert arm.state() is Mode.ESTOP
+
+
 def test_it_goes_home_slowly_and_not_after_a_stop(arm: LeRobotArm) -> None:
     near = np.array([0.1, 0, 0, 0, 0])
     arm.home(near, 0.07)

@@ -70,7 +70,7 @@ class FciArm(ABC):
 
     def command(self, command: ArmCommand) -> ArmCommand:
         if self._mode is Mode.READY:
-            self._aim(command.joints)
+            self._go(command.joints)
             self._grip(command.gripper)
         return command
 
@@ -89,11 +89,22 @@ class FciArm(ABC):
                 raise ArmError("stopped on its way home")
             if self._clock.now() > deadline:
                 raise ArmError(f"not home within {_HOMING:g} s: {left:.3f} rad are left")
-            self._aim(measured.joints + np.clip(joints - measured.joints, -_NEAR, _NEAR))
+            self._go(measured.joints + np.clip(joints - measured.joints, -_NEAR, _NEAR))
             self._clock.sleep(_LOOK)
 
     def state(self) -> Mode:
         return self._mode
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    @abstractmethod
+    def estop(self) -> None: ...
+
+    def _go(self, joints: np.ndarray) -> None:
+        self._aim(joints)
+        if self._mode is not Mode.READY:  # a stop in another thread, which this target may have overtaken
+            self.estop() if self._mode is Mode.ESTOP else self.stop()
 
     def _grip(self, opening: float) -> None:
         self._opening = opening

@@ -141,7 +141,10 @@ class LeRobotArm:
         closed, opened = self._range
         share = command.gripper / self.limits.opening
         action = dict(zip(self._names, np.degrees(command.joints).tolist(), strict=True))
-        return self._ask({"action": action | {self._gripper: closed + share * (opened - closed)}})["sent"]
+        sent = self._ask({"action": action | {self._gripper: closed + share * (opened - closed)}})["sent"]
+        if self._mode is not Mode.READY:  # a stop in another thread, which this target may have overtaken
+            self._hold()
+        return sent
 
     def _hold(self) -> None:
         """The servos' targets become what they show: they do not stop by themselves."""
