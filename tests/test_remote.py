@@ -183,7 +183,7 @@ def test_nothing_is_written_there(url: str, local: DemoStore, capsys: pytest.Cap
 def test_training_reads_a_remote_store_and_keeps_its_features_here(url: str, tmp_path: Path) -> None:
     remote = DemoStore.open(url)
     encoder = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
-    options = {"encoder": encoder, "bf16": False, "workers": 0, "features": None}
+    options = {"encoder": encoder, "bf16": False, "workers": 0, "features": None, "augment": {}}
     source = Source(remote, tuple(remote.ids()))
     assert "is not on this machine" in refusal(lambda: load_tracks(source, remote.spec, options, World()))
     spec = remote.spec.select_cameras(["front"])

@@ -191,5 +191,6 @@ def split_episodes(tracks: list[Track], share: float, seed: int) -> tuple[list[T
         raise UserError(f"validation={share}: expected a share from 0 to below 1")
     held_out = min(round(share * len(tracks)), len(tracks) - 1)
     order = np.random.default_rng([seed, 2]).permutation(len(tracks))
-    scored = [replace(tracks[i], variants=()) for i in sorted(order[:held_out])]
+    chosen = (tracks[i] for i in sorted(order[:held_out]))
+    scored = [replace(track, variants=()) if track.variants else track for track in chosen]
     return [tracks[i] for i in sorted(order[held_out:])], scored
