@@ -66,13 +66,14 @@ def take_steps(rank: int, size: int, port: int, accumulate: int, out: Path) -> N
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_steps_of_two_processes_are_those_of_one(tmp_path: Path, accumulate: int) -> None:
-    """Forked, so that they start at once."""
+    """Of a server that has torch, and has computed no gradient: after one a fork cannot."""
     losses = {}
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["torch"])
     for size in (1, 2):
         out, port = tmp_path / f"{size}.json", free_port()
-        fork = multiprocessing.get_context("fork")
         arguments = (size, port, accumulate if size > 1 else 1, out)
-        processes = [fork.Process(target=take_steps, args=(rank, *arguments)) for rank in range(size)]
+        processes = [server.Process(target=take_steps, args=(rank, *arguments)) for rank in range(size)]
         for process in processes:
             process.start()
         for process in processes:
