@@ -52,7 +52,7 @@ ARCHITECTURES = {
     "large": Architecture(1024, 24, 16, image_size=256),
 }
 
-EMBEDDED = {"mvp-tiny-sim": "tiny"}
+EMBEDDED = {"mvp-tiny-sim": "tiny", "mvp-small-sim": "small"}
 """Encoders shipped with the package: name -> architecture."""
 
 _HALF = 1e-3
