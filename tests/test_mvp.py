@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -103,6 +104,26 @@ def test_the_embedded_encoders_card_tells_the_published_probe() -> None:
     for told, measured in zip(card["probe"]["results"], results, strict=True):
         for key, value in told.items():
             assert measured[key] == (pytest.approx(value, abs=1e-3) if isinstance(value, float) else value)
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_every_embedded_encoder_has_the_card_of_its_weights(name: str) -> None:
+    card, losses = (
+        json.loads((WEIGHTS / f"{name}.json").read_text()),
+        f"pretrain_{name.replace('-', '_')}_losses",
+    )
+    encoder = load_encoder(name)
+    assert (card["name"], card["weights_sha256"]) == (name, encoder.weights_sha256)
+    assert card["parameters"] == sum(p.numel() for p in encoder.vit.parameters())
+    published = json.loads((WEIGHTS.parents[2] / "docs" / "results" / f"{losses}.json").read_text())
+    assert len(published) == card["recipe"]["steps"]
+    assert card["final_loss"] == pytest.approx(np.mean(published[-200:]), abs=1e-4)
+
+
+def test_embedded_encoders_saw_the_same() -> None:
+    """So that their sizes can be compared."""
+    recipes = [json.loads((WEIGHTS / f"{name}.json").read_text())["recipe"] for name in EMBEDDED]
+    assert {name for name in recipes[0] if recipes[0][name] != recipes[1][name]} == {"architecture"}
 
 
 def test_the_hash_is_of_values_not_of_their_type_or_order(tiny: Encoder) -> None:

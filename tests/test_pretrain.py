@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from s2robot.config import compose
 from s2robot.vision import pretrain
 from s2robot.vision.mae import MaskedAutoencoder
-from s2robot.vision.mvp import ARCHITECTURES, WEIGHTS, load_encoder
+from s2robot.vision.mvp import ARCHITECTURES, EMBEDDED, WEIGHTS, load_encoder
 
 
 class Squares:
@@ -64,9 +64,9 @@ def test_it_ends_in_an_encoder_and_its_card(pretrained: Path) -> None:
     assert card["parameters"] == sum(value.numel() for value in state.values())
 
 
-@pytest.mark.parametrize("embedded", [False, True])
-def test_the_cards_command_makes_it_again(pretrained: Path, embedded: bool) -> None:
-    path = WEIGHTS / "mvp-tiny-sim.json" if embedded else pretrained / "card.json"
+@pytest.mark.parametrize("embedded", [None, *EMBEDDED])
+def test_the_cards_command_makes_it_again(pretrained: Path, embedded: str | None) -> None:
+    path = WEIGHTS / f"{embedded}.json" if embedded else pretrained / "card.json"
     card = json.loads(path.read_text())
     program, verb, *overrides = card["command"].split()
     assert (program, verb) == ("s2robot", "pretrain")
@@ -75,6 +75,7 @@ def test_the_cards_command_makes_it_again(pretrained: Path, embedded: bool) -> N
         k: config[k] for k in card["recipe"] if k in config
     }
     assert again == card["recipe"]
+    assert isinstance(again["bf16"], bool), "not left to the machine that makes it again"
 
 
 def test_training_has_changed_the_encoder(pretrained: Path) -> None:

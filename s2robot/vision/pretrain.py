@@ -187,7 +187,7 @@ def _step(
     part, device = Part(world.rank, world.size), next(loss_of.parameters()).device
     image_size = ARCHITECTURES[cfg.encoder.architecture].image_size
     images = frames.batch(cfg.batch_size, image_size, rng, part).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=has_bf16() if cfg.bf16 is None else cfg.bf16):
+    with torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(cfg)):
         loss = loss_of(images, masks, part)
     optimiser.zero_grad()
     loss.backward()
@@ -200,7 +200,12 @@ def _recipe(cfg: DictConfig) -> dict[str, Any]:
     keys = ("states", "steps", "batch_size", "lr", "warmup", "weight_decay", "bf16", "seed", "source")
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
-    return {"architecture": cfg.encoder.architecture, **{key: plain[key] for key in keys}}
+    chosen = {key: plain[key] for key in keys}
+    return {"architecture": cfg.encoder.architecture, **chosen, "bf16": _in_bf16(cfg)}
+
+
+def _in_bf16(cfg: DictConfig) -> bool:
+    return has_bf16() if cfg.bf16 is None else bool(cfg.bf16)
 
 
 def _command(cfg: DictConfig) -> str:
