@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 import s2robot
 from s2robot import cli
+from s2robot.config.defaults import config_folder, load_defaults, names_in
 from s2robot.config.targets import locate
 from s2robot.errors import UserError
 
@@ -100,6 +101,20 @@ def test_every_verb_refuses_an_unknown_option(verb: cli.Verb, capsys: pytest.Cap
     message = capsys.readouterr().err
     assert message.startswith(f"s2robot {verb.name}: unknown option 'no_such_option': ")
     assert message.count("\n") == 1
+
+
+def test_a_policy_server_can_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["deploy", "server=gpu-box:8000", f"out={tmp_path}"]) == 2
+    said = "gpu-box:8000 is no address of a policy server: expected ws://host:port"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", names_in(config_folder()))
+def test_no_option_bears_the_name_of_a_group_that_its_verb_does_not_choose_from(name: str) -> None:
+    """Hydra would take it for a choice: the option could not be given."""
+    defaults = load_defaults(name)
+    groups = {folder.name for folder in config_folder().iterdir() if folder.is_dir()}
+    assert groups & {str(option) for option in defaults.config} <= set(defaults.groups)
 
 
 @pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)

@@ -34,10 +34,10 @@ class Driver:
 
 
 def make_driver(plain: dict[str, Any]) -> Driver:
-    """From the options `checkpoint`, or `policy` and `api_key`. Raises UserError as they do."""
-    if (plain["checkpoint"] is None) == (plain["policy"] is None):
-        raise UserError("who drives? give checkpoint=PATH, or policy=ws://host:port of `s2robot serve`")
-    return _local(plain) if plain["policy"] is None else _remote(plain)
+    """From the options `checkpoint`, or `server` and `api_key`. Raises UserError as they do."""
+    if (plain["checkpoint"] is None) == (plain["server"] is None):
+        raise UserError("who drives? give checkpoint=PATH, or server=ws://host:port of `s2robot serve`")
+    return _local(plain) if plain["server"] is None else _remote(plain)
 
 
 def _local(plain: dict[str, Any]) -> Driver:
@@ -60,7 +60,7 @@ def _remote(plain: dict[str, Any]) -> Driver:
 
     key = plain["api_key"] or os.environ.get(KEY_VARIABLE)
     try:
-        remote = RemotePredictor(plain["policy"], key=key, timeout=plain["patience"])
+        remote = RemotePredictor(plain["server"], key=key, timeout=plain["patience"])
     except (ConnectionError, TimeoutError) as error:
         raise UserError(str(error)) from error
     sha256 = str(remote.metadata.get("checkpoint_sha256", "unknown"))

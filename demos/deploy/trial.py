@@ -153,7 +153,7 @@ def main() -> None:
     options = parser.parse_args()
     joining = {"join": "chunk", "blend": 2, "decay": 0.2, "wait": options.wait, "patience": 2.0}
     driver = make_driver(
-        {"checkpoint": options.checkpoint, "policy": None, "threads": options.threads, **joining}
+        {"checkpoint": options.checkpoint, "server": None, "threads": options.threads, **joining}
     )
     robot: Any = OmegaConf.to_container(OmegaConf.load(options.robot), resolve=True)
     env: RobotEnv = instantiate(robot)
