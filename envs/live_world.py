@@ -10,6 +10,7 @@ writes frames, each with the time of the state it shows.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,8 +101,14 @@ class Shared:
         return image.reshape(self.size, self.size, 3), time, int(count)
 
 
+def _leave_ctrl_c_to_the_session() -> None:
+    """A terminal sends it to all processes. The session still has an arm to stop, and an arm outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def simulate(shared: Shared, pipe: Connection, link: Link, speed: float, seed: int) -> None:
     """The physics process: until the other end of the pipe is closed."""
+    _leave_ctrl_c_to_the_session()
     from envs.cube_pick import CubePick
 
     class Blind(CubePick):
@@ -114,7 +121,7 @@ def simulate(shared: Shared, pipe: Connection, link: Link, speed: float, seed: i
     env.reset(seed=seed)
     try:
         _World(env, shared, pipe, link, Clock(speed), seed).run()
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+    except (EOFError, BrokenPipeError):
         pass
     finally:
         env.close()
@@ -214,6 +221,7 @@ def render(shared: Shared, fps: float, drop: float, speed: float, seed: int, sty
     Args:
         fps: frames a second of each camera (Hz), at most. drop: share of the frames that are lost.
     """
+    _leave_ctrl_c_to_the_session()
     from envs.cube_pick import CubePick, mujoco
 
     env = CubePick(shared.cameras, shared.size, **style)

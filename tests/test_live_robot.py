@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -76,3 +79,18 @@ def test_left_alone_it_stops_and_begins_anew(robot: LiveCubePick) -> None:
     assert truncated and "watchdog" in info["stopped"]
     robot.reset(seed=3)
     assert robot.step(np.array([0, 0, 0, -1], np.float32))[-1]["stopped"] is None
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_a_terminal_leaves_the_arm_to_its_session(robot: LiveCubePick) -> None:
+    robot.reset(seed=4)
+    processes = multiprocessing.active_children()
+    assert len(processes) >= 2
+    for process in processes:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+    for _ in range(5):
+        after, *_, info = robot.step(np.array([0.02, 0, 0, -1], np.float32))
+        assert info["stopped"] is None
+    assert after["images"]["front"].std() > 0
+    assert all(process.is_alive() for process in processes)
