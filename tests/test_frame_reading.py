@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from s2robot.data.episode import CHUNK_STEPS, Episode
 from s2robot.data.frames import is_quick
 from s2robot.data.reader import Damaged
 from s2robot.data.store import DemoStore
+from s2robot.data.validate import validate
 from s2robot.spec import RobotSpec
 
 SPEC = RobotSpec({"front": (8, 6, 3)}, ("x",), ("dx",), "ee_delta", 10.0)
@@ -51,6 +54,19 @@ def test_a_lossy_codec_is_left_to_zarr(store: DemoStore) -> None:
     jpeg = DemoStore.open(store.path.parent / "jpeg")
     assert is_quick(as_zarr_reads(store)) and not is_quick(as_zarr_reads(jpeg))
     assert jpeg.episode("000000").images("front").shape == (LENGTH, 8, 6, 3)
+
+
+def test_frames_of_an_older_store_are_read(store: DemoStore, tmp_path: Path) -> None:
+    """zstd, step after step: what the store wrote at first."""
+    copy = DemoStore.create(tmp_path / "copy", SPEC)
+    copy.append_copy(store.episode("000000"), {})
+    frames = store.episode("000000").images("front")
+    group = zarr.open_group(copy.path / "000000" / "images", mode="r+")
+    older: Any = {"compressors": [ZstdCodec(level=3), Crc32cCodec()], "chunks": (CHUNK_STEPS, 8, 6, 3)}
+    keys: Any = {"name": "default", "separator": "."}
+    group.create_array("front", data=frames, overwrite=True, chunk_key_encoding=keys, **older)
+    np.testing.assert_array_equal(copy.episode("000000").images("front", slice(1, 11)), frames[1:11])
+    assert validate(copy) == []
 
 
 def test_a_process_that_was_forked_reads_too(store: DemoStore) -> None:

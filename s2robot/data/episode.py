@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from s2robot.data.jpeg import Jpeg
 
 CHUNK_STEPS = 4  # frames a chunk: fewer cost size, more are decoded in vain for a window of 16
+ROWS_FIRST = (1, 0, 2, 3)
+"""The axes (steps, rows, columns, colours) of a chunk of frames as they lie on disk: a row as it was a step
+ago is within the 64 kB in which lz4 looks for what repeats; a whole frame away it would not be."""
 _ERROR_STEPS = 16  # frames of which the error of a lossy codec is taken
 
 SERIES = ("proprio", "action", "action_applied", "time")
@@ -122,22 +125,29 @@ def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> 
         attributes["image_error"] = {name: codec.error(f[:_ERROR_STEPS]).to_dict() for name, f in cameras}
     group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
     for camera, frames in episode.images.items():
-        _write_array(group, f"images/{camera}", frames, min(CHUNK_STEPS, episode.length), codec)
+        chunk_steps = min(CHUNK_STEPS, episode.length)
+        _write_array(group, f"images/{camera}", frames, chunk_steps, **_frame_codecs(codec))
     for name in SERIES:
         _write_array(group, name, getattr(episode, name), episode.length)
 
 
-def _write_array(
-    group: zarr.Group, name: str, array: np.ndarray, chunk_steps: int, codec: Jpeg | None = None
-) -> None:
+def _frame_codecs(lossy: Jpeg | None) -> dict[str, Any]:
+    from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
+
+    if lossy is not None:
+        return {"serializer": lossy, "compressors": [Crc32cCodec()]}
+    lz4 = BloscCodec(typesize=1, cname="lz4", clevel=9, shuffle="noshuffle")
+    return {"filters": [TransposeCodec(order=ROWS_FIRST)], "compressors": [lz4, Crc32cCodec()]}
+
+
+def _write_array(group: zarr.Group, name: str, array: np.ndarray, chunk_steps: int, **codecs: Any) -> None:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
     group.create_array(
         name,
         data=array,
         chunks=(chunk_steps, *array.shape[1:]),
-        serializer=codec or "auto",
-        compressors=[*([] if codec else [ZstdCodec(level=3)]), Crc32cCodec()],
+        **({"compressors": [ZstdCodec(level=3), Crc32cCodec()]} | codecs),
         # One file a chunk in one folder: three folders a chunk fewer to sync.
         chunk_key_encoding={"name": "default", "separator": "."},
         # A black frame has its file too, so a missing file is always a loss.

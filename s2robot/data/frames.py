@@ -7,27 +7,39 @@ reading demos costs, so frames in the codecs that the store writes are read here
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import Zstd
+from numcodecs.blosc import Blosc
 
+from s2robot.data.episode import ROWS_FIRST
 from s2robot.provenance import usable_cores
 
 if TYPE_CHECKING:
     import zarr
 
-_CODECS = ["bytes", "zstd", "crc32c"]
+_local = threading.local()
+_CODECS = ["transpose", "bytes", "blosc", "crc32c"]
 
 
 def is_quick(array: zarr.Array) -> bool:
-    """Whether `read_frames` can read it: uint8, whole frames a chunk, in the codecs of lossless frames."""
-    codecs = [codec.to_dict()["name"] for codec in _metadata(array).codecs]
-    return array.dtype == np.uint8 and codecs == _CODECS and array.chunks[1:] == array.shape[1:]
+    """Whether `read_frames` can read it: uint8, whole frames a chunk, in the codecs of lossless frames.
+
+    zarr reads what else there is: JPEG, and older stores, whose frames are in zstd.
+    """
+    codecs = [codec.to_dict() for codec in _metadata(array).codecs]
+    return (
+        array.dtype == np.uint8
+        and array.chunks[1:] == array.shape[1:]
+        and [codec["name"] for codec in codecs] == _CODECS
+        and codecs[0]["configuration"]["order"] == ROWS_FIRST
+    )
 
 
 def read_frames(array: zarr.Array, read: Callable[[str], bytes], start: int, stop: int) -> np.ndarray:
@@ -41,10 +53,11 @@ def read_frames(array: zarr.Array, read: Callable[[str], bytes], start: int, sto
     """
     steps, *frame = array.chunks
     out = np.empty((stop - start, *frame), np.uint8)
+    stored = [array.chunks[axis] for axis in ROWS_FIRST]
 
     def decode(chunk: int) -> None:
         key = _metadata(array).encode_chunk_key((chunk, *(0 for _ in frame)))
-        frames = _decode(read(key)).reshape(array.chunks)
+        frames = _decode(read(key), prod(stored)).reshape(stored).transpose(ROWS_FIRST)  # it undoes itself
         first, last = max(start, chunk * steps), min(stop, (chunk + 1) * steps)
         out[first - start : last - start] = frames[first - chunk * steps : last - chunk * steps]
 
@@ -59,11 +72,21 @@ def _threads(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(usable_cores(), thread_name_prefix="frames")
 
 
-def _decode(content: bytes) -> np.ndarray:
-    data, stored = content[:-4], content[-4:]
+def _decode(content: bytes, size: int) -> np.ndarray:
+    data, stored = np.frombuffer(content, np.uint8)[:-4], content[-4:]
     if google_crc32c.value(data).to_bytes(4, "little") != stored:
         raise ValueError("Stored and computed checksum do not match")
-    return np.frombuffer(Zstd().decode(data), np.uint8)
+    if int.from_bytes(data[4:8].tobytes(), "little") != size:  # in Blosc's header
+        raise ValueError(f"Its chunk does not hold {size} bytes")
+    Blosc().decode(data, out=(out := _buffer(size)))
+    return out
+
+
+def _buffer(size: int) -> np.ndarray:
+    """Of this thread, to be used again: fresh memory costs twice what decoding into it does."""
+    if len(getattr(_local, "buffer", ())) != size:
+        _local.buffer = np.empty(size, np.uint8)
+    return _local.buffer
 
 
 def _metadata(array: zarr.Array) -> Any:
