@@ -25,7 +25,10 @@ _ENOUGH = 2  # outcomes a cell, on average: with fewer the map says no more than
 
 
 def position_map(evaluation: Result) -> Markup:
-    """Every position as a cube: filled for a pick, hollow and crossed for a miss; further ones small."""
+    """Every position as a cube: filled for a pick, hollow and crossed for a miss; further ones small.
+
+    Where there are several rollouts from a position, its successes stand beside its number.
+    """
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
         axes = map_axes(figure)
@@ -35,8 +38,12 @@ def position_map(evaluation: Result) -> Markup:
         )
         _draw_cubes(axes, (evaluation.get("extra") or {}).get("positions", ()), side=0.010, alpha=0.35)
         _draw_cubes(axes, evaluation["positions"], side=0.020, alpha=1.0)
-        for index, p in enumerate(evaluation["positions"]):
-            axes.annotate(str(index), (p["y"], p["x"]), (9, 5), textcoords="offset points", weight="bold")
+        places: dict[tuple[float, float], list[bool]] = {}
+        for p in evaluation["positions"]:
+            places.setdefault((p["y"], p["x"]), []).append(p["success"])
+        for index, (place, ended) in enumerate(places.items()):
+            text = str(index) if len(ended) == 1 else f"{index}: {sum(ended)}/{len(ended)}"
+            axes.annotate(text, place, (9, 5), textcoords="offset points", weight="bold")
         axes.autoscale_view()
         return svg(figure, "map")
 

@@ -19,6 +19,7 @@ from toy_loop import refusal, s2robot
 import s2robot.evaluate.rollouts as stage
 from envs.positions import X_RANGE, Y_RANGE, evaluation_positions, further_positions
 from envs.toy import STEP
+from s2robot.compare.read import read
 from s2robot.evaluate import verb
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
 from s2robot.policy.policy import HORIZON, Policy
@@ -191,6 +192,25 @@ def test_further_positions_alone_are_counted(toy_checkpoint: Path, tmp_path: Pat
     assert [(p["x"], p["y"], p["yaw"]) for p in result["positions"]] == further_positions(2, seed=0)
 
 
+def test_positions_are_repeated_from_other_starts(
+    toy_checkpoint: Path, tmp_path: Path, evaluation: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "positions=3", "extra=2", "max_steps=8", "seed=5"
+    result = evaluate(toy_checkpoint, tmp_path / "out", *options, "repeats=2")
+    assert (result["trials"], result["extra"]["trials"]) == (6, 4)
+    for part, once in ((result, evaluation), (result["extra"], evaluation["extra"])):
+        count = once["trials"]
+        assert part["positions"][:count] == once["positions"], "the first are the same"
+        repeated = part["positions"][count:]
+        assert [p["index"] for p in repeated] == [10_000 + p["index"] for p in once["positions"]]
+        for again, first in zip(repeated, once["positions"], strict=True):
+            assert [again[k] == first[k] for k in ("x", "y", "yaw", "seed")] == [True, True, True, False]
+    assert len(videos(tmp_path / "out")) == 3
+    assert s2robot("evaluate", f"replay={tmp_path / 'out'}", "position=10001") == 0
+    assert "position 10001: " in capsys.readouterr().out
+    assert len(read([str(tmp_path / "out")])[0].outcomes("positions")) == 6, "each pairs with its own"
+
+
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_outcome_is_the_same_for_any_number_of_workers(
     evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path, workers: int
@@ -314,6 +334,7 @@ def test_stage_times_are_shown(toy_checkpoint: Path, tmp_path: Path, monkeypatch
         (["positions=0"], "at least one in all"),
         (["extra=-1"], "extra=-1"),
         (["execution=chnk"], "unknown execution 'chnk': did you mean 'chunk'? valid: chunk, ensemble"),
+        (["repeats=0"], "repeats=0 extra=0: expected 1 to 99 rollouts from each position"),
         (["horizon=17"], "horizon=17: expected 1 to 16"),
         (["horizon=0"], "horizon=0: expected 1 to 16"),
         (["workers=-1"], "workers=-1"),

@@ -21,6 +21,7 @@ _NO_SETTINGS = (
     *("training.seed", "training.demos"),  # demos_sha256 says which demos they are
     *("training.encoder", "training.policy"),  # as under encoder and policy
     *("evaluate.checkpoint", "evaluate.out", "evaluate.seed", "evaluate.positions", "evaluate.extra"),
+    "evaluate.repeats",
     *("evaluate.position_source", "evaluate.extra_source", "evaluate.rectangle"),
 )
 """What may differ in an arm: seeds, and names of places. (The positions are compared as they are.)"""

@@ -23,6 +23,8 @@ from s2robot.rollout import Actor, Subscriber, run_episode
 from s2robot.spec import Observation, RobotSpec
 from s2robot.video import encode_mp4
 
+REPEAT = 10_000
+"""What is between the numbers of two rollouts from the same position."""
 _VIDEO_SIDE = 224  # px
 
 
@@ -31,7 +33,8 @@ class Job(NamedTuple):
 
     Attributes:
         index: of the position: the fixed ones are numbered first, all of them, then the further ones. So a
-            position has its number, and its seed, however many are evaluated.
+            position has its number, and its seed, however many are evaluated. The second rollout from it is
+            numbered `REPEAT` further on, and so forth.
         pose: (x [m], y [m], yaw [rad]) of the cube.
         seed: of the environment.
         filmed: whether a film is made.
@@ -87,7 +90,10 @@ def read_setting(plain: dict[str, Any]) -> tuple[Setting, RobotSpec]:
 
 
 def jobs(plain: dict[str, Any]) -> list[Job]:
-    """Rollouts from the first `positions` of the fixed positions, and from `extra` further ones."""
+    """`repeats` rollouts from the first `positions` of the fixed positions, then from `extra` further ones.
+
+    Filmed are the first from each fixed position.
+    """
     fixed = instantiate(plain["position_source"])
     count, extra, seed = plain["positions"], plain["extra"], plain["seed"]
     if not 0 <= count <= len(fixed) or extra < 0 or count + extra < 1:
@@ -96,7 +102,13 @@ def jobs(plain: dict[str, Any]) -> list[Job]:
             "any number of further ones, and at least one in all"
         )
     further = instantiate(plain["extra_source"], count=extra, seed=seed)
-    chosen = [*enumerate(fixed[:count]), *enumerate(further, start=len(fixed))]
+    if not 1 <= plain["repeats"] < 100 or len(fixed) + extra > REPEAT:
+        raise UserError(
+            f"repeats={plain['repeats']} extra={extra}: expected 1 to 99 rollouts from each position, "
+            f"at most {REPEAT - len(fixed)} further positions"
+        )
+    parts = list(enumerate(fixed[:count])), list(enumerate(further, start=len(fixed)))
+    chosen = [(i + k * REPEAT, pose) for part in parts for k in range(plain["repeats"]) for i, pose in part]
     return [Job(i, pose, env_seed(seed, i), i < len(fixed)) for i, pose in chosen]
 
 

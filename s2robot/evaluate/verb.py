@@ -27,7 +27,7 @@ _CHOICES = {"execution": ("chunk", "ensemble"), "actor": ("policy", "expert")}
 _REQUIRED = {"checkpoint": "the folder `s2robot train` wrote", "out": "the folder to write into"}
 _NO_SETTINGS = ("workers", "stages", "overwrite", "replay", "position", "store")
 """Options that change no outcome."""
-_PLACES = ("checkpoint", "out", "positions", "extra", "rectangle")
+_PLACES = ("checkpoint", "out", "positions", "extra", "repeats", "rectangle")
 """And those that only say where things are, and how many rollouts there are to be."""
 
 
@@ -131,7 +131,8 @@ def _recorded(options: dict[str, Any]) -> dict[str, Any]:
 def _evaluation(setting: Setting, spec: RobotSpec, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     plain = setting.options
     channel = {} if setting.channel is None else {"channel": setting.channel}
-    fixed, further = outcomes[: plain["positions"]], outcomes[plain["positions"] :]
+    count = plain["positions"] * plain["repeats"]
+    fixed, further = outcomes[:count], outcomes[count:]
     config = read_config(plain["checkpoint"])
     return {
         **tally(fixed or further),
