@@ -4,7 +4,8 @@ It pins other versions of numpy and mujoco than ours. Make an environment for it
 
     python -m venv FOLDER && FOLDER/bin/pip install franka-sim==1.1.7
 
-and name the folder in the environment variable S2ROBOT_FRANKA_SIM.
+and name the folder in the environment variable S2ROBOT_FRANKA_SIM. It runs alone by
+`python tests/franka_server.py`.
 """
 
 from __future__ import annotations
@@ -77,3 +78,9 @@ class FrankaServer:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(30)
+
+
+if __name__ == "__main__":
+    with FrankaServer() as server:
+        print(f"franka-sim listens at {server.host}", flush=True)
+        server.process.wait()

@@ -2,17 +2,20 @@
 
     python -m demos.deploy.trial --checkpoint runs/policy --robot robot.yaml --seconds 60 --out result.json
 
-`robot.yaml` is a file such as those in configs/robot/. After two thirds of the time a command of 1 rad beside
-is injected, then one of NaN; at the end the first camera freezes.
+`robot.yaml` is a file such as those in configs/robot/. With `--films DEMOS` its cameras show films made of
+these demos, for an arm that has none. After two thirds of the time a command of 1 rad beside is injected,
+then one of NaN; at the end the first camera freezes.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from omegaconf import OmegaConf
 
 from demos.deploy.driver import make_driver
 from s2robot.config import instantiate
+from s2robot.data.store import DemoStore
 from s2robot.pace import Pace
 from s2robot.policy.asynchronous import AsynchronousExecutor
 from s2robot.policy.checkpoint import checkpoint_sha256
@@ -27,8 +31,11 @@ from s2robot.provenance import machine, versions, write_json
 from s2robot.robot.arm import ArmCommand
 from s2robot.robot.camera import Camera, Frame
 from s2robot.robot.env import RobotEnv
+from s2robot.video import encode_mp4
 
 _SPACING = 10  # steps between two faults
+_FILMED = 20  # demos in a film
+_FILM_RATE = 30  # Hz, as cameras have it
 
 
 class Freezing:
@@ -137,6 +144,20 @@ def _injected(env: RobotEnv, fault: Callable[[ArmCommand], ArmCommand] | None) -
         env.safe.command = command
 
 
+def films(store: DemoStore, cameras: Iterable[str], folder: Path) -> dict[str, Path]:
+    """Camera -> a film of what it saw in the first demos, each frame as long as it lasted.
+
+    Raises UserError for a camera that the store does not have.
+    """
+    made = {camera: folder / f"{camera}.mp4" for camera in cameras}
+    demos = [store.episode(i) for i in store.ids()[:_FILMED]]
+    repeat = round(_FILM_RATE / store.spec.rate)
+    for camera, path in made.items():
+        frames = chain.from_iterable(demo.images(camera).repeat(repeat, axis=0) for demo in demos)
+        path.write_bytes(encode_mp4(frames, _FILM_RATE))
+    return made
+
+
 def main() -> None:
     """Runs and writes."""
     parser = argparse.ArgumentParser(
@@ -144,6 +165,8 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--robot", type=Path, required=True, help="YAML file, as in configs/robot/")
+    parser.add_argument("--host", help="of the arm, instead of that in the file")
+    parser.add_argument("--films", type=Path, help="demo store whose frames the cameras show")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument(
         "--wait", type=float, default=0.06, help="s after its tick that a command may be sent"
@@ -151,11 +174,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of torch; default one a core")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     options = parser.parse_args()
+    with TemporaryDirectory(prefix="s2robot-trial-") as folder:
+        _run_and_write(options, Path(folder))
+
+
+def _run_and_write(options: argparse.Namespace, folder: Path) -> None:
     joining = {"join": "chunk", "blend": 2, "decay": 0.2, "wait": options.wait, "patience": 2.0}
     driver = make_driver(
         {"checkpoint": options.checkpoint, "server": None, "threads": options.threads, **joining}
     )
     robot: Any = OmegaConf.to_container(OmegaConf.load(options.robot), resolve=True)
+    if options.host is not None:
+        robot["arm"]["host"] = options.host
+    if options.films is not None:
+        for camera, path in films(DemoStore.open(options.films), robot["cameras"], folder).items():
+            robot["cameras"][camera]["source"] = str(path)
     env: RobotEnv = instantiate(robot)
     before = os.getloadavg()[0]
     executor = driver.executor(env, joining)

@@ -143,11 +143,12 @@ def _frame_codecs(lossy: Jpeg | None) -> dict[str, Any]:
 def _write_array(group: zarr.Group, name: str, array: np.ndarray, chunk_steps: int, **codecs: Any) -> None:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
+    options: Any = {"compressors": [ZstdCodec(level=3), Crc32cCodec()]} | codecs
     group.create_array(
         name,
         data=array,
         chunks=(chunk_steps, *array.shape[1:]),
-        **({"compressors": [ZstdCodec(level=3), Crc32cCodec()]} | codecs),
+        **options,
         # One file a chunk in one folder: three folders a chunk fewer to sync.
         chunk_key_encoding={"name": "default", "separator": "."},
         # A black frame has its file too, so a missing file is always a loss.
