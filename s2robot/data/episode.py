@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from s2robot.data.jpeg import Jpeg
 
 CHUNK_STEPS = 4  # frames a chunk: fewer cost size, more are decoded in vain for a window of 16
-ROWS_FIRST = (1, 0, 2, 3)
-"""The axes (steps, rows, columns, colours) of a chunk of frames as they lie on disk: a row as it was a step
-ago is within the 64 kB in which lz4 looks for what repeats; a whole frame away it would not be."""
 _ERROR_STEPS = 16  # frames of which the error of a lossy codec is taken
 
 SERIES = ("proprio", "action", "action_applied", "time")
@@ -118,6 +115,7 @@ def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> 
     With a lossy codec for the frames, the attribute `image_error` says what it did to the first of each.
     """
     import zarr  # here: it takes longer than listing a store
+    from zarr.codecs import Crc32cCodec, ZstdCodec
 
     attributes = {**episode.attributes, "length": episode.length}
     if codec is not None:
@@ -125,30 +123,36 @@ def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> 
         attributes["image_error"] = {name: codec.error(f[:_ERROR_STEPS]).to_dict() for name, f in cameras}
     group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
     for camera, frames in episode.images.items():
-        chunk_steps = min(CHUNK_STEPS, episode.length)
-        _write_array(group, f"images/{camera}", frames, chunk_steps, **_frame_codecs(codec))
+        _write_frames(folder, group, f"images/{camera}", frames, codec)
     for name in SERIES:
-        _write_array(group, name, getattr(episode, name), episode.length)
+        codecs = {"compressors": [ZstdCodec(level=3), Crc32cCodec()]}
+        series = getattr(episode, name)
+        _create_array(group, name, series, episode.length, codecs)[:] = series
 
 
-def _frame_codecs(lossy: Jpeg | None) -> dict[str, Any]:
-    from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
+def _write_frames(folder: Path, group: zarr.Group, name: str, frames: np.ndarray, codec: Jpeg | None) -> None:
+    from zarr.codecs import Crc32cCodec
 
-    if lossy is not None:
-        return {"serializer": lossy, "compressors": [Crc32cCodec()]}
-    lz4 = BloscCodec(typesize=1, cname="lz4", clevel=9, shuffle="noshuffle")
-    return {"filters": [TransposeCodec(order=ROWS_FIRST)], "compressors": [lz4, Crc32cCodec()]}
+    from s2robot.data.frames import lossless, write_frames
+
+    steps = min(CHUNK_STEPS, len(frames))
+    if codec is None:
+        array = _create_array(group, name, frames, steps, lossless())
+        write_frames(array, frames, lambda key, content: Path(folder, name, key).write_bytes(content))
+    else:
+        codecs = {"serializer": codec, "compressors": [Crc32cCodec()]}
+        _create_array(group, name, frames, steps, codecs)[:] = frames
 
 
-def _write_array(group: zarr.Group, name: str, array: np.ndarray, chunk_steps: int, **codecs: Any) -> None:
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-
-    options: Any = {"compressors": [ZstdCodec(level=3), Crc32cCodec()]} | codecs
-    group.create_array(
+def _create_array(
+    group: zarr.Group, name: str, like: np.ndarray, chunk_steps: int, codecs: dict[str, Any]
+) -> zarr.Array:
+    return group.create_array(
         name,
-        data=array,
-        chunks=(chunk_steps, *array.shape[1:]),
-        **options,
+        shape=like.shape,
+        dtype=like.dtype,
+        chunks=(chunk_steps, *like.shape[1:]),
+        **codecs,
         # One file a chunk in one folder: three folders a chunk fewer to sync.
         chunk_key_encoding={"name": "default", "separator": "."},
         # A black frame has its file too, so a missing file is always a loss.

@@ -1,7 +1,7 @@
-"""Frames of a window, decoded in threads straight from their chunks.
+"""Lossless frames, encoded and decoded in threads, straight to their chunks and from them.
 
-zarr decodes any array, one chunk after another as far as can be measured; a window of frames is most of what
-reading demos costs, so frames in the codecs that the store writes are read here.
+zarr does the same for any array, one chunk after another as far as can be measured. Frames are most of what
+demos cost, so those in the codecs of this module are written and read here, and any Zarr v3 reads them too.
 """
 
 from __future__ import annotations
@@ -18,18 +18,33 @@ import google_crc32c
 import numpy as np
 from numcodecs.blosc import Blosc
 
-from s2robot.data.episode import ROWS_FIRST
 from s2robot.provenance import usable_cores
 
 if TYPE_CHECKING:
     import zarr
 
+ROWS_FIRST = (1, 0, 2, 3)
+"""The axes (steps, rows, columns, colours) of a chunk of frames as they lie on disk: a row as it was a step
+ago is within the 64 kB in which lz4 looks for what repeats; a whole frame away it would not be."""
+
+_LZ4 = {"cname": "lz4", "clevel": 9}
 _local = threading.local()
 _CODECS = ["transpose", "bytes", "blosc", "crc32c"]
 
 
+def lossless() -> dict[str, Any]:
+    """The codecs, as `zarr.Group.create_array` takes them."""
+    from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec
+
+    lz4: Any = {**_LZ4, "shuffle": "noshuffle", "typesize": 1}
+    return {
+        "filters": [TransposeCodec(order=ROWS_FIRST)],
+        "compressors": [BloscCodec(**lz4), Crc32cCodec()],
+    }
+
+
 def is_quick(array: zarr.Array) -> bool:
-    """Whether `read_frames` can read it: uint8, whole frames a chunk, in the codecs of lossless frames.
+    """Whether `read_frames` can read it: uint8, whole frames a chunk, in the codecs of `lossless`.
 
     zarr reads what else there is: JPEG, and older stores, whose frames are in zstd.
     """
@@ -40,6 +55,27 @@ def is_quick(array: zarr.Array) -> bool:
         and [codec["name"] for codec in codecs] == _CODECS
         and codecs[0]["configuration"]["order"] == ROWS_FIRST
     )
+
+
+def write_frames(array: zarr.Array, frames: np.ndarray, write: Callable[[str, bytes], object]) -> None:
+    """Frames, uint8 (T, H, W, 3), as `array[:] = frames` writes them into a new array of `lossless` codecs.
+
+    Args:
+        write: puts a chunk's content into its file, by its key.
+
+    Raises what `write` raises.
+    """
+    steps = array.chunks[0]
+
+    def encode(chunk: int) -> None:
+        part = frames[chunk * steps : (chunk + 1) * steps]
+        stored = _buffer(prod(array.chunks)).reshape([array.chunks[axis] for axis in ROWS_FIRST])
+        whole = stored.transpose(ROWS_FIRST)
+        whole[: len(part)], whole[len(part) :] = part, 0
+        data = Blosc(**_LZ4, shuffle=Blosc.NOSHUFFLE).encode(stored)
+        write(_key(array, chunk), data + google_crc32c.value(data).to_bytes(4, "little"))
+
+    list(_threads(os.getpid()).map(encode, range(-(-len(frames) // steps))))
 
 
 def read_frames(array: zarr.Array, read: Callable[[str], bytes], start: int, stop: int) -> np.ndarray:
@@ -56,8 +92,8 @@ def read_frames(array: zarr.Array, read: Callable[[str], bytes], start: int, sto
     stored = [array.chunks[axis] for axis in ROWS_FIRST]
 
     def decode(chunk: int) -> None:
-        key = _metadata(array).encode_chunk_key((chunk, *(0 for _ in frame)))
-        frames = _decode(read(key), prod(stored)).reshape(stored).transpose(ROWS_FIRST)  # it undoes itself
+        content = _decode(read(_key(array, chunk)), prod(stored))
+        frames = content.reshape(stored).transpose(ROWS_FIRST)  # which undoes itself
         first, last = max(start, chunk * steps), min(stop, (chunk + 1) * steps)
         out[first - start : last - start] = frames[first - chunk * steps : last - chunk * steps]
 
@@ -87,6 +123,10 @@ def _buffer(size: int) -> np.ndarray:
     if len(getattr(_local, "buffer", ())) != size:
         _local.buffer = np.empty(size, np.uint8)
     return _local.buffer
+
+
+def _key(array: zarr.Array, chunk: int) -> str:
+    return _metadata(array).encode_chunk_key((chunk, 0, 0, 0))
 
 
 def _metadata(array: zarr.Array) -> Any:

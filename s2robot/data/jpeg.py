@@ -1,4 +1,4 @@
-"""JPEG as a codec of Zarr v3: for cameras whose noise keeps zstd from making frames small.
+"""JPEG as a codec of Zarr v3: for cameras whose noise keeps lossless frames large.
 
 The frames of a chunk are one picture, stacked, colours at full resolution. zarr finds the codec by its entry
 point `s2robot.jpeg`, so plain `zarr.open` reads a store wherever s2robot is installed.
