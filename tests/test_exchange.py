@@ -372,8 +372,11 @@ def zarr2_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Python with those versions: named by S2ROBOT_ZARR2_PYTHON, or made here with python3.9 or 3.10."""
     if given := os.environ.get("S2ROBOT_ZARR2_PYTHON"):
         return Path(given)
-    base = shutil.which("python3.9") or shutil.which("python3.10")
-    if base is None:
+    found = [python for name in ("python3.9", "python3.10") if (python := shutil.which(name))]
+    base = next(
+        (p for p in found if subprocess.run([p, "-c", ""], capture_output=True).returncode == 0), None
+    )
+    if base is None:  # a name may be there and bring none, as pyenv's are
         pytest.skip("diffusion_policy's pins need Python 3.9 or 3.10, or S2ROBOT_ZARR2_PYTHON")
     folder = tmp_path_factory.mktemp("zarr2")
     subprocess.run([base, "-m", "venv", folder], check=True)

@@ -200,6 +200,18 @@ def test_hidden_proprioception_is_not_read() -> None:
     assert loss(model, window, 3, "action") == loss(model, batch(proprio=window["proprio"] + 5), 3, "action")
 
 
+def test_features_of_the_padding_are_not_read() -> None:
+    """A window that begins before its episode: poolings have nothing to do there."""
+    windows = WindowDataset([made_track()], CONFIG.observed, CONFIG.predicted)
+    window = default_collate([windows[0], windows[3]])
+    assert not window["valid"].all()
+    nothing = window["features/front"].masked_fill(~window["valid"][..., None, None], float("nan"))
+    spoilt = {**window, "features/front": nothing}
+    for options in EVERY:
+        model = made(**options)
+        assert torch.equal(loss(model, spoilt), loss(model, window))
+
+
 def test_noise_on_features_is_as_large_as_they_vary() -> None:
     model = made(feature_noise=0.5)
     features = torch.zeros(40, CONFIG.observed, CONFIG.tokens, CONFIG.channels)

@@ -131,17 +131,20 @@ class PolicyModel(nn.Module):
         return _Inputs(self._visual(window, draws), proprio, previous, known, window["valid"])
 
     def _visual(self, window: Mapping[str, Tensor], draws: Draws | None) -> Tensor:
-        """(B, To, K, width) of a window's features."""
-        c, weight = self.config, next(self.parameters())
-        pooled = []
+        """(B, To, K, width) of a window's features; zeros in the padding, whose features are not read."""
+        c, weight, valid = self.config, next(self.parameters()), window["valid"]
+        observed = valid.flatten().nonzero()[:, 0]
+        visual = []
         for name in c.seen:
-            features = window[f"features/{name}"].to(weight.dtype)
+            features = window[f"features/{name}"]
             if draws is not None and (c.feature_noise or c.patch_dropout):
-                features = self._augmented(name, features, draws)
-            pooled.append(self.pool(name, features))
-        if not pooled:
-            return weight.new_zeros(*window["valid"].shape, 0, c.width)
-        return torch.stack(pooled, dim=2)
+                features = self._augmented(name, features.to(weight.dtype), draws)
+            features = features.flatten(0, 1).index_select(0, observed)
+            pooled = self.pooling[name](features.to(weight.dtype))
+            visual.append(pooled.new_zeros(*valid.shape, c.width).masked_scatter(valid[..., None], pooled))
+        if not visual:
+            return weight.new_zeros(*valid.shape, 0, c.width)
+        return torch.stack(visual, dim=2)
 
     def _augmented(self, camera: str, features: Tensor, draws: Draws) -> Tensor:
         """Features (B, To, 1 + N, C) with noise, and some of their patches hidden."""

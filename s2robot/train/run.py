@@ -100,7 +100,7 @@ def start(
     _fit_poolings(model, tracks, plain["seed"])
     model.to(device)
     groups = parameter_groups(model, plain["weight_decay"])
-    optimiser = torch.optim.AdamW(groups, lr=plain["lr"])
+    optimiser = torch.optim.AdamW(groups, lr=plain["lr"], fused=True)
     decay = plain["ema"]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
     return Run(model, optimiser, recipe, averaged)
