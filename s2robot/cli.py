@@ -70,6 +70,7 @@ VERBS = (
     Verb("bench disk", "writing a demo, and listing a thousand", "s2robot.bench.disk:main"),
     Verb("bench rollout", "where a rollout's time goes; 2 workers against 1", "s2robot.bench.rollout:main"),
     Verb("bench train", "training by parts: data path, cache, encoder", "s2robot.bench.train:main"),
+    Verb("bench processes", "one training on one process and on several", "s2robot.bench.processes:main"),
     Verb("bench store", "windows a second from stores, beside other layouts", "s2robot.bench.store:main"),
 )
 """In the order of the pipeline."""
