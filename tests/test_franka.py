@@ -14,18 +14,17 @@ import numpy as np
 import pytest
 from franka_server import VARIABLE, FrankaServer, folder
 from mistakes import refusal
+from streaming import at_home, stream
 
 pytest.importorskip("franka")
 
 from s2robot.robot.arm import ArmCommand, ArmError
-from s2robot.robot.envelope import Envelope
 from s2robot.robot.franka import FrankaArm
 from s2robot.robot.models import PANDA_HOME
 from s2robot.robot.safety import SafeArm
 from s2robot.robot.verdict import Stopped
 
 needs_franka_sim = pytest.mark.skipif(folder() is None, reason=f"{VARIABLE} names no franka-sim")
-RATE = 10.0
 
 
 def test_where_nobody_answers_that_is_told() -> None:
@@ -41,24 +40,8 @@ def server() -> Iterator[FrankaServer]:
 
 @pytest.fixture
 def safe(server: FrankaServer) -> Iterator[SafeArm]:
-    arm = FrankaArm(server.host, realtime="ignore", hand=False)
-    safe = SafeArm(arm, Envelope(arm.limits, arm.kinematics, None, RATE, velocity=0.3), RATE)
-    safe.connect()
-    safe.home(PANDA_HOME, 0.08)
-    safe.start()
-    yield safe
-    safe.close()
-
-
-def stream(safe: SafeArm, seconds: float, amplitude: float = 0.1) -> float:
-    """Streams a slow sine and returns how far the arm was behind, at most (rad)."""
-    behind = 0.0
-    for step in range(round(seconds * RATE)):
-        target = PANDA_HOME + amplitude * np.sin(step / 10)
-        safe.command(ArmCommand(target, 0.08))
-        time.sleep(1 / RATE)
-        behind = max(behind, float(np.abs(safe.observe().joints - safe.target).max()))
-    return behind
+    with at_home(FrankaArm(server.host, realtime="ignore", hand=False)) as safe:
+        yield safe
 
 
 @pytest.mark.slow

@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 from franky_server import HOST, VARIABLE, FrankyServer, folder
 from mistakes import refusal
+from streaming import at_home, stream
 
 pytest.importorskip("franky")
 
 from s2robot.robot.arm import ArmCommand, ArmError, Mode
-from s2robot.robot.envelope import Envelope
 from s2robot.robot.franky import FrankyArm
 from s2robot.robot.models import PANDA_HOME
 from s2robot.robot.safety import SafeArm
 from s2robot.robot.verdict import Stopped
 
 needs_franky_sim = pytest.mark.skipif(folder() is None, reason=f"{VARIABLE} names no franky-sim")
-RATE = 10.0
 
 
 def test_where_nobody_answers_that_is_told() -> None:
@@ -37,23 +36,8 @@ def server() -> Iterator[FrankyServer]:
 
 @pytest.fixture
 def safe(server: FrankyServer) -> Iterator[SafeArm]:
-    arm = FrankyArm(HOST, realtime="ignore")
-    safe = SafeArm(arm, Envelope(arm.limits, arm.kinematics, None, RATE, velocity=0.3), RATE)
-    safe.connect()
-    safe.home(PANDA_HOME, 0.08)
-    safe.start()
-    yield safe
-    safe.close()
-
-
-def stream(safe: SafeArm, seconds: float, opening: float = 0.08) -> float:
-    """Streams a slow sine and returns how far the arm was behind, at most (rad)."""
-    behind = 0.0
-    for step in range(round(seconds * RATE)):
-        safe.command(ArmCommand(PANDA_HOME + 0.1 * np.sin(step / 10), opening))
-        time.sleep(1 / RATE)
-        behind = max(behind, float(np.abs(safe.observe().joints - safe.target).max()))
-    return behind
+    with at_home(FrankyArm(HOST, realtime="ignore")) as safe:
+        yield safe
 
 
 @pytest.mark.slow
