@@ -31,6 +31,7 @@ def test_the_curves_of_both_are_kept_and_compared(toy_store: Path, tmp_path: Pat
     assert max(result["differences"]["2"].values()) < 0.02
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_is_told(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
