@@ -1,0 +1,27 @@
+"""What a store of `made_episode`s must hold, to the last bit."""
+
+from __future__ import annotations
+
+from kill_writer import made_episode
+
+from s2robot.data.store import DemoStore, Episode, EpisodeReader
+
+SERIES = ("proprio", "action", "action_applied", "time")
+
+
+def assert_holds(reader: EpisodeReader, episode: Episode) -> None:
+    """Every array equal to the last bit, dtype and shape, and every attribute."""
+    assert reader.length == episode.length
+    assert reader.attributes == {**episode.attributes, "length": episode.length}
+    pairs = [(getattr(reader, name), getattr(episode, name)) for name in SERIES]
+    pairs += [(reader.images(camera), frames) for camera, frames in episode.images.items()]
+    for read, written in pairs:
+        assert (read.dtype, read.shape) == (written.dtype, written.shape)
+        assert read.tobytes() == written.tobytes()
+
+
+def assert_intact(store: DemoStore) -> None:
+    """Every listed episode reads as the one that its attributes name."""
+    for episode_id in store.ids():
+        reader = store.episode(episode_id)
+        assert_holds(reader, made_episode(reader.attributes["seed"], reader.attributes["n"]))
