@@ -1,6 +1,9 @@
-"""What a store of `made_episode`s must hold, to the last bit."""
+"""What a store of `made_episode`s must hold, to the last bit, and what may befall its files."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 from kill_writer import made_episode
 
@@ -25,3 +28,17 @@ def assert_intact(store: DemoStore) -> None:
     for episode_id in store.ids():
         reader = store.episode(episode_id)
         assert_holds(reader, made_episode(reader.attributes["seed"], reader.attributes["n"]))
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def empty(file: Path) -> None:
+    os.truncate(file, 0)
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from kill_writer import SPEC, made_episode
 from mistakes import refusal
-from stores import SERIES, assert_intact
+from stores import SERIES, assert_intact, cut, empty, flip
 
 from s2robot.data.store import DemoStore
 
@@ -28,20 +28,6 @@ def store(tmp_path: Path) -> DemoStore:
 
 
 # Damage
-
-
-def cut(file: Path) -> None:
-    os.truncate(file, file.stat().st_size // 2)
-
-
-def empty(file: Path) -> None:
-    os.truncate(file, 0)
-
-
-def flip(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
 
 
 @pytest.mark.parametrize("harm", [cut, empty, flip, Path.unlink])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from demos_verb import run, run_json
 from hypothesis import given
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode
+from stores import cut, empty, flip
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from s2robot.data.store import DemoStore
@@ -59,20 +59,6 @@ def rewrite(store: DemoStore, name: str, change: Callable[[np.ndarray], Any]) ->
 
 def set_at(index: Any, value: float) -> Callable[[np.ndarray], None]:
     return lambda array: array.__setitem__(index, value)
-
-
-def cut(file: Path) -> None:
-    os.truncate(file, file.stat().st_size // 2)
-
-
-def empty(file: Path) -> None:
-    os.truncate(file, 0)
-
-
-def flip(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 3] ^= 4
-    file.write_bytes(content)
 
 
 def test_a_recorded_store_has_nothing_wrong(store: DemoStore) -> None:

@@ -119,7 +119,7 @@ def _decode(content: bytes, size: int) -> np.ndarray:
 
 
 def _buffer(size: int) -> np.ndarray:
-    """Of this thread, to be used again: fresh memory costs twice what decoding into it does."""
+    """Of this thread, to be used again: fresh memory costs more than decoding into it."""
     if len(getattr(_local, "buffer", ())) != size:
         _local.buffer = np.empty(size, np.uint8)
     return _local.buffer
