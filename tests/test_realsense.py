@@ -41,10 +41,8 @@ def picture(number: int) -> np.ndarray:
     return image
 
 
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
-    """Ten frames as the maker's recorder keeps them."""
-    path = tmp_path / "camera.db3"
+def recorded(path: Path, pause: float = 0.0) -> Path:
+    """Ten frames as the maker's recorder keeps them, with a pause (s) after five."""
     device, source, profile = software_camera()
     recorder = rs.recorder(str(path), device)
     sensor = recorder.query_sensors()[0]
@@ -56,10 +54,15 @@ def recording(tmp_path: Path) -> Path:
         frame.timestamp, frame.frame_number = 1000 * number / FPS, number
         frame.domain, frame.profile = rs.timestamp_domain.system_time, profile.as_video_stream_profile()
         source.on_video_frame(frame)
-        time.sleep(1 / FPS)
+        time.sleep(1 / FPS + (pause if number == 4 else 0))
     sensor.stop()
     sensor.close()
     return path
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    return recorded(tmp_path / "camera.db3")
 
 
 def opened(path: Path, clock: Clock | None = None) -> RealSenseCamera:
@@ -85,6 +88,21 @@ def test_a_recording_plays_again_and_again_in_rgb(recording: Path) -> None:
             time.sleep(0.01)
         assert camera.latest().number >= 15, "it starts again after ten frames"
         assert len(set(greens)) > 3, "and moves"
+    finally:
+        camera.close()
+
+
+def test_a_camera_that_pauses_is_read_again(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "paused.db3", pause=3.0)
+    camera = RealSenseCamera(HEIGHT, stream=(WIDTH, HEIGHT, FPS), recording=str(path), wait=1.0)
+    camera.open()
+    try:
+        deadline, oldest = time.monotonic() + 30, 0.0
+        while camera.latest().number < 9 and time.monotonic() < deadline:
+            oldest = max(oldest, Clock().now() - camera.latest().time)
+            time.sleep(0.01)
+        assert oldest > 2, "its frames grew older than one wait"
+        assert camera.latest().number >= 9 and camera.problem is None
     finally:
         camera.close()
 
