@@ -154,7 +154,7 @@ def check_processor() -> Check:
     found = f"{machine['processor']}, {machine['cores']} cores, {' '.join(features)}"
     if machine["bf16"]:
         return Check("processor", "ok", found)
-    return Check("processor", "warning", f"{found}: no bf16", "nothing to do: encoding runs in float32")
+    return Check("processor", "warning", f"{found}: no quick bf16", "nothing to do: encoding runs in float32")
 
 
 def check_gpu() -> Check:

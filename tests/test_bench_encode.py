@@ -46,6 +46,7 @@ def test_it_measures_every_way_at_every_set_of_scales(demos: Path, tmp_path: Pat
     assert named[(224, 448), methods[0]]["cosine_to_float32"] == pytest.approx(1, abs=1e-4)
     assert named[(224, 448), methods[1]]["cosine_to_float32"] > 0.9999
     assert 0.99 < named[(224, 448), methods[2]]["cosine_to_float32"] < 0.999999
+    assert named[(224, 448), methods[2]]["share_of_cosines_from_0.999"] == 1
     ratio = written["to_single_scale"][0]
     assert ratio["macs"] == pytest.approx(5, rel=1e-3)
     pair = [named[sizes, ratio["method"]]["frames_per_second"] for sizes in ((224,), (224, 448))]

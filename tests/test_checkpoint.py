@@ -168,12 +168,13 @@ def test_other_scales_and_another_compute_type_are_another_encoder(folder: Path)
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
+@pytest.mark.parametrize("compute", ["bf16", "bf16, residuals float32"])  # the first: of older checkpoints
 def test_a_policy_trained_on_bf16_acts_where_the_processor_has_none(
-    folder: Path, has_bf16: bool, monkeypatch: pytest.MonkeyPatch
+    folder: Path, has_bf16: bool, compute: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s2robot.policy.checkpoint.has_bf16", lambda: has_bf16)
     edit(folder, lambda config: config.update(bf16=True))
-    edit(folder, lambda config: config["encoder_identity"].update(compute="bf16"))
+    edit(folder, lambda config: config["encoder_identity"].update(compute=compute))
     assert load_policy(folder).extractor.bf16 is has_bf16
 
 

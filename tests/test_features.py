@@ -14,6 +14,7 @@ from s2robot.provenance import has_bf16
 from s2robot.vision.features import FeatureExtractor
 from s2robot.vision.multiscale import multiscale_forward
 from s2robot.vision.mvp import load_encoder
+from s2robot.vision.precision import to_bf16
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,24 @@ def test_bf16_is_near_to_float32(frames: np.ndarray) -> None:
     )
     assert np.abs(exact - quick).mean() < 0.02 * np.abs(exact).mean()
     assert not np.array_equal(exact, quick)
+
+
+@pytest.mark.parametrize("name", ["mvp-tiny-sim", "random-timm:test_vit"])
+def test_bf16_of_a_vit_is_nearer_to_float32_than_the_whole_model_in_bf16(name: str) -> None:
+    exact, whole, ours = (load_encoder(name) for _ in range(3))
+    cells = exact.architecture.image_size // 16
+    coarse = np.random.default_rng(0).integers(0, 256, (2, cells, cells, 3), np.uint8)
+    images = torch.from_numpy(coarse.repeat(16, 1).repeat(16, 2))
+    whole.vit.to(torch.bfloat16)
+    to_bf16(ours.vit)
+    errors = [(encoder(images).float() - exact(images)).abs().mean() for encoder in (whole, ours)]
+    assert 0 < errors[1] < errors[0] / 2
+
+
+def test_a_model_that_is_no_vit_is_bf16_as_a_whole(frames: np.ndarray) -> None:
+    extractor = FeatureExtractor("random-timm:test_convnext", [64], bf16=True)
+    assert {p.dtype for p in extractor.encoder.parameters()} == {torch.bfloat16}
+    assert extractor(frames).shape == (2, *extractor.shape)
 
 
 def test_reversed_frames_are_read_as_they_are(frames: np.ndarray) -> None:

@@ -90,6 +90,23 @@ def test_machine() -> None:
     json.dumps(found)
 
 
+@pytest.mark.parametrize(
+    ("vendor", "flags", "quick"),
+    [
+        ("AuthenticAMD", "avx2 avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx2 avx512f", False),
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),  # slower than float32
+        ("", "asimd bf16", True),
+    ],
+)
+def test_bf16_is_where_it_is_quicker_than_float32(
+    vendor: str, flags: str, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "_cpuinfo", {"vendor_id": vendor, "flags": flags}.get)
+    assert provenance.has_bf16() is quick
+
+
 def test_hash_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert provenance.sha256_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()

@@ -18,6 +18,7 @@ from s2robot.policy.trunks import make_model
 from s2robot.provenance import has_bf16, sha256_folder, write_atomic, write_json
 from s2robot.spec import RobotSpec
 from s2robot.vision.cache import make_extractor
+from s2robot.vision.precision import BF16
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
 _FORMAT = 1
@@ -71,18 +72,18 @@ def load_policy(folder: str | Path) -> Policy:
     """The policy, ready to act.
 
     Raises UserError where files are missing or damaged, weights are of other dimensions than the config
-    says, or the encoder is not the one it was trained on. Features may be float32 where they were bf16 in
-    training: a processor without it is no obstacle.
+    says, or the encoder is not the one it was trained on. Features that were bf16 in training may be float32,
+    where the processor is no quicker in bf16, or bf16 in another way.
     """
     folder = Path(folder)
     config = read_config(folder)
     model = make_model(PolicyConfig.from_dict(config["policy"]))
     _load_strictly(model, folder / "model.safetensors")
-    emulated = config["bf16"] and not has_bf16()
-    extractor = make_extractor(config["encoder"], config["bf16"] and not emulated)
-    if extractor.identity != config["encoder_identity"] | ({"compute": "fp32"} if emulated else {}):
+    extractor = make_extractor(config["encoder"], config["bf16"] and has_bf16())
+    trained, here = config["encoder_identity"], extractor.identity["compute"]
+    if extractor.identity != trained | ({"compute": here} if trained.get("compute") in BF16 else {}):
         raise UserError(
-            f"{folder} was trained on features of {config['encoder_identity']}, "
+            f"{folder} was trained on features of {trained}, "
             f"but encoder {config['encoder']['name']} here gives {extractor.identity}"
         )
     return Policy(model, extractor, RobotSpec.from_dict(config["robot_spec"]))

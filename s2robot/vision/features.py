@@ -12,6 +12,7 @@ from s2robot.errors import UserError
 from s2robot.provenance import has_bf16, sha256_json
 from s2robot.vision.multiscale import multiscale_forward
 from s2robot.vision.mvp import load_encoder, to_float
+from s2robot.vision.precision import COMPUTE, to_bf16
 
 _TILES = 8  # a forward: more leave the processor's cache
 _RECIPE = 1  # raise when anything below changes what comes out for the same encoder and sizes
@@ -47,7 +48,7 @@ class FeatureExtractor:
         self.device = torch.device(device)
         self.bf16 = _has_bf16(self.device) if bf16 is None else bf16
         if self.bf16:
-            self.encoder.vit.to(torch.bfloat16)
+            to_bf16(self.encoder.vit)
         self.encoder.to(self.device)
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
         self._run = torch.compile(self._forward, mode=mode) if compiled else self._forward
@@ -64,7 +65,7 @@ class FeatureExtractor:
             "weights_sha256": self.encoder.weights_sha256,
             "sizes": list(self.sizes),
             "tile": self._tile,
-            "compute": "bf16" if self.bf16 else "fp32",
+            "compute": COMPUTE if self.bf16 else "fp32",
             "recipe": _RECIPE,
         }
 
