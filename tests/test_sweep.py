@@ -16,6 +16,8 @@ from s2robot.config import compose
 from s2robot.sweep.table import cells, collect, write_results
 from s2robot.sweep.verb import check_sweep, hydra_arguments
 
+DATA = (".json", ".safetensors")
+
 
 def listed(*options: str) -> str:
     return "[" + ",".join(f'"{option}"' for option in options) + "]"
@@ -97,6 +99,10 @@ def sweep(store: Path, out: Path, *over: str, launcher: str = "basic") -> int:
     )
 
 
+def written(out: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in out.glob("[02]/**/*") if path.suffix in DATA}
+
+
 def test_every_combination_is_trained_and_a_failure_is_its_own(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +113,9 @@ def test_every_combination_is_trained_and_a_failure_is_its_own(
     assert rows[1]["error"].startswith("unknown trunk 'tree'")
     assert rows[0]["action/train"] != rows[2]["action/train"]
     assert "unknown trunk 'tree'" in capsys.readouterr().out
+    before = written(tmp_path / "sweep")
+    assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,linear") == 1
+    assert written(tmp_path / "sweep") == before, "what is finished is left as it is"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,30 @@ from s2robot.errors import UserError
 from s2robot.provenance import write_json
 
 JOB = "job.json"
-"""What a job says of itself: its options, and the mistake that ended it, if any."""
+"""What a job says of itself: its options, those of its evaluation, and the mistake that ended it, if any."""
 
 
 def run_job(cfg: DictConfig) -> None:
     """Trains and, where the sweep asks for it, evaluates, into the folder that Hydra gives this job.
 
-    A mistake in its options ends this job alone.
+    A mistake in its options ends this job alone. One that is finished is left as it is.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     options = [option for option in hydra.overrides.task if not option.startswith("+")]
-    job: dict[str, Any] = {"options": options, "error": None}
+    evaluation = None if cfg.get("evaluation") is None else list(cfg.evaluation)
+    job: dict[str, Any] = {"options": options, "evaluation": evaluation, "error": None}
+    if (folder / JOB).is_file() and json.loads((folder / JOB).read_text()) == job:
+        return
     GlobalHydra.instance().clear()  # else the stages could not compose their configurations
     try:
-        _run(folder, options, cfg.get("evaluation"))
+        _run(folder, options, evaluation)
     except UserError as error:
         job["error"] = " ".join(str(error).split())
     write_json(folder / JOB, job)
 
 
-def _run(folder: Path, options: list[str], evaluation: Any) -> None:
+def _run(folder: Path, options: list[str], evaluation: list[str] | None) -> None:
     policy = folder / "policy"
     locate("s2robot.train:main")(compose("train", [*options, f"out={policy}"]))
     if evaluation is None:
