@@ -92,6 +92,9 @@ def test_run_again_it_does_nothing(done: Path, capsys: pytest.CaptureFixture[str
     assert s2robot(*arguments(done)) == 0
     said = capsys.readouterr().out
     assert "== s2robot" not in said and "4 of 4 done" in said
+    commands = (done / "results" / "commands.txt").read_text()
+    assert s2robot(*arguments(done, "arms=[small-1x]", "seeds=[0]")) == 0
+    assert (done / "results" / "commands.txt").read_text() == commands, "of all that is there"
 
 
 def test_what_is_missing_is_made_again_and_is_the_same(

@@ -14,7 +14,7 @@ from s2robot.config.targets import locate
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import sha256_json, write_atomic, write_json
 from s2robot.reproduce.commands import TARGETS, Command, Work
-from s2robot.reproduce.plan import chosen_arms, seeds_of
+from s2robot.reproduce.plan import CELLS, chosen_arms, seeds_of
 from s2robot.reproduce.report import write_report
 
 EXPERIMENTS = ("table10",)
@@ -22,7 +22,7 @@ _MADE_BY = "made_by.json"  # beside outcomes: what of the options they were made
 
 
 def main(cfg: DictConfig) -> None:
-    """Runs what is missing and writes raw outcomes, commands and `report.md` into `results`.
+    """Runs what is missing. `results` gets raw outcomes, the commands of all that is there, and `report.md`.
 
     The first seed of all arms comes first, then the second: whenever it is stopped, arms are comparable.
     Raises UserError for outcomes in `results` that were made with other options.
@@ -37,7 +37,8 @@ def main(cfg: DictConfig) -> None:
     if plain["dry"]:
         print("\n".join(_overview(works, left)))
         return
-    write_atomic(results / "commands.txt", "".join(f"{c}\n" for c in _once(works)))
+    commands = _once([*_made_before(results, plain), *works])
+    write_atomic(results / "commands.txt", "".join(f"{command}\n" for command in commands))
     for number, work in enumerate(left, start=1):
         print(f"== {work.name}: {number} of {len(left)} that are left", flush=True)
         _run(work)
@@ -75,6 +76,15 @@ def _publish(work: Work, results: Path) -> None:
     """The raw outcomes, byte for byte, once it is written by what they were made."""
     write_json(results / _MADE_BY, _read(results / _MADE_BY, {}) | {work.name: _identity(work)})
     write_atomic(results / f"{work.name}.json", (work.evaluation / "evaluation.json").read_bytes())
+
+
+def _made_before(results: Path, plain: dict[str, Any]) -> list[Work]:
+    """What lies in `results` and was made with these options, in the order in which it came."""
+    arms = {arm.name: arm for cell in CELLS.values() for arm in cell}
+    made_by = _read(results / _MADE_BY, {})
+    named = [name.rpartition("_seed") for name in made_by]
+    works = [Work(arms[arm], int(seed), plain) for arm, _, seed in named if arm in arms]
+    return [work for work in works if made_by[work.name] == _identity(work)]
 
 
 def _read(file: Path, otherwise: Any) -> Any:
