@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from test_transformer import BATCH, CONFIG, batch, changed, inputs
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import default_collate
 from toy_loop import made_track
 
 from s2robot.data.dataset import WindowDataset
 from s2robot.draws import Draws, Part
 from s2robot.policy.config import PolicyConfig
-from s2robot.policy.heads import FlowHead
+from s2robot.policy.heads import FlowHead, make_head
 from s2robot.policy.model import PolicyModel
 from s2robot.policy.normalize import Statistics
 from s2robot.policy.trunks import TRUNKS, make_model
@@ -149,6 +149,34 @@ def test_a_flow_learns_both_of_two_ways_where_a_mean_would_be_neither() -> None:
         drawn = head(hidden, torch.Generator().manual_seed(1)).flatten()
     assert ((drawn.abs() - 1).abs() < 0.35).float().mean() > 0.8, "near one or the other"
     assert 0.3 < (drawn > 0).float().mean() < 0.7, "and both occur"
+
+
+def test_of_demos_that_do_one_thing_a_flow_learns_nearly_what_regression_does() -> None:
+    errors = {head: _error_of(head) for head in ("mse", "flow")}
+    assert errors["mse"] < 0.15, "of actions that deviate by 1"
+    assert errors["flow"] < 1.5 * errors["mse"]
+
+
+def _error_of(name: str) -> float:
+    """After 500 steps on a chunk of 64 numbers that is a function of what is known."""
+    config = replace(CONFIG, predicted=16, action_dim=4, width=192, head=name)
+    torch.manual_seed(0)
+    truth = nn.Sequential(nn.Linear(192, 64), nn.Tanh(), nn.Linear(64, 64)).requires_grad_(False)
+    trunk, head = nn.Linear(192, 192), make_head(config)
+    optimiser = torch.optim.AdamW([*trunk.parameters(), *head.parameters()], 1e-3)
+    generator = torch.Generator().manual_seed(1)
+    scale = truth(torch.randn(4096, 192, generator=generator)).std()
+    for step in range(500):
+        optimiser.param_groups[0]["lr"] = 1e-3 * (1 - step / 500)
+        known = torch.randn(128, 192, generator=generator)
+        chunk = (truth(known) / scale).unflatten(-1, (16, 4))
+        optimiser.zero_grad()
+        head.errors(trunk(known), chunk, Draws(generator)).mean().backward()
+        optimiser.step()
+    known = torch.randn(512, 192, generator=generator)
+    with torch.inference_mode():
+        chunk = head(trunk(known)).flatten(1)
+    return (chunk - truth(known) / scale).abs().mean().item()
 
 
 def test_a_flow_is_repeatable_and_starts_from_noise() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from s2robot.draws import Draws
 from s2robot.policy.config import PolicyConfig
 
-_TIMES = 16  # sines and as many cosines by which the flow's network knows its time
+_TIMES = 8  # sines and as many cosines by which the flow's network knows its time
 
 
 class RegressionHead(nn.Linear):
@@ -36,14 +36,15 @@ class FlowHead(nn.Module):
 
     Lipman et al. 2023; for actions Black et al. 2024 (π0). The field is a small network beside the trunk, as
     the diffusion heads of Octo (2024) and MAR (Li et al. 2024): the trunk runs once a prediction, whatever
-    the number of steps.
+    the number of steps. It predicts where the line ends, not the velocity there: the end is a chunk, which a
+    small network learns as it learns regression, and the noise need not pass through it (Li and He 2025).
     """
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         self._chunk, self._steps = (config.predicted, config.action_dim), config.flow_steps
         size, width = config.predicted * config.action_dim, 2 * config.width
-        self.field = nn.Sequential(
+        self.end = nn.Sequential(
             nn.Linear(size + config.width + 2 * _TIMES, width),
             nn.GELU(),
             nn.Linear(width, width),
@@ -59,21 +60,22 @@ class FlowHead(nn.Module):
         chunk = noise.to(hidden)
         for step in range(self._steps):
             time = hidden.new_full((*hidden.shape[:-1], 1), step / self._steps)
-            chunk = chunk + self._velocity(chunk, hidden, time) / self._steps
+            velocity = (self._end(chunk, hidden, time) - chunk) / (1 - time)
+            chunk = chunk + velocity / self._steps
         return chunk.unflatten(-1, self._chunk)
 
     def errors(self, hidden: Tensor, target: Tensor, draws: Draws | None) -> Tensor:
-        """Squared, of the velocity at a random time on the way from noise to the target (..., Ta, Da)."""
+        """Squared, of the end as seen from a random time on the way from noise to the target (..., Ta, Da)."""
         draws = draws or Draws(_fixed())
         goal = target.flatten(-2)
         noise = draws.normal(goal.shape).to(goal)
         time = draws.uniform((*goal.shape[:-1], 1)).to(goal)
-        velocity = self._velocity((1 - time) * noise + time * goal, hidden, time)
-        return F.mse_loss(velocity, goal - noise, reduction="none").unflatten(-1, self._chunk)
+        end = self._end((1 - time) * noise + time * goal, hidden, time)
+        return F.mse_loss(end, goal, reduction="none").unflatten(-1, self._chunk)
 
-    def _velocity(self, chunk: Tensor, hidden: Tensor, time: Tensor) -> Tensor:
+    def _end(self, chunk: Tensor, hidden: Tensor, time: Tensor) -> Tensor:
         angles = time * self.frequencies
-        return self.field(torch.cat([chunk, hidden, angles.sin(), angles.cos()], dim=-1))
+        return self.end(torch.cat([chunk, hidden, angles.sin(), angles.cos()], dim=-1))
 
 
 Head = RegressionHead | FlowHead
