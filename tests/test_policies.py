@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -244,7 +245,8 @@ def test_noise_on_features_is_as_large_as_they_vary() -> None:
     model = made(feature_noise=0.5)
     features = torch.zeros(40, CONFIG.observed, CONFIG.tokens, CONFIG.channels)
     spread = torch.linspace(0.1, 10, CONFIG.channels)
-    model.pooling["front"].standardize.std.copy_(spread)
+    standardize: Any = model.pooling["front"].standardize
+    standardize.std.copy_(spread)
     draws = Draws(torch.Generator().manual_seed(0))
     noisy = model._augmented("front", features, draws)
     torch.testing.assert_close(noisy.flatten(0, 2).std(0), 0.5 * spread, rtol=0.1, atol=0)

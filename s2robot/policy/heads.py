@@ -65,7 +65,7 @@ class FlowHead(nn.Module):
         return chunk.unflatten(-1, self._chunk)
 
     def errors(self, hidden: Tensor, target: Tensor, draws: Draws | None) -> Tensor:
-        """Squared, of the end as seen from a random time on the way from noise to the target (..., Ta, Da)."""
+        """Squared, of the end seen from a random time on the way from noise to the target (..., Ta, Da)."""
         draws = draws or Draws(_fixed())
         goal = target.flatten(-2)
         noise = draws.normal(goal.shape).to(goal)
