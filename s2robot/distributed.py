@@ -45,6 +45,10 @@ class World:
         """Every `size`-th of the items: those of this process."""
         return list(items[self.rank :: self.size])
 
+    def share_of_machine(self, items: Sequence[T]) -> list[T]:
+        """As `share`, of what every machine has to do for itself."""
+        return list(items[self.rank % self.local_size :: self.local_size])
+
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes, on each of them."""
         if self.size > 1:

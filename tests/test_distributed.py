@@ -30,6 +30,14 @@ def test_shares_are_even_and_make_the_whole(size: int, items: list[int]) -> None
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
+@given(st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(), max_size=20))
+def test_each_machine_does_for_itself_all_there_is(machines: int, each: int, items: list[int]) -> None:
+    for machine in range(machines):
+        ranks = range(machine * each, (machine + 1) * each)
+        shares = [World(rank, machines * each, each).share_of_machine(items) for rank in ranks]
+        assert sorted(item for share in shares for item in share) == sorted(items)
+
+
 def test_alone_a_process_leads_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with join_world() as world:

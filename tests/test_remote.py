@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -9,11 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from demos_verb import refused, run, run_json
 from mistakes import refusal
+from test_distributed import free_port
 
 from s2robot.data import copies
 from s2robot.data.files import open_files
@@ -21,10 +24,13 @@ from s2robot.data.store import DemoStore
 from s2robot.data.validate import validate
 from s2robot.distributed import World
 from s2robot.train.demos import Source, load_tracks
+from s2robot.vision.cache import encode_store
+from s2robot.vision.features import FeatureExtractor
 
 obstore = pytest.importorskip("obstore", reason='pip install "s2robot[s3]"')
 
 BUCKET = "demos"
+ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
 
 
 def find_server() -> str:
@@ -39,9 +45,7 @@ def find_server() -> str:
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A bucket, and the environment that leads to it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = (tmp_path_factory.mktemp("s3") / "log").open("w")
     server = subprocess.Popen([find_server(), "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
     try:
@@ -94,7 +98,7 @@ def url(s3: None, local: DemoStore, request: pytest.FixtureRequest) -> str:
     return f"s3://{BUCKET}/{prefix}"
 
 
-def bucket() -> obstore.store.S3Store:
+def bucket() -> Any:
     return obstore.store.S3Store(BUCKET, client_options={"allow_http": True})
 
 
@@ -182,8 +186,7 @@ def test_nothing_is_written_there(url: str, local: DemoStore, capsys: pytest.Cap
 
 def test_training_reads_a_remote_store_and_keeps_its_features_here(url: str, tmp_path: Path) -> None:
     remote = DemoStore.open(url)
-    encoder = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
-    options = {"encoder": encoder, "bf16": False, "workers": 0, "features": None, "augment": {}}
+    options = {"encoder": ENCODER, "bf16": False, "workers": 0, "features": None, "augment": {}}
     source = Source(remote, tuple(remote.ids()))
     assert "is not on this machine" in refusal(lambda: load_tracks(source, remote.spec, options, World()))
     spec = remote.spec.select_cameras(["front"])
@@ -191,6 +194,105 @@ def test_training_reads_a_remote_store_and_keeps_its_features_here(url: str, tmp
     assert [track.length for track in tracks] == [e.length for e in remote.episodes()]
     np.testing.assert_array_equal(tracks[2].action, remote.episode("000002").action)
     assert len(list((tmp_path / "features").glob("*/*/front.npy"))) == 4
+
+
+@pytest.fixture
+def features(s3: None, request: pytest.FixtureRequest) -> str:
+    return f"s3://{BUCKET}/features-{request.node.name}"
+
+
+def machine(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """From now on this is a machine of that name, with a cache of its own."""
+    monkeypatch.setenv("S2ROBOT_CACHE", str(tmp_path / name))
+    return tmp_path / name
+
+
+def of_front(store: DemoStore, root: str | Path, **options: Any) -> dict[str, np.ndarray]:
+    cache = encode_store(store.path, root, ENCODER, cameras=["front"], bf16=False, **options)
+    return {i: np.array(cache.load(store, i, "front")) for i in store.ids()}
+
+
+def nothing_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was there")
+
+    monkeypatch.setattr(FeatureExtractor, "__call__", refuse)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_features_in_a_bucket_are_computed_once_for_all_machines(
+    local: DemoStore, features: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    features = features.replace("[", "-").replace("]", "")
+    expected = of_front(local, tmp_path / "here")
+    machine(tmp_path, "one", monkeypatch)
+    assert same(of_front(local, features, workers=workers), expected)
+    nothing_is_encoded(monkeypatch)
+    assert same(of_front(local, features), expected)
+    other = machine(tmp_path, "other", monkeypatch)
+    assert same(of_front(local, features), expected)
+    assert len(list(other.glob("features/*/*/*/front.npy"))) == len(expected), "memory-mapped from a copy"
+    assert [path.rpartition("/")[2] for path in uploaded(features)] == ["front.npy"] * 4 + ["identity.json"]
+
+
+def test_what_was_not_uploaded_or_not_downloaded_whole_is_made_up_for(
+    local: DemoStore, features: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = machine(tmp_path, "one", monkeypatch)
+    expected = of_front(local, features)
+    before = uploaded(features)
+    obstore.delete(bucket(), before[1])
+    cut = sorted(own.glob("features/*/*/*/front.npy"))[2]
+    cut.write_bytes(cut.read_bytes()[:200])
+    nothing_is_encoded(monkeypatch)
+    assert same(of_front(local, features), expected)
+    assert uploaded(features) == before
+
+
+@pytest.mark.slow
+def test_two_machines_share_the_work_and_each_has_all_of_it(
+    local: DemoStore, features: str, tmp_path: Path
+) -> None:
+    expected = of_front(local, tmp_path / "here")
+    port = free_port()
+    processes = [encoding(rank, local, features, tmp_path / str(rank), port) for rank in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    for rank in range(2):
+        copies = {p.parent.name.split("-")[0]: p for p in (tmp_path / str(rank)).glob("features/*/*/*/*.npy")}
+        assert same({name: np.load(path) for name, path in copies.items()}, expected)
+
+
+def encoding(rank: int, store: DemoStore, features: str, own: Path, port: int) -> subprocess.Popen[bytes]:
+    """One process of two, on a machine of its own as far as it can tell."""
+    world = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "S2ROBOT_CACHE": str(own)}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    options = (
+        "encoder.name=random-tiny",
+        "encoder.sizes=[224]",
+        "cameras=[front]",
+        "bf16=false",
+        "workers=0",
+    )
+    command = [sys.executable, "-m", "s2robot.cli", "encode", f"demos={store.path}", f"features={features}"]
+    return subprocess.Popen([*command, *options], env=os.environ | world | meeting)
+
+
+def test_a_bucket_for_features_that_is_not_there_is_one_line(
+    local: DemoStore, s3: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(tmp_path, "one", monkeypatch)
+    message = refusal(lambda: of_front(local, "s3://no-such-bucket/features"))
+    assert message.startswith(("cannot read s3://no-such-bucket/features/", "cannot write to s3://no-such"))
+    assert "expected a folder, or s3://BUCKET/PREFIX" in refusal(lambda: of_front(local, "gs://features"))
+
+
+def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:
+    return found.keys() == expected.keys() and all(np.array_equal(found[i], expected[i]) for i in found)
+
+
+def uploaded(url: str) -> list[str]:
+    prefix = url.removeprefix(f"s3://{BUCKET}/")
+    return sorted(entry["path"] for page in obstore.list(bucket(), prefix) for entry in page)
 
 
 def test_what_is_no_store_is_one_line(s3: None, capsys: pytest.CaptureFixture[str]) -> None:

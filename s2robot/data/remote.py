@@ -1,4 +1,4 @@
-"""A demo store in a bucket (S3 or what speaks its language), for reading, through obstore."""
+"""A demo store's files, or others, in a bucket (S3 or what speaks its language), through obstore."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from s2robot.errors import UserError
@@ -62,6 +63,13 @@ class RemoteFiles:
                 return bytes(obstore.get(self.bucket, name).bytes())
             return bytes(obstore.get(self.bucket, name, options={"range": {"suffix": last}}).bytes())
 
+    def write(self, name: str, file: Path) -> None:
+        """Uploads a file: it appears whole or not at all."""
+        import obstore
+
+        with self._answered("write to"):
+            obstore.put(self.bucket, name, file)
+
     def exists(self, name: str) -> bool:
         import obstore
 
@@ -94,7 +102,7 @@ class RemoteFiles:
         return {entry["path"][start:]: entry["size"] for entry in entries}
 
     @contextmanager
-    def _answered(self) -> Iterator[None]:
+    def _answered(self, what: str = "read") -> Iterator[None]:
         """Turns what the bucket refuses into a UserError, but for what is missing."""
         try:
             yield
@@ -102,7 +110,7 @@ class RemoteFiles:
             raise
         except self.errors as error:
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"cannot read {self}: {reason} ({_SETTINGS})") from error
+            raise UserError(f"cannot {what} {self}: {reason} ({_SETTINGS})") from error
 
 
 def _endpoint() -> str:

@@ -5,7 +5,8 @@
 
 The key is made of the encoder's weights, the scales and the compute type, and of a variant of the images also
 of what was done to them; the folder's name of the episode's content. Features of anything else are never
-found, so nothing stale can be used. All tokens are kept: pooling belongs to the policy.
+found, so nothing stale can be used. All tokens are kept: pooling belongs to the policy. ROOT may be
+s3://BUCKET/PREFIX: see `bucket.py`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from s2robot.data.durable import disk_errors
+from s2robot.data.files import is_url
 from s2robot.data.mapped import MappedArray
 from s2robot.data.store import DemoStore
 from s2robot.distributed import World, join_world
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import sha256_json, write_json
 from s2robot.vision.augment import Augmentation
+from s2robot.vision.bucket import FeatureBucket, copy_of
 from s2robot.vision.features import FeatureExtractor
 from s2robot.workers import run_jobs
 
@@ -129,7 +132,7 @@ def encode_store(
     """Computes the features that are missing and returns the cache.
 
     Args:
-        root: the caches' folder; default DEMOS/features.
+        root: the caches' folder, or s3://BUCKET/PREFIX; default DEMOS/features.
         encoder: `name`, `checkpoint`, `sizes` as in `configs/encoder/`.
         cameras: default all of the store's.
         workers: processes with one thread each; 0: this process with all of torch's threads.
@@ -142,23 +145,42 @@ def encode_store(
     for camera in cameras:
         if camera not in store.spec.cameras:
             raise unknown("camera", camera, store.spec.cameras)
-    cache = _open(root or store.path / "features", make_extractor(encoder, bf16), changed)
+    root = root or store.path / "features"
+    url = str(root) if is_url(str(root)) else None
+    cache = _open(copy_of(url) if url else root, make_extractor(encoder, bf16), changed)
+    bucket = FeatureBucket(url, cache.folder) if url else None
+    names = _names(cache, store, store.ids() if ids is None else ids, cameras)
     world = world or World()
-    jobs = world.share(_missing(cache, store, store.ids() if ids is None else ids, cameras))
+    jobs = world.share(_missing(cache, bucket, names, world))
     world.wait()  # else what one has computed already would be missing from another's list
     if jobs:
-        arguments = (str(demos), str(cache.folder.parent), encoder, bf16, changed, workers > 0)
+        arguments = (str(demos), str(cache.folder.parent), url, encoder, bf16, changed, workers > 0)
         _encode(jobs, workers, arguments)
     world.wait()
+    if bucket:
+        bucket.fetch(world.share_of_machine(list(names)))
+        world.wait()
     return cache
 
 
-def _missing(
+def _names(
     cache: FeatureCache, store: DemoStore, ids: Sequence[str], cameras: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    """File in the cache's folder -> the episode and camera whose features it holds."""
+    places = {i: cache.place(i, store.episode(i).digest()).name for i in ids}
+    return {f"{place}/{c}.npy": (i, c) for i, place in places.items() for c in cameras}
+
+
+def _missing(
+    cache: FeatureCache, bucket: FeatureBucket | None, names: dict[str, tuple[str, str]], world: World
 ) -> list[tuple[str, str]]:
-    """(episode, camera) of the features that are not there."""
-    places = {i: cache.place(i, store.episode(i).digest()) for i in ids}
-    return [(i, c) for i, place in places.items() for c in cameras if not (place / f"{c}.npy").is_file()]
+    """The jobs that are left; where there is a bucket, once all machines have given it what they have."""
+    if bucket is None:
+        return [job for name, job in names.items() if not (cache.folder / name).is_file()]
+    bucket.give(world.share_of_machine(list(names)))
+    world.wait()
+    there = bucket.names()
+    return [job for name, job in names.items() if name not in there]
 
 
 def _encode(jobs: list[tuple[str, str]], workers: int, arguments: tuple[Any, ...]) -> None:
@@ -186,6 +208,7 @@ def _open(root: str | Path, extractor: FeatureExtractor, changed: Variant | None
 def _start(
     demos: str,
     root: str,
+    url: str | None,
     encoder: dict[str, Any],
     bf16: bool | None,
     changed: Variant | None,
@@ -195,6 +218,7 @@ def _start(
         torch.set_num_threads(1)
     extractor = make_extractor(encoder, bf16)
     store, cache = DemoStore.open(demos), _open(root, extractor, changed)
+    bucket = FeatureBucket(url, cache.folder) if url else None
 
     def encode(episode_id: str, camera: str) -> None:
         episode = store.episode(episode_id)
@@ -202,7 +226,10 @@ def _start(
         if changed is not None:
             frames = changed[0].apply(frames, changed[1], episode.digest(), camera)
         features = [extractor(frames[i : i + _BATCH]) for i in range(0, len(frames), _BATCH)]
-        cache.save(cache.path(store, episode_id, camera), np.concatenate(features))
+        path = cache.path(store, episode_id, camera)
+        cache.save(path, np.concatenate(features))
+        if bucket:
+            bucket.put(path.relative_to(cache.folder).as_posix())
 
     return encode
 
