@@ -232,6 +232,11 @@ def test_features_in_a_bucket_are_computed_once_for_all_machines(
     other = machine(tmp_path, "other", monkeypatch)
     assert same(of_front(local, features), expected)
     assert len(list(other.glob("features/*/*/*/front.npy"))) == len(expected), "memory-mapped from a copy"
+    options = {"encoder": ENCODER, "bf16": False, "workers": 0, "features": features, "augment": {}}
+    source = Source(local, tuple(local.ids()))
+    tracks = load_tracks(source, local.spec.select_cameras(["front"]), options, World())
+    found = zip(local.ids(), (np.array(track.features["front"][:]) for track in tracks), strict=True)
+    assert same(dict(found), expected), "training reads it"
     assert [path.rpartition("/")[2] for path in uploaded(features)] == ["front.npy"] * 4 + ["identity.json"]
 
 
