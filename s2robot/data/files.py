@@ -63,7 +63,7 @@ def local_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def is_url(path: str | Path) -> bool:
+def is_url(path: str | Path | None) -> bool:
     """Whether text names a place on a network."""
     return isinstance(path, str) and "://" in path
 

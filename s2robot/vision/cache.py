@@ -50,7 +50,8 @@ def main(cfg: DictConfig) -> None:
             changed = (augmentation, variant) if variant else None
             cache = encode_store(cfg.demos, cfg.features, encoder, **options, changed=changed, world=world)
             if world.leads:
-                print(f"{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
+                copied = f"{cfg.features}, copied to " if is_url(cfg.features) else ""
+                print(f"{copied}{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
 
 
 class FeatureCache:
@@ -145,9 +146,9 @@ def encode_store(
     for camera in cameras:
         if camera not in store.spec.cameras:
             raise unknown("camera", camera, store.spec.cameras)
-    root = root or store.path / "features"
-    url = str(root) if is_url(str(root)) else None
-    cache = _open(copy_of(url) if url else root, make_extractor(encoder, bf16), changed)
+    url = str(root) if is_url(root) else None
+    folder = copy_of(url) if url else root or store.path / "features"
+    cache = _open(folder, make_extractor(encoder, bf16), changed)
     bucket = FeatureBucket(url, cache.folder) if url else None
     names = _names(cache, store, store.ids() if ids is None else ids, cameras)
     world = world or World()
