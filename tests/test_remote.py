@@ -252,6 +252,12 @@ def test_what_was_not_uploaded_or_not_downloaded_whole_is_made_up_for(
     nothing_is_encoded(monkeypatch)
     assert same(of_front(local, features), expected)
     assert uploaded(features) == before
+    machine(tmp_path, "other", monkeypatch)
+    of_front(local, features)
+    for name in before:
+        obstore.delete(bucket(), name)
+    assert same(of_front(local, features), expected)
+    assert uploaded(features) == before, "a machine that only downloaded gives it all back"
 
 
 @pytest.mark.slow

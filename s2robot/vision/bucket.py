@@ -54,8 +54,11 @@ class FeatureBucket:
         self._files.write(name, self._copy / name)
 
     def fetch(self, names: Iterable[str]) -> None:
-        """Downloads those of these files that are there and not here, or here in another length."""
-        sizes = self._files.sizes("")
+        """Downloads those of these files that are there and not here, or here in another length.
+
+        With them comes what made them: a copy may have to give it back.
+        """
+        sizes, names = self._files.sizes(""), [_IDENTITY, *names]
         wanted = [name for name in names if name in sizes and _size(self._copy / name) != sizes[name]]
         _at_once(self._get, wanted, "download")
 
