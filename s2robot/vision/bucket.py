@@ -32,13 +32,13 @@ class FeatureBucket:
     """
 
     def __init__(self, url: str, copy: Path) -> None:
-        self._files = RemoteFiles.open(f"{url.rstrip('/')}/{copy.name}")
+        self._files = RemoteFiles.open(url)
         self._copy = copy
         self._identified = False
 
     def names(self) -> set[str]:
         """What is there."""
-        return set(self._files.sizes(""))
+        return set(self._sizes())
 
     def give(self, names: Iterable[str]) -> None:
         """Uploads those of these files that this machine alone has."""
@@ -49,21 +49,27 @@ class FeatureBucket:
     def put(self, name: str) -> None:
         """Uploads a file of the copy, and before any what made them."""
         if not self._identified:
-            self._files.write(_IDENTITY, self._copy / _IDENTITY)
+            self._write(_IDENTITY)
             self._identified = True
-        self._files.write(name, self._copy / name)
+        self._write(name)
 
     def fetch(self, names: Iterable[str]) -> None:
         """Downloads those of these files that are there and not here, or here in another length.
 
         With them comes what made them: a copy may have to give it back.
         """
-        sizes, names = self._files.sizes(""), [_IDENTITY, *names]
+        sizes, names = self._sizes(), [_IDENTITY, *names]
         wanted = [name for name in names if name in sizes and _size(self._copy / name) != sizes[name]]
         _at_once(self._get, wanted, "download")
 
+    def _sizes(self) -> dict[str, int]:
+        return self._files.sizes(self._copy.name)
+
+    def _write(self, name: str) -> None:
+        self._files.write(f"{self._copy.name}/{name}", self._copy / name)
+
     def _get(self, name: str) -> None:
-        path, content = self._copy / name, self._files.read(name)
+        path, content = self._copy / name, self._files.read(f"{self._copy.name}/{name}")
         with disk_errors(f"write {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             staging = path.with_suffix(f".{os.getpid()}.part")
