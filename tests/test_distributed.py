@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import free_port
 from test_train_run import DATASET, begun, options, windows
 from toy_loop import ENCODER, curves, train, training
 
@@ -91,12 +91,6 @@ def test_the_steps_of_two_processes_are_those_of_one(tmp_path: Path, accumulate:
     assert len(losses[2]) == 4
     for one, two, rel in zip(losses[1], losses[2], (1e-4, 1e-2, 1e-2, 1e-2), strict=True):
         assert two == pytest.approx(one, rel=rel)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def torchrun(processes: int, *arguments: str) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from demos_verb import refused, run, run_json
+from loopback import free_port
 from mistakes import refusal
-from test_distributed import free_port
 
 from s2robot.data import copies
 from s2robot.data.files import open_files

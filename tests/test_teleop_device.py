@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hand_clock import HandClock
 from hypothesis import given
 from hypothesis import strategies as st
 from mistakes import refusal
@@ -25,20 +26,13 @@ from demos.teleop.device import (
 )
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def device(clock: Clock) -> BrowserDevice:
+def device(clock: HandClock) -> BrowserDevice:
     device = BrowserDevice(clock=clock)
     device.connect()
     return device
@@ -85,7 +79,7 @@ def test_a_released_key_does_not_move_a_step_longer(device: BrowserDevice) -> No
 
 
 def test_silence_stops_all_motion_and_then_means_that_nobody_is_there(
-    device: BrowserDevice, clock: Clock
+    device: BrowserDevice, clock: HandClock
 ) -> None:
     assert SILENCE + 0.1 <= 0.3 + 1e-9, "within 300 ms at 10 Hz"
     move(device, 1, 1, 1)
@@ -101,7 +95,7 @@ def test_silence_stops_all_motion_and_then_means_that_nobody_is_there(
 
 
 def test_a_key_held_through_a_silence_does_not_move_before_the_page_says_so_again(
-    device: BrowserDevice, clock: Clock
+    device: BrowserDevice, clock: HandClock
 ) -> None:
     move(device, 1, 0, 0)
     clock.now += 0.5

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toy_loop
+from hand_clock import HandClock
 from mistakes import refusal
 
 from demos.teleop.device import Event, Phase, Status, likely, seen_from
@@ -69,13 +70,6 @@ class Hid:
         self.reports.append(bytes([3, sum(1 << b for b in buttons), 0]))
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def hid() -> Hid:
     return Hid()
@@ -123,7 +117,7 @@ def test_every_press_counts_however_short(mouse: SpaceMouse, hid: Hid) -> None:
 
 
 def test_an_unplugged_mouse_stops_all_motion_and_may_come_back(hid: Hid) -> None:
-    clock, second = Clock(), Hid()
+    clock, second = HandClock(), Hid()
     mice: list[Any] = [plug_in(hid)]
 
     def opened() -> Any:

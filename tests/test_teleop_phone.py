@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hand_clock import HandClock
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import free_port
 from mistakes import refusal
 
 from demos.teleop.device import Event, Phase, Status
@@ -20,20 +22,13 @@ from demos.teleop.phone import Phone, open_phone
 STEP = np.full(3, 0.05)
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def phone(clock: Clock) -> Phone:
+def phone(clock: HandClock) -> Phone:
     phone = Phone("robot", STEP, clock=clock)
     hear(phone, (0, 0, 0), move=False)
     phone.command()
@@ -56,7 +51,7 @@ def test_the_gripper_goes_as_far_as_the_phone(phone: Phone) -> None:
     assert not phone.command().moves, "it has arrived"
 
 
-def test_a_person_who_faces_the_robot_pushes_towards_it(clock: Clock) -> None:
+def test_a_person_who_faces_the_robot_pushes_towards_it(clock: HandClock) -> None:
     phone = Phone("front", STEP, clock=clock)
     hear(phone, (0, 0, 0), move=False)
     phone.command()
@@ -66,7 +61,7 @@ def test_a_person_who_faces_the_robot_pushes_towards_it(clock: Clock) -> None:
 
 @given(st.lists(st.tuples(*3 * [st.floats(-0.2, 0.2)]), min_size=1, max_size=10))
 def test_what_is_too_far_for_one_step_comes_in_the_next_ones(way: list[tuple[float, float, float]]) -> None:
-    clock = Clock()
+    clock = HandClock()
     phone = Phone("front", STEP, clock=clock)
     hear(phone, (0, 0, 0), move=False)
     phone.command()
@@ -89,7 +84,9 @@ def test_letting_go_stops_at_once_and_the_phone_can_be_brought_back(phone: Phone
     assert not phone.command().moves, "nothing is left of the way that was given up"
 
 
-def test_a_phone_that_falls_silent_stops_within_300_ms_and_is_then_missed(phone: Phone, clock: Clock) -> None:
+def test_a_phone_that_falls_silent_stops_within_300_ms_and_is_then_missed(
+    phone: Phone, clock: HandClock
+) -> None:
     hear(phone, (0.5, 0, 0))
     clock.now += 0.1
     assert phone.command().moves
@@ -99,7 +96,7 @@ def test_a_phone_that_falls_silent_stops_within_300_ms_and_is_then_missed(phone:
     assert phone.command().absence == "the phone has fallen silent"
 
 
-def test_what_was_waved_during_a_pause_is_no_wish(phone: Phone, clock: Clock) -> None:
+def test_what_was_waved_during_a_pause_is_no_wish(phone: Phone, clock: HandClock) -> None:
     clock.now += 5.0
     hear(phone, (0.3, 0, 0))
     assert not phone.command().moves
@@ -126,11 +123,6 @@ def test_buttons_and_the_gripper_switch(phone: Phone) -> None:
 
 
 # The package itself
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 def xr_pose(right: float, up: float, back: float, move: bool) -> str:
