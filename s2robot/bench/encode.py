@@ -82,7 +82,8 @@ def main(cfg: DictConfig) -> None:
     for number, contestant in enumerate(tqdm(entered, desc="warm up", unit="way")):
         if plain["memory"]:
             contestant.peak = peak_memory(_one_batch, plain, number, device=plain["device"])
-        contestant.run(bulk)  # warms it up
+        for frames in (bulk, step):
+            contestant.run(frames)  # warms it up: compiled, a batch of another size is another program
     compare_to_float32(entered, bulk)
     for _ in tqdm(range(plain["rounds"]), desc="bulk", unit="round"):
         for contestant in entered:
