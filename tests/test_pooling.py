@@ -12,7 +12,7 @@ from s2robot.errors import UserError
 from s2robot.policy.pooling import POOLINGS, Pooling, Standardize, make_pooling
 
 TOKENS, CHANNELS, WIDTH = 1 + 16, 12, 8
-SPATIAL = ("spatial_projection", "attention", "spatial_softmax", "linear")
+SPATIAL = ("spatial_convolution", "spatial_projection", "attention", "spatial_softmax", "linear")
 
 
 def pooling(name: str) -> Pooling:
@@ -78,10 +78,44 @@ def test_cls_alone_counts() -> None:
     assert not torch.allclose(pool(tokens()), pool(other))
 
 
+def what_the_mlp_is_given(pool: Pooling, frame: torch.Tensor) -> torch.Tensor:
+    given: list[torch.Tensor] = []
+    pool.mlp.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    pool(frame)
+    return given[0]
+
+
+@pytest.mark.parametrize(("name", "reach"), [("spatial_projection", 0), ("spatial_convolution", 1)])
+def test_what_is_kept_of_a_patch_tells_of_its_neighbours(name: str, reach: int) -> None:
+    frame, other = torch.zeros(1, TOKENS, CHANNELS), torch.zeros(1, TOKENS, CHANNELS)
+    other[0, 1 + 4 * 1 + 1] = 1.0  # second row, second column of 4 x 4
+    kept = (what_the_mlp_is_given(pooling(name), f).unflatten(1, (4, 4, -1)) for f in (frame, other))
+    changed = torch.sub(*kept).abs().amax((0, 3)) > 1e-6
+    row, column = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    assert torch.equal(changed, ((row - 1).abs() <= reach) & ((column - 1).abs() <= reach))
+
+
+def test_a_convolution_reads_a_thing_alike_wherever_it_lies() -> None:
+    thing = torch.randn(CHANNELS, generator=torch.Generator().manual_seed(3))
+    around = []
+    for row, column in ((2, 2), (3, 3)):  # of 6 x 6
+        frame = torch.zeros(1, 1 + 36, CHANNELS)
+        frame[0, 1 + 6 * row + column] = thing
+        torch.manual_seed(0)
+        pool = make_pooling("spatial_convolution", 1 + 36, CHANNELS, WIDTH)
+        kept = what_the_mlp_is_given(pool, frame).unflatten(1, (6, 6, -1))
+        around.append(kept[:, row - 1 : row + 2, column - 1 : column + 2])
+    torch.testing.assert_close(*around)
+
+
+@pytest.mark.parametrize("name", ["spatial_convolution", "spatial_softmax"])
+def test_a_grid_that_is_not_square_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="12 patches are no square grid"):
+        make_pooling(name, 1 + 12, CHANNELS, WIDTH)
+
+
 def test_spatial_softmax_gives_the_coordinates_of_what_stands_out() -> None:
     pool = pooling("spatial_softmax")
-    points: list[torch.Tensor] = []
-    pool.mlp.register_forward_pre_hook(lambda _, inputs: points.append(inputs[0]))
     pool.project = nn.Linear(CHANNELS, 32)
     nn.init.zeros_(pool.project.weight)
     nn.init.zeros_(pool.project.bias)
@@ -89,8 +123,8 @@ def test_spatial_softmax_gives_the_coordinates_of_what_stands_out() -> None:
         pool.project.weight[:, 0] = 1.0
     frame = torch.zeros(1, TOKENS, CHANNELS)
     frame[0, 1 + 4 * 1 + 3, 0] = 100.0  # second row, last column of 4 x 4
-    pool(frame)
-    torch.testing.assert_close(points[0].view(32, 2), torch.tensor([-1 / 3, 1.0]).expand(32, 2))
+    points = what_the_mlp_is_given(pool, frame).view(32, 2)
+    torch.testing.assert_close(points, torch.tensor([-1 / 3, 1.0]).expand(32, 2))
 
 
 @pytest.mark.parametrize("name", POOLINGS)

@@ -173,8 +173,8 @@ def test_the_loss_is_the_mean_over_what_is_learned() -> None:
     error = (prediction - model.action_normalizer(window["chunk"]))[window["imitate"]].abs()
     torch.testing.assert_close(loss(window, "action"), error.mean())
     for weight in (0.0, 2.0):
-        together = loss(window, "action") + weight * loss(window, "grasp")
-        torch.testing.assert_close(loss(window, grasp_weight=weight), together)
+        action, grasp, total = (loss(window, n, grasp_weight=weight) for n in ("action", "grasp", "total"))
+        torch.testing.assert_close(total, action + weight * grasp)
 
 
 def test_the_grasp_is_told_from_vision_alone() -> None:
@@ -193,6 +193,38 @@ def test_only_the_entries_that_say_where_are_told_of_the_grasp() -> None:
     unchanged = loss(batch(), "grasp", grasp_entries=(0, 2))
     assert told(1) == unchanged
     assert told(0) != unchanged and told(2) != unchanged
+
+
+def test_the_trunk_is_told_the_way_left_to_where_vision_says_the_grasp_will_be() -> None:
+    model, given, told = made(replace(CONFIG, grasp_entries=(0, 2))), inputs(), []
+    model.proprio_embed.register_forward_pre_hook(lambda _, arguments: told.append(arguments[0]))
+    with torch.inference_mode():
+        model(**given)
+        guess = model.grasp_head(given["visual"][:, :, 0])
+    way = guess - given["proprio"][..., [0, 2]]
+    torch.testing.assert_close(told[0], torch.cat([given["proprio"], way], dim=-1))
+
+
+def test_what_the_trunk_would_like_to_be_told_does_not_move_the_guess() -> None:
+    model = made()
+    model.loss(batch())["action"].backward()
+    assert all(p.grad is None for p in model.grasp_head.parameters())
+    model.loss(batch())["grasp"].backward()
+    assert all(p.grad is not None for p in model.grasp_head.parameters())
+
+
+@pytest.mark.parametrize("without", [{"grasp_told": False}, {"grasp_weight": 0.0}, {"vision": False}])
+def test_without_a_guess_the_trunk_is_told_none(without: dict[str, Any]) -> None:
+    model = made(replace(CONFIG, **without))
+    assert model.proprio_embed[0].in_features == CONFIG.proprio_dim
+    assert (
+        made().proprio_embed[0].in_features == 2 * CONFIG.proprio_dim
+    )  # of every entry, where none is named
+
+
+def test_checkpoints_of_before_are_read_as_they_were_trained() -> None:
+    before = {name: value for name, value in CONFIG.to_dict().items() if name != "grasp_told"}
+    assert PolicyConfig.from_dict(before) == replace(CONFIG, grasp_told=False)
 
 
 def test_action_dropout_hides_past_actions_in_training_only() -> None:

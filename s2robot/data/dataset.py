@@ -17,6 +17,9 @@ from s2robot.errors import UserError
 To = Ta = 16
 """Observed steps and predicted actions (S² paper, section on robotic manipulation; RPT)."""
 
+_CLOSING = 6
+"""Steps over which the place of a grasp is averaged: a hand trembles, or is disturbed, while it closes."""
+
 
 @dataclass(frozen=True)
 class Track:
@@ -78,7 +81,8 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
         features/<camera> float16 (To, 1 + N, C); proprio (To, Dp); valid (To,) bool;
         previous_action (To, Da) with known (To,) bool;
         chunk (To, Ta, Da), the actions from each observed step on, with imitate (To, Ta) bool;
-        grasp (Dp,), the proprioception at the grasp that is still to come, with before_grasp (To,) bool.
+        grasp (Dp,), the mean proprioception over the first steps of the grasp that is still to come, with
+        before_grasp (To,) bool.
         """
         if not 0 <= item < len(self):
             raise IndexError(item)
@@ -101,7 +105,7 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
             "valid": valid,
             "chunk": track.action[chunk_steps],
             "imitate": inside & track.imitate[chunk_steps] & valid[:, None],
-            "grasp": track.proprio[grasp or 0].copy(),
+            "grasp": track.proprio[grasp or 0 :][:_CLOSING].mean(axis=0),
             "before_grasp": valid & track.imitate[steps] & (steps <= (-1 if grasp is None else grasp)),
         }
         return window | {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}

@@ -16,6 +16,9 @@ CHOICES = {
 }
 """Option -> its values, the default first. The poolings have a table of their own."""
 
+_BEFORE: dict[str, Any] = {"grasp_told": False}
+"""What checkpoints of before an option existed were."""
+
 
 @dataclass(frozen=True)
 class PolicyConfig:
@@ -35,6 +38,8 @@ class PolicyConfig:
         proprio_noise: standard deviation added in training, in normalised units.
         grasp_weight: of an auxiliary loss by which the visual tokens alone tell where the gripper will be
             at the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
+        grasp_told: the trunk is told what vision says of that place, as the way left to it from where the
+            gripper is; else it must find it among the visual tokens by itself.
         grasp_entries: of the proprioception, those that say where; empty: all of it. Joint angles and the
             gripper's turn, which an image hardly tells, keep a small head from learning the place.
         trunk: `transformer`; or, as baselines on the same features, `mlp` and `linear`.
@@ -69,6 +74,7 @@ class PolicyConfig:
     action_dropout: float = 0.5
     proprio_noise: float = 0.02
     grasp_weight: float = 3.0
+    grasp_told: bool = True
     grasp_entries: tuple[int, ...] = ()
     trunk: str = "transformer"
     layout: str = "modality"
@@ -93,6 +99,21 @@ class PolicyConfig:
         """The cameras whose features are read."""
         return self.cameras if self.vision else ()
 
+    @property
+    def told_entries(self) -> tuple[int, ...]:
+        """Of the proprioception, those of which the grasp is told."""
+        return self.grasp_entries or tuple(range(self.proprio_dim))
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there is a guess of the grasp, and the trunk is told it."""
+        return self.grasp_told and self.grasp_weight > 0 and bool(self.seen)
+
+    @property
+    def state_dim(self) -> int:
+        """Ds, the numbers beside the visual tokens by which a trunk knows a step."""
+        return self.proprio_dim + (len(self.told_entries) if self.is_told else 0)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"cameras": list(self.cameras), "grasp_entries": list(self.grasp_entries)}
 
@@ -107,4 +128,4 @@ class PolicyConfig:
         if missing:
             raise UserError(f"policy lacks {', '.join(missing)}; it has {', '.join(plain) or 'nothing'}")
         tuples = {name: tuple(plain[name]) for name in ("cameras", "grasp_entries") if name in plain}
-        return cls(**{**plain, **tuples})
+        return cls(**{**_BEFORE, **plain, **tuples})

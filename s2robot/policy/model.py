@@ -24,7 +24,7 @@ class _Inputs:
     """Of `PolicyModel.steps`, as training shows them: with noise, and parts of them hidden."""
 
     visual: Tensor
-    proprio: Tensor
+    state: Tensor
     previous_action: Tensor
     known: Tensor
     valid: Tensor
@@ -51,7 +51,7 @@ class PolicyModel(nn.Module):
         )
         self.build()
         self.head = make_head(c)
-        self._grasp_entries = list(c.grasp_entries or range(c.proprio_dim))
+        self._grasp_entries = list(c.told_entries)
         if c.seen:
             self.grasp_head = nn.Linear(len(c.seen) * c.width, len(self._grasp_entries))
 
@@ -60,9 +60,13 @@ class PolicyModel(nn.Module):
         raise TypeError(f"{type(self).__name__} is no trunk")
 
     def steps(
-        self, visual: Tensor, proprio: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+        self, visual: Tensor, state: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
     ) -> Tensor:
-        """What is known at each step (B, To, width); arguments as for `forward`."""
+        """What is known at each step (B, To, width).
+
+        state: (B, To, Ds), the proprioception and, where the config says so, the way left to the grasp; the
+        other arguments as for `forward`.
+        """
         raise TypeError(f"{type(self).__name__} is no trunk")
 
     def pool(self, camera: str, features: Tensor) -> Tensor:
@@ -88,7 +92,8 @@ class PolicyModel(nn.Module):
             valid: bool (B, To): False for padding before the episode's start.
             generator: of the noise that a flow starts from.
         """
-        return self.head(self.steps(visual, proprio, previous_action, known, valid), generator)
+        state = self._state(visual, proprio)
+        return self.head(self.steps(visual, state, previous_action, known, valid), generator)
 
     # ------------------------------------------------------------------ training
 
@@ -128,7 +133,15 @@ class PolicyModel(nn.Module):
             if c.proprio_dropout:
                 shown = _shown(len(proprio), c.proprio_dropout, draws).to(proprio.device)
                 proprio = proprio * shown[..., None]
-        return _Inputs(self._visual(window, draws), proprio, previous, known, window["valid"])
+        visual = self._visual(window, draws)
+        return _Inputs(visual, self._state(visual, proprio), previous, known, window["valid"])
+
+    def _state(self, visual: Tensor, proprio: Tensor) -> Tensor:
+        """The guess is not moved by how the trunk would like it: it stays one of the place."""
+        if not self.config.is_told:
+            return proprio
+        way = self.grasp_head(visual.flatten(2)).detach() - proprio[..., self._grasp_entries]
+        return torch.cat([proprio, way], dim=-1)
 
     def _visual(self, window: Mapping[str, Tensor], draws: Draws | None) -> Tensor:
         """(B, To, K, width) of a window's features; zeros in the padding, whose features are not read."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2robot.errors import unknown
+from s2robot.errors import UserError, unknown
 
 
 class Standardize(nn.Module):
@@ -42,6 +42,16 @@ class Standardize(nn.Module):
         return F.linear(tokens[:, 1:] - self.mean[1:], layer.weight / self.std, layer.bias)
 
 
+def _side(tokens: int) -> int:
+    """Patches along a side of the image. Raises UserError for a grid that is not square."""
+    side = math.isqrt(tokens - 1)
+    if side * side != tokens - 1:
+        raise UserError(
+            f"{tokens - 1} patches are no square grid: expected square images, or another pooling"
+        )
+    return side
+
+
 def _mlp(inputs: int, width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
 
@@ -59,7 +69,7 @@ class Pooling(nn.Module):
 
 
 class SpatialProjection(Pooling):
-    """A few numbers of every patch, side by side, through an MLP: keeps where things are (default)."""
+    """A few numbers of every patch, side by side, through an MLP: keeps where things are."""
 
     def __init__(
         self,
@@ -78,6 +88,35 @@ class SpatialProjection(Pooling):
     def forward(self, tokens: Tensor) -> Tensor:
         patches = self.keep(F.gelu(self.standardize.linear(tokens, self.project)))
         return self.mlp(patches.flatten(1))
+
+
+class SpatialConvolution(Pooling):
+    """`SpatialProjection` of patches that have seen their neighbours (default).
+
+    A thing is read alike wherever it lies, across two patches or within one.
+    """
+
+    def __init__(
+        self,
+        tokens: int,
+        channels: int,
+        width: int,
+        dropout: float = 0.0,
+        hidden: int = 64,
+        kept: int = 16,
+    ) -> None:
+        super().__init__(tokens, channels, width, dropout)
+        self._side = _side(tokens)
+        self.project = nn.Linear(channels, hidden)
+        self.neighbours = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1)
+        self.keep = nn.Linear(hidden, kept)
+        self.mlp = _mlp((tokens - 1) * kept, width, dropout)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        patches = F.gelu(self.standardize.linear(tokens, self.project))
+        grid = patches.transpose(1, 2).unflatten(2, (self._side, self._side))
+        patches = patches + F.gelu(self.neighbours(grid)).flatten(2).transpose(1, 2)
+        return self.mlp(self.keep(patches).flatten(1))
 
 
 class AttentionPooling(Pooling):
@@ -112,8 +151,7 @@ class SpatialSoftmax(Pooling):
         self, tokens: int, channels: int, width: int, dropout: float = 0.0, points: int = 32
     ) -> None:
         super().__init__(tokens, channels, width, dropout)
-        side = math.isqrt(tokens - 1)
-        axis = torch.linspace(-1, 1, side)
+        axis = torch.linspace(-1, 1, _side(tokens))
         row, column = torch.meshgrid(axis, axis, indexing="ij")
         self.grid = nn.Buffer(torch.stack([row.flatten(), column.flatten()], dim=1))
         self.project = nn.Linear(channels, points)
@@ -157,6 +195,7 @@ class LinearPooling(Pooling):
 
 
 POOLINGS: dict[str, type[Pooling]] = {
+    "spatial_convolution": SpatialConvolution,
     "spatial_projection": SpatialProjection,
     "attention": AttentionPooling,
     "spatial_softmax": SpatialSoftmax,

@@ -23,7 +23,7 @@ class PolicyTransformer(PolicyModel):
         """Embeddings, positions, and the blocks."""
         c, kinds = self.config, len(self.config.seen) + 2
         self.proprio_embed = nn.Sequential(
-            nn.Linear(c.proprio_dim, c.width), nn.GELU(), nn.Linear(c.width, c.width)
+            nn.Linear(c.state_dim, c.width), nn.GELU(), nn.Linear(c.width, c.width)
         )
         self.action_embed = nn.Linear(c.action_dim, c.width)
         self.no_action = nn.Parameter(torch.randn(c.width) * 0.02)
@@ -38,11 +38,11 @@ class PolicyTransformer(PolicyModel):
         self.norm = nn.LayerNorm(c.width)
 
     def steps(
-        self, visual: Tensor, proprio: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+        self, visual: Tensor, state: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
     ) -> Tensor:
         """The last token of each step: it has seen all of its step."""
         action = torch.where(known[..., None], self.action_embed(previous_action), self.no_action)
-        tokens = torch.cat([action[:, :, None], visual, self.proprio_embed(proprio)[:, :, None]], dim=2)
+        tokens = torch.cat([action[:, :, None], visual, self.proprio_embed(state)[:, :, None]], dim=2)
         tokens = tokens + self.step_position + self.modality
         if self.config.layout == "step":
             tokens = self.join(tokens.flatten(2))[:, :, None]

@@ -86,6 +86,7 @@ class Work:
             "workers": self.plain["workers"],
             "cameras": list(arm.cameras),
             "policy.pooling": arm.pooling,
+            "policy.grasp_told": arm.told,
         }
         options = [f"{name}={as_override(value)}" for name, value in given.items()]
         sizes = f"encoder.sizes={as_override(list(arm.sizes))}"

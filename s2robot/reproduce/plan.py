@@ -30,6 +30,7 @@ class Arm:
     Attributes:
         encoder: whose options train it: small, large, random or blind.
         sizes: scales of S² in px.
+        told: the trunk is told what vision says of the place of the grasp.
         store: of `STORES`. episodes: how many of its demos, the first ones; None: all.
         actor: policy, or expert: the scripted one on the positions of the policy.
         suite: of changes it is evaluated under; `trained_as` is then the arm whose checkpoints it takes.
@@ -40,6 +41,7 @@ class Arm:
     sizes: tuple[int, ...] = SINGLE
     cameras: tuple[str, ...] = FRONT
     pooling: str = "spatial_projection"
+    told: bool = False
     store: str = "standard"
     episodes: int | None = None
     actor: str = "policy"
@@ -73,6 +75,7 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         Arm("oracle", encoder="blind", store="oracle"),
         Arm("expert", actor="expert", trained_as="small-1x"),
     ),
+    "told": _all("told", pooling="spatial_convolution", told=True),
     "rendered_224": _all("from224", store="rendered_224"),
     "wrist": _all("wrist", cameras=BOTH),
     "suites": (*_under("light"), *_under("texture"), *_under("camera")),
