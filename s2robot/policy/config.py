@@ -65,7 +65,7 @@ class PolicyConfig:
     action_dim: int
     observed: int = 16
     predicted: int = 16
-    pooling: str = "spatial_projection"
+    pooling: str = "spatial_convolution"
     width: int = 192
     depth: int = 4
     heads: int = 4
