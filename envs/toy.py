@@ -15,11 +15,11 @@ import numpy as np
 from envs.positions import CubePose, check_pose, demo_position
 from s2robot.errors import unknown
 from s2robot.failures import Scene
-from s2robot.spec import Observation, RobotSpec, check_action
+from s2robot.spec import GRIPPER_POSITION, Observation, RobotSpec, check_action
 
 CAMERAS = ("front", "wrist")
 PERTURBATIONS = ("light",)
-PROPRIO = ("x [m]", "y [m]", "z [m]", "gripper opening [m]")
+PROPRIO = (*GRIPPER_POSITION, "gripper opening [m]")
 ORACLE = ("cube x [m]", "cube y [m]")
 STEP = 0.05  # m: full scale of dx, dy, dz
 _REACH = 0.015  # m: a gripper that closes this near to the cube holds it

@@ -104,5 +104,6 @@ _TEMPLATE = template(
     duration=_duration,
     failures=_failures,
     failures_first=_failures_first,
+    sight=failures.sight_in_words,
     why=failures.in_words,
 )

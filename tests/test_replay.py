@@ -57,7 +57,7 @@ def test_another_start_shows_as_deviation(store: DemoStore, capsys: pytest.Captu
     _, said = run_json(capsys, "replay", store.path, "ids=[000002]", "workers=0")
     (episode,) = said["episodes"]
     assert 0 < episode["deviation"] < 0.2
-    assert episode["entry"].startswith(("x [m] at step ", "y [m] at step "))
+    assert episode["entry"].startswith(("gripper x in base frame", "gripper y in base frame"))
 
 
 def disturbed_store(path: Path) -> DemoStore:

@@ -14,6 +14,7 @@ from s2robot.config import instantiate
 from s2robot.errors import UserError
 from s2robot.evaluate.episodes import RolloutStore
 from s2robot.evaluate.fingerprint import Fingerprint
+from s2robot.evaluate.sight import Sight
 from s2robot.evaluate.unfinished import Rollout
 from s2robot.failures import Trace
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
@@ -161,8 +162,8 @@ def roll_out(stage: Stage, job: Job) -> Rollout:
     """A pure function of (checkpoint, options, job): order and workers change nothing."""
     env, (x, y, yaw) = stage.env, job.pose
     trace, fingerprint, collector = Trace(env), Fingerprint(env), FrameCollector()
-    recorder = Recorder()
-    subscribers = [trace, fingerprint, *([collector] if job.filmed else [])]
+    recorder, sight = Recorder(), Sight(stage.actor)
+    subscribers = [trace, sight, fingerprint, *([collector] if job.filmed else [])]
     subscribers += [recorder] if stage.store is not None else []
     options = {"cube_pose": (x, y, yaw)}
     ended = run_episode(env, stage.actor, seed=job.seed, options=options, subscribers=subscribers)
@@ -177,6 +178,7 @@ def roll_out(stage: Stage, job: Job) -> Rollout:
         "seed": job.seed,
         "failure": failure and failure.kind,
         "missed_by_m": failure and failure.missed_by,
+        "seen_off_by_m": sight.off_by(trace.scenes),
         "digests": fingerprint.digests(),
     }
     if stage.store is not None:

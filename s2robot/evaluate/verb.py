@@ -15,7 +15,7 @@ from s2robot.evaluate.episodes import check_origin
 from s2robot.evaluate.replay import replay
 from s2robot.evaluate.rollouts import Job, Setting, Stage, jobs, origin, read_setting, roll_out, set_stage
 from s2robot.evaluate.unfinished import Rollout, Unfinished
-from s2robot.failures import in_words
+from s2robot.failures import in_words, sight_in_words
 from s2robot.policy.checkpoint import checkpoint_sha256, read_config
 from s2robot.provenance import git_state, machine, versions, write_json
 from s2robot.report import RolloutVideo, headline, write_report
@@ -64,6 +64,8 @@ def main(cfg: DictConfig) -> int:
     print(f"{headline(evaluation)}: open {out / 'report.html'}")
     if evaluation["extra"]:
         print(f"and at the further positions: {headline(evaluation['extra'])}")
+    if sight := sight_in_words(rollout.outcome for rollout in rollouts):
+        print(sight)
     return 0
 
 

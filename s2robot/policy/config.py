@@ -105,9 +105,14 @@ class PolicyConfig:
         return self.grasp_entries or tuple(range(self.proprio_dim))
 
     @property
+    def has_guess(self) -> bool:
+        """Whether vision is taught the place of the grasp."""
+        return self.grasp_weight > 0 and bool(self.seen)
+
+    @property
     def is_told(self) -> bool:
-        """Whether there is a guess of the grasp, and the trunk is told it."""
-        return self.grasp_told and self.grasp_weight > 0 and bool(self.seen)
+        """Whether the trunk is told what vision says of it."""
+        return self.grasp_told and self.has_guess
 
     @property
     def state_dim(self) -> int:

@@ -74,6 +74,13 @@ class PolicyModel(nn.Module):
         flat = features.flatten(0, -3)
         return self.pooling[camera](flat).unflatten(0, features.shape[:-2])
 
+    def way(self, visual: Tensor, proprio: Tensor) -> Tensor:
+        """From where the gripper is to where vision says the grasp will be (B, To, G), normalised.
+
+        Arguments as for `forward`; G are the config's `told_entries`.
+        """
+        return self.grasp_head(visual.flatten(2)) - proprio[..., self._grasp_entries]
+
     def forward(
         self,
         visual: Tensor,
@@ -140,8 +147,7 @@ class PolicyModel(nn.Module):
         """The guess is not moved by how the trunk would like it: it stays one of the place."""
         if not self.config.is_told:
             return proprio
-        way = self.grasp_head(visual.flatten(2)).detach() - proprio[..., self._grasp_entries]
-        return torch.cat([proprio, way], dim=-1)
+        return torch.cat([proprio, self.way(visual, proprio).detach()], dim=-1)
 
     def _visual(self, window: Mapping[str, Tensor], draws: Draws | None) -> Tensor:
         """(B, To, K, width) of a window's features; zeros in the padding, whose features are not read."""

@@ -90,6 +90,19 @@ class Policy:
         )
         return m.action_normalizer.inverse(prediction[0, -1]).numpy()
 
+    @torch.inference_mode()
+    def way(self) -> np.ndarray | None:
+        """From where the gripper is, at the last observation, to where vision says the grasp will be (m, 3).
+
+        None where vision was not taught the place, or the proprioception does not say where the gripper is.
+        """
+        m, entries = self.model, list(self.model.config.grasp_entries)
+        if not (m.config.has_guess and entries):
+            return None
+        proprio = m.proprio_normalizer(torch.from_numpy(self._proprio[-1]))
+        way = m.way(self._visual[-1][None, None], proprio[None, None])[0, 0]
+        return (way * m.proprio_normalizer.std[entries]).numpy()
+
     def acted(self, action: np.ndarray) -> None:
         """Takes note of the action asked for at the last observation.
 

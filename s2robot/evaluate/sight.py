@@ -1,0 +1,51 @@
+"""How far from the cube vision said it was: whether a rollout failed to see, or to do what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from s2robot.failures import CLOSED, Scene
+from s2robot.policy.policy import Policy
+from s2robot.rollout import Actor, Subscriber
+from s2robot.spec import Observation
+
+
+class Sight(Subscriber):
+    """What a policy's vision says of the place of the grasp at every step; nothing of another actor's."""
+
+    def __init__(self, actor: Actor) -> None:
+        policy = getattr(actor, "policy", None)
+        self._policy = policy if isinstance(policy, Policy) else None
+        self._ways: list[np.ndarray] = []
+
+    def on_reset(self, observation: Observation, info: dict[str, Any]) -> None:
+        self._ways = []
+
+    def on_step(self, observation: Observation, action: np.ndarray, info: dict[str, Any]) -> None:
+        if self._policy is not None and (way := self._policy.way()) is not None:
+            self._ways.append(way)
+
+    def off_by(self, scenes: Sequence[Scene]) -> float | None:
+        """As `off_by`, of a rollout whose scenes were noted; None where vision says nothing of the place."""
+        return off_by(scenes, self._ways) if self._ways and scenes else None
+
+
+def off_by(scenes: Sequence[Scene], ways: Sequence[np.ndarray]) -> float | None:
+    """From where vision said the grasp would be to the cube's centre, along the table (m).
+
+    The median of the steps before the fingers first close; None where they are closed from the start.
+
+    Args:
+        scenes: before each action, and one more or not.
+        ways: (T, 3), from where the gripper is, before each action (m). Its axes are those of the scene.
+    """
+    opening = np.array([scene.opening for scene in scenes[: len(ways)]])
+    closed = np.flatnonzero(opening < CLOSED * opening.max())
+    steps = closed[0] if len(closed) else len(ways)
+    if not steps:
+        return None
+    gaps = [np.add(s.gripper, way) - s.cube for s, way in zip(scenes[:steps], ways[:steps], strict=True)]
+    return float(np.median(np.linalg.norm(np.array(gaps)[:, :2], axis=1)))
