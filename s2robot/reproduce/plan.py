@@ -75,7 +75,10 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         Arm("oracle", encoder="blind", store="oracle"),
         Arm("expert", actor="expert", trained_as="small-1x"),
     ),
-    "told": _all("told", pooling="spatial_convolution", told=True),
+    "told": (
+        *_all("told", pooling="spatial_convolution", told=True),
+        *_all("wrist-told", FOUR[1:2], cameras=BOTH, pooling="spatial_convolution", told=True),
+    ),
     "rendered_224": _all("from224", store="rendered_224"),
     "wrist": _all("wrist", cameras=BOTH),
     "suites": (*_under("light"), *_under("texture"), *_under("camera")),
