@@ -33,19 +33,18 @@ class Sight(Subscriber):
         return off_by(scenes, self._ways) if self._ways and scenes else None
 
 
-def off_by(scenes: Sequence[Scene], ways: Sequence[np.ndarray]) -> float | None:
+def off_by(scenes: Sequence[Scene], ways: Sequence[np.ndarray]) -> float:
     """From where vision said the grasp would be to the cube's centre, along the table (m).
 
-    The median of the steps before the fingers first close; None where they are closed from the start.
+    The median of the steps before the fingers first close. An arm may start with its fingers half closed.
 
     Args:
         scenes: before each action, and one more or not.
         ways: (T, 3), from where the gripper is, before each action (m). Its axes are those of the scene.
     """
     opening = np.array([scene.opening for scene in scenes[: len(ways)]])
-    closed = np.flatnonzero(opening < CLOSED * opening.max())
-    steps = closed[0] if len(closed) else len(ways)
-    if not steps:
-        return None
+    closed = opening < CLOSED * opening.max()
+    closings = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
+    steps = closings[0] if len(closings) else len(ways)
     gaps = [np.add(s.gripper, way) - s.cube for s, way in zip(scenes[:steps], ways[:steps], strict=True)]
     return float(np.median(np.linalg.norm(np.array(gaps)[:, :2], axis=1)))
