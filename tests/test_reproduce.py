@@ -15,7 +15,7 @@ from toy_loop import TRAIN, refusal, s2robot
 from s2robot.config import compose
 from s2robot.reproduce import verb
 from s2robot.reproduce.commands import Work
-from s2robot.reproduce.plan import CELLS, PLANNED, chosen_arms, seeds_of
+from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND, chosen_arms, seeds_of
 from s2robot.reproduce.report import planned_comparisons, read_arms, render
 
 ROOT = Path(verb.__file__).parents[2]
@@ -157,7 +157,7 @@ def plain(*overrides: str) -> dict[str, Any]:
 def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> None:
     names = [arm.name for cell in CELLS.values() for arm in cell]
     assert len(set(names)) == len(names)
-    assert {name for pair in PLANNED for name in pair} <= set(names)
+    assert {name for pair in PLANNED + SECOND_ROUND for name in pair} <= set(names)
     assert PLANNED[0] == ("small-s2", "large-1x"), "the claim"
 
 
@@ -200,6 +200,21 @@ def test_planned_comparisons_are_corrected_for_each_other(tmp_path: Path) -> Non
     page = render(read_arms(tmp_path))
     assert "- small-s2 v large-1x: separated: difference +30 %" in page
     assert page.index("## The claim") < page.index("## headline")
+    assert "second round" not in page, "none of its arms is there"
+
+
+def test_the_second_round_stands_beside_the_claim_and_does_not_change_it(tmp_path: Path) -> None:
+    def written(*arms: str) -> str:
+        for name in arms:
+            for seed in range(3):
+                write_made(tmp_path / f"{name}_seed{seed}.json", seed, 0.6 if "large" in name else 0.9)
+        return render(read_arms(tmp_path))
+
+    first = written("small-s2", "large-1x").partition("## headline")[0]
+    page = written("small-s2-told", "large-1x-told")
+    assert page.startswith(first)
+    assert "- small-s2-told v large-1x-told: separated: difference +30 %" in page
+    assert page.index("## The claim") < page.index("## The second round") < page.index("## headline")
 
 
 def write_made(path: Path, seed: int, rate: float) -> None:

@@ -97,6 +97,9 @@ PLANNED = (
 )
 """The comparisons decided before the runs; the first is the claim."""
 
+SECOND_ROUND = (("small-s2-told", "large-1x-told"), ("small-s2-told", "small-1x-told"))
+"""Those of the second round, decided after the first and before their own runs."""
+
 
 def chosen_arms(cells: Sequence[str], only: Sequence[str] | None) -> list[Arm]:
     """The arms of these cells, in the plan's order; of them those of these names. Raises UserError."""

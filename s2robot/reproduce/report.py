@@ -13,7 +13,7 @@ from s2robot.compare.judge import Comparison, compare, percent
 from s2robot.compare.read import Arm, read
 from s2robot.failures import KINDS, count
 from s2robot.provenance import write_atomic
-from s2robot.reproduce.plan import CELLS, PLANNED
+from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
 
@@ -47,7 +47,9 @@ def read_arms(results: Path) -> dict[str, Arm]:
 
 def render(arms: dict[str, Arm]) -> str:
     """The report as Markdown."""
-    parts = [_HEAD, "## The claim\n", *_claims(arms)]
+    parts = [_HEAD, "## The claim\n", *_sentences(planned_comparisons(arms))]
+    if second := planned_comparisons(arms, SECOND_ROUND):
+        parts += ["## The second round: the trunk is told what vision sees\n", *_sentences(second)]
     for cell, planned in CELLS.items():
         present = [arms[arm.name] for arm in planned if arm.name in arms]
         if present:
@@ -55,9 +57,11 @@ def render(arms: dict[str, Arm]) -> str:
     return "\n".join(parts)
 
 
-def planned_comparisons(arms: dict[str, Arm]) -> list[Comparison]:
-    """Those of the plan whose arms are there, on the further positions, corrected for each other (Holm)."""
-    pairs = [(arms[a], arms[b]) for a, b in PLANNED if a in arms and b in arms]
+def planned_comparisons(
+    arms: dict[str, Arm], planned: Sequence[tuple[str, str]] = PLANNED
+) -> list[Comparison]:
+    """Those whose arms are there, on the further positions, corrected for each other (Holm)."""
+    pairs = [(arms[a], arms[b]) for a, b in planned if a in arms and b in arms]
     found = [compare([a, b], "extra")[0] for a, b in pairs if _has_further(a) and _has_further(b)]
     corrected = holm([c.p for c in found])
     return [
@@ -66,8 +70,7 @@ def planned_comparisons(arms: dict[str, Arm]) -> list[Comparison]:
     ]
 
 
-def _claims(arms: dict[str, Arm]) -> list[str]:
-    found = planned_comparisons(arms)
+def _sentences(found: Sequence[Comparison]) -> list[str]:
     if not found:
         return ["No planned comparison has both its arms yet.\n"]
     return [*(f"- {c.sentence()} ({c.method})" for c in found), ""]
