@@ -227,6 +227,18 @@ def test_checkpoints_of_before_are_read_as_they_were_trained() -> None:
     assert PolicyConfig.from_dict(before) == replace(CONFIG, grasp_told=False)
 
 
+def test_visual_dropout_hides_the_visual_tokens_and_not_what_the_trunk_is_told_of_them() -> None:
+    window, other = batch(), batch(**{"features/front": batch()["features/front"] * 2})
+
+    def differs(name: str, **options: Any) -> bool:
+        return bool(loss(window, name, seed=1, **options) != loss(other, name, seed=1, **options))
+
+    assert differs("action", grasp_told=False)
+    assert not differs("action", grasp_told=False, visual_dropout=1.0)
+    assert differs("action", grasp_told=True, visual_dropout=1.0)
+    assert differs("grasp", visual_dropout=1.0), "the guess is learned all the same"
+
+
 def test_action_dropout_hides_past_actions_in_training_only() -> None:
     window, other = batch(), batch(previous_action=batch()["previous_action"] + 10)
     assert loss(window, seed=1, action_dropout=1.0) == loss(other, seed=1, action_dropout=1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -114,11 +114,15 @@ class PolicyModel(nn.Module):
         """
         draws = None if generator is None else Draws(generator, part)
         inputs = self._inputs(window, draws)
+        visual = inputs.visual
+        if draws is not None and self.config.visual_dropout:
+            shown = _shown(len(visual), self.config.visual_dropout, draws).to(visual.device)
+            inputs = replace(inputs, visual=visual * shown[..., None, None])
         hidden = self.steps(*vars(inputs).values())
         target = self.action_normalizer(window["chunk"])
         errors = self.head.errors(hidden, target, draws)
         action = _masked_mean(errors, self.mask("action", window), part, "action")
-        grasp = self._grasp_loss(inputs.visual, window, part)
+        grasp = self._grasp_loss(visual, window, part)
         return {"total": action + self.config.grasp_weight * grasp, "action": action, "grasp": grasp}
 
     def mask(self, name: str, window: Mapping[str, Tensor]) -> Tensor:
