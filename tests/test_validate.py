@@ -102,7 +102,7 @@ def test_damaged_metadata_is_named(store: DemoStore, name: str, harm: Callable[[
 
 VALUES = {
     "nan": ("action", set_at((3, 1), np.nan), "action[3] 'dy [m]' is nan"),
-    "infinite": ("proprio", set_at((0, 2), np.inf), "proprio[0] 'z [m]' is inf"),
+    "infinite": ("proprio", set_at((0, 2), np.inf), "proprio[0] 'gripper z in base frame [m]' is inf"),
     "time goes back": ("time", set_at(4, 0.1), "time[4] is 0.1 s after 0.3"),
     "time is nan": ("time", set_at(2, np.nan), "time[2] is nan"),
     "another type": ("action", lambda a: a.astype(np.float64), "action is float64"),
