@@ -71,30 +71,7 @@ class Pooling(nn.Module):
 class SpatialProjection(Pooling):
     """A few numbers of every patch, side by side, through an MLP: keeps where things are."""
 
-    def __init__(
-        self,
-        tokens: int,
-        channels: int,
-        width: int,
-        dropout: float = 0.0,
-        hidden: int = 64,
-        kept: int = 16,
-    ) -> None:
-        super().__init__(tokens, channels, width, dropout)
-        self.project = nn.Linear(channels, hidden)
-        self.keep = nn.Linear(hidden, kept)
-        self.mlp = _mlp((tokens - 1) * kept, width, dropout)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        patches = self.keep(F.gelu(self.standardize.linear(tokens, self.project)))
-        return self.mlp(patches.flatten(1))
-
-
-class SpatialConvolution(Pooling):
-    """`SpatialProjection` of patches that have seen their neighbours (default).
-
-    A thing is read alike wherever it lies, across two patches or within one.
-    """
+    _sees_neighbours = False
 
     def __init__(
         self,
@@ -106,17 +83,28 @@ class SpatialConvolution(Pooling):
         kept: int = 16,
     ) -> None:
         super().__init__(tokens, channels, width, dropout)
-        self._side = _side(tokens)
         self.project = nn.Linear(channels, hidden)
-        self.neighbours = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1)
+        if self._sees_neighbours:
+            self._side = _side(tokens)
+            self.neighbours = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1)
         self.keep = nn.Linear(hidden, kept)
         self.mlp = _mlp((tokens - 1) * kept, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         patches = F.gelu(self.standardize.linear(tokens, self.project))
-        grid = patches.transpose(1, 2).unflatten(2, (self._side, self._side))
-        patches = patches + F.gelu(self.neighbours(grid)).flatten(2).transpose(1, 2)
+        if self._sees_neighbours:
+            grid = patches.transpose(1, 2).unflatten(2, (self._side, self._side))
+            patches = patches + F.gelu(self.neighbours(grid)).flatten(2).transpose(1, 2)
         return self.mlp(self.keep(patches).flatten(1))
+
+
+class SpatialConvolution(SpatialProjection):
+    """The same of patches that have seen their neighbours (default).
+
+    A thing is read alike wherever it lies, across two patches or within one.
+    """
+
+    _sees_neighbours = True
 
 
 class AttentionPooling(Pooling):
