@@ -217,9 +217,8 @@ def test_what_the_trunk_would_like_to_be_told_does_not_move_the_guess() -> None:
 def test_without_a_guess_the_trunk_is_told_none(without: dict[str, Any]) -> None:
     model = made(replace(CONFIG, **without))
     assert model.proprio_embed[0].in_features == CONFIG.proprio_dim
-    assert (
-        made().proprio_embed[0].in_features == 2 * CONFIG.proprio_dim
-    )  # of every entry, where none is named
+    told = made().proprio_embed[0].in_features  # of every entry, where none is named
+    assert told == 2 * CONFIG.proprio_dim
 
 
 def test_checkpoints_of_before_are_read_as_they_were_trained() -> None:

@@ -37,6 +37,7 @@ def off_by(scenes: Sequence[Scene], ways: Sequence[np.ndarray]) -> float:
     """From where vision said the grasp would be to the cube's centre, along the table (m).
 
     The median of the steps before the fingers first close. An arm may start with its fingers half closed.
+    Where observations come late (`suite=latency`), it holds the way that the gripper went meanwhile too.
 
     Args:
         scenes: before each action, and one more or not.
