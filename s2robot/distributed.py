@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from s2robot.provenance import usable_cores
+
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=1)  # one process may have much more to encode than another
@@ -68,7 +70,7 @@ class World:
 
     def threads(self, asked: int | None) -> int:
         """How many threads of torch: as asked, default one a core, shared by the processes of a machine."""
-        return asked or max(1, (os.cpu_count() or 1) // self.local_size)
+        return asked or max(1, usable_cores() // self.local_size)
 
 
 @contextmanager

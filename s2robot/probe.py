@@ -6,7 +6,6 @@ single frames. Every episode is held out once: errors are those of heads that ne
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.errors import UserError, unknown
 from s2robot.policy.pooling import make_pooling
-from s2robot.provenance import machine, versions, write_json
+from s2robot.provenance import machine, usable_cores, versions, write_json
 from s2robot.schedule import cosine, parameter_groups
 from s2robot.vision.features import FeatureExtractor
 
@@ -57,7 +56,7 @@ class ProbeSet:
 def main(cfg: DictConfig) -> None:
     """Probes every encoder at every set of scales under every pooling; writes `out` where it is given."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
+    torch.set_num_threads(cfg.threads or usable_cores())
     store = DemoStore.open(cfg.demos)
     probe_set = draw_frames(store, cfg.camera, cfg.frames, cfg.seed)
     guess = distances(probe_set.target, probe_set.target.mean(0))

@@ -46,8 +46,9 @@ def test_alone_a_process_leads_and_waits_for_nobody(monkeypatch: pytest.MonkeyPa
         assert world.total(torch.ones(2)).tolist() == [1, 1]
 
 
-def test_processes_of_a_machine_share_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+def test_processes_share_the_cores_they_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert [World(0, 4, 4).threads(asked) for asked in (None, 3)] == [2, 3]
     assert World(0, 16, 16).threads(None) == 1
 

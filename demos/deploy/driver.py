@@ -11,6 +11,7 @@ from typing import Any
 from s2robot.errors import UserError
 from s2robot.policy.asynchronous import AsynchronousExecutor, Joining
 from s2robot.policy.policy import Predictor
+from s2robot.provenance import usable_cores
 from s2robot.robot.env import RobotEnv
 from s2robot.spec import RobotSpec
 
@@ -45,7 +46,7 @@ def _local(plain: dict[str, Any]) -> Driver:
 
     from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
 
-    torch.set_num_threads(plain["threads"] or os.cpu_count() or 1)
+    torch.set_num_threads(plain["threads"] or usable_cores())
     folder = Path(plain["checkpoint"])
     policy, config = load_policy(folder), read_config(folder)
     spec = policy.spec.select_cameras(list(policy.model.config.cameras))

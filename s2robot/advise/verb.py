@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ from s2robot.data.store import DemoStore
 from s2robot.errors import UserError, unknown
 from s2robot.policy.pooling import POOLINGS
 from s2robot.probe import ProbeSet, distances, draw_frames, extract, fold_episodes
-from s2robot.provenance import machine, plain, versions, write_json
+from s2robot.provenance import machine, plain, usable_cores, versions, write_json
 from s2robot.vision.features import FeatureExtractor
 
 Features = dict[str, torch.Tensor]
@@ -30,7 +29,7 @@ Features = dict[str, torch.Tensor]
 def main(cfg: DictConfig) -> None:
     """Prints table and recommendation; writes `advice.json` and `advice.html` where `out` is given."""
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    torch.set_num_threads(cfg.threads or os.cpu_count() or 1)
+    torch.set_num_threads(cfg.threads or usable_cores())
     _check(cfg)
     store = DemoStore.open(cfg.demos)
     contenders, reference = _contenders(cfg)

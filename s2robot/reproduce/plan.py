@@ -62,8 +62,12 @@ def _all(suffix: str, arms: Sequence[Arm] = FOUR, **changes: object) -> tuple[Ar
     return tuple(replace(arm, name=f"{arm.name}-{suffix}", **changes) for arm in arms)  # type: ignore[arg-type]
 
 
+TOLD = _all("told", pooling="spatial_convolution", told=True)
+"""The four of the second round; all that came after it is made of them."""
+
+
 def _under(suite: str) -> tuple[Arm, ...]:
-    return tuple(replace(a, name=f"{a.name}-{suite}", suite=suite, trained_as=a.name) for a in FOUR)
+    return tuple(replace(a, name=f"{a.name}-{suite}", suite=suite, trained_as=a.name) for a in TOLD)
 
 
 CELLS: dict[str, tuple[Arm, ...]] = {
@@ -76,15 +80,20 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         Arm("expert", actor="expert", trained_as="small-1x"),
     ),
     "told": (
-        *_all("told", pooling="spatial_convolution", told=True),
+        *TOLD,
         *_all("wrist-told", FOUR[1:2], cameras=BOTH, pooling="spatial_convolution", told=True),
     ),
     "rendered_224": _all("from224", store="rendered_224"),
     "wrist": _all("wrist", cameras=BOTH),
     "suites": (*_under("light"), *_under("texture"), *_under("camera")),
-    "conditions": (*_all("small-cube", store="small_cube"), *_all("far", store="far_camera")),
-    "curve": (*_all("30", episodes=30), *_all("60", episodes=60)),
-    "pooling": (*_all("mean", FOUR[:3], pooling="mean"), *_all("cls", FOUR[:3], pooling="cls")),
+    "conditions": (
+        *_all("small-cube", store="small_cube"),
+        *_all("far", store="far_camera"),
+        *_all("small-cube", TOLD, store="small_cube"),
+        *_all("far", TOLD, store="far_camera"),
+    ),
+    "curve": (*_all("30", TOLD, episodes=30), *_all("60", TOLD, episodes=60)),
+    "pooling": (*_all("mean", TOLD[:3], pooling="mean"), *_all("cls", TOLD[:3], pooling="cls")),
 }
 """Names of cells -> their arms."""
 
