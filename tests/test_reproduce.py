@@ -15,7 +15,7 @@ from toy_loop import TRAIN, refusal, s2robot
 from s2robot.config import compose
 from s2robot.reproduce import verb
 from s2robot.reproduce.commands import Work
-from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND, chosen_arms, seeds_of
+from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND, THIRD_ROUND, chosen_arms, seeds_of
 from s2robot.reproduce.report import planned_comparisons, read_arms, render
 
 ROOT = Path(verb.__file__).parents[2]
@@ -146,6 +146,17 @@ def test_mistakes_are_one_line(
     assert told in refusal(capsys, *given, option)
 
 
+def test_published_outcomes_are_known_as_the_plan_s(capsys: pytest.CaptureFixture[str]) -> None:
+    """Made before some options existed: they are gone on with, and `commands.txt` lists what made them."""
+    folder = ROOT / "docs" / "results" / "table10"
+    assert s2robot("reproduce", "table10", f"results={folder}", "dry=true") == 0
+    made = [f.stem for f in folder.glob("*_seed*.json")]
+    done = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("done")]
+    assert set(made) == set(done)
+    commands = (folder / "commands.txt").read_text()
+    assert [name for name in made if f"evaluations/{name} " not in commands] == []
+
+
 # The plan itself
 
 
@@ -157,7 +168,7 @@ def plain(*overrides: str) -> dict[str, Any]:
 def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> None:
     names = [arm.name for cell in CELLS.values() for arm in cell]
     assert len(set(names)) == len(names)
-    assert {name for pair in PLANNED + SECOND_ROUND for name in pair} <= set(names)
+    assert {name for pair in PLANNED + SECOND_ROUND + THIRD_ROUND for name in pair} <= set(names)
     assert PLANNED[0] == ("small-s2", "large-1x"), "the claim"
 
 
@@ -169,14 +180,14 @@ def test_every_command_of_the_plan_is_one_that_its_verb_takes(cell: str) -> None
 
 
 def test_arms_of_a_cell_differ_in_what_they_say_they_do() -> None:
-    names = ("small-1x-told", "small-s2-told")
-    works = {name: Work(chosen_arms(["told"], [name])[0], 1, plain()) for name in names}
+    names = ("small-1x-hidden", "small-s2-hidden")
+    works = {name: Work(chosen_arms(["hidden"], [name])[0], 1, plain()) for name in names}
     single, double = ([str(c) for c in work.commands()] for work in works.values())
     assert single[0] == double[0], "the same demos"
     assert single[1].replace("sizes=[224]", "") == double[1].replace("sizes=[224,448]", "").replace(
         "small-s2", "small-1x"
     )
-    suite = Work(chosen_arms(["suites"], ["small-s2-told-light"])[0], 1, plain())
+    suite = Work(chosen_arms(["suites"], ["small-s2-hidden-light"])[0], 1, plain())
     assert [str(c) for c in suite.commands()[:2]] == double[:2], "the checkpoints of the clean arm"
     assert "suite=light" in suite.commands()[2].overrides
 

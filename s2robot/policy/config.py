@@ -16,7 +16,7 @@ CHOICES = {
 }
 """Option -> its values, the default first. The poolings have a table of their own."""
 
-_BEFORE: dict[str, Any] = {"grasp_told": False}
+_BEFORE: dict[str, Any] = {"grasp_told": False, "visual_dropout": 0.0}
 """What checkpoints of before an option existed were."""
 
 
@@ -49,8 +49,8 @@ class PolicyConfig:
             step alone is trained, since the others would see the actions they are to predict.
         head: `l1` (Zhao et al. 2023, ACT: more precise than the squared error), `mse`, or `flow` (flow
             matching, Lipman et al. 2023, for demos that do one thing in several ways).
-        visual_dropout: share of the windows whose visual tokens are hidden from the trunk in training; what
-            it is told of the grasp is not.
+        visual_dropout: share of the windows whose visual tokens are hidden from the trunk in training, where
+            it is told what vision says of the grasp: that is not hidden, and must be relied upon.
         flow_steps: of the integration from noise to a chunk.
         vision: False leaves the features unread: the control that must fail where the cube must be seen.
         action_noise: standard deviation added to past actions in training, in normalised units.
@@ -86,7 +86,7 @@ class PolicyConfig:
     vision: bool = True
     action_noise: float = 0.0
     proprio_dropout: float = 0.0
-    visual_dropout: float = 0.0
+    visual_dropout: float = 0.5
     feature_noise: float = 0.0
     patch_dropout: float = 0.0
 

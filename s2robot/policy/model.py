@@ -115,7 +115,7 @@ class PolicyModel(nn.Module):
         draws = None if generator is None else Draws(generator, part)
         inputs = self._inputs(window, draws)
         visual = inputs.visual
-        if draws is not None and self.config.visual_dropout:
+        if draws is not None and self.config.is_told and self.config.visual_dropout:
             shown = _shown(len(visual), self.config.visual_dropout, draws).to(visual.device)
             inputs = replace(inputs, visual=visual * shown[..., None, None])
         hidden = self.steps(*vars(inputs).values())

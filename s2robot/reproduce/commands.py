@@ -87,6 +87,7 @@ class Work:
             "cameras": list(arm.cameras),
             "policy.pooling": arm.pooling,
             "policy.grasp_told": arm.told,
+            "policy.visual_dropout": arm.visual_dropout,
         }
         options = [f"{name}={as_override(value)}" for name, value in given.items()]
         sizes = f"encoder.sizes={as_override(list(arm.sizes))}"

@@ -31,6 +31,7 @@ class Arm:
         encoder: whose options train it: small, large, random or blind.
         sizes: scales of S² in px.
         told: the trunk is told what vision says of the place of the grasp.
+        visual_dropout: share of the training windows in which the trunk sees nothing but what it is told.
         store: of `STORES`. episodes: how many of its demos, the first ones; None: all.
         actor: policy, or expert: the scripted one on the positions of the policy.
         suite: of changes it is evaluated under; `trained_as` is then the arm whose checkpoints it takes.
@@ -42,6 +43,7 @@ class Arm:
     cameras: tuple[str, ...] = FRONT
     pooling: str = "spatial_projection"
     told: bool = False
+    visual_dropout: float = 0.0
     store: str = "standard"
     episodes: int | None = None
     actor: str = "policy"
@@ -63,11 +65,14 @@ def _all(suffix: str, arms: Sequence[Arm] = FOUR, **changes: object) -> tuple[Ar
 
 
 TOLD = _all("told", pooling="spatial_convolution", told=True)
-"""The four of the second round; all that came after it is made of them."""
+"""The four of the second round."""
+
+HIDDEN = _all("hidden", pooling="spatial_convolution", told=True, visual_dropout=0.5)
+"""Those of the third, the default policy; all that came after it is made of them."""
 
 
 def _under(suite: str) -> tuple[Arm, ...]:
-    return tuple(replace(a, name=f"{a.name}-{suite}", suite=suite, trained_as=a.name) for a in TOLD)
+    return tuple(replace(a, name=f"{a.name}-{suite}", suite=suite, trained_as=a.name) for a in HIDDEN)
 
 
 CELLS: dict[str, tuple[Arm, ...]] = {
@@ -83,17 +88,18 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         *TOLD,
         *_all("wrist-told", FOUR[1:2], cameras=BOTH, pooling="spatial_convolution", told=True),
     ),
+    "hidden": (*HIDDEN, *_all("wrist", HIDDEN[1:2], cameras=BOTH)),
     "rendered_224": _all("from224", store="rendered_224"),
     "wrist": _all("wrist", cameras=BOTH),
     "suites": (*_under("light"), *_under("texture"), *_under("camera")),
     "conditions": (
         *_all("small-cube", store="small_cube"),
         *_all("far", store="far_camera"),
-        *_all("small-cube", TOLD, store="small_cube"),
-        *_all("far", TOLD, store="far_camera"),
+        *_all("small-cube", HIDDEN, store="small_cube"),
+        *_all("far", HIDDEN, store="far_camera"),
     ),
-    "curve": (*_all("30", TOLD, episodes=30), *_all("60", TOLD, episodes=60)),
-    "pooling": (*_all("mean", TOLD[:3], pooling="mean"), *_all("cls", TOLD[:3], pooling="cls")),
+    "curve": (*_all("30", HIDDEN, episodes=30), *_all("60", HIDDEN, episodes=60)),
+    "pooling": (*_all("mean", HIDDEN[:3], pooling="mean"), *_all("cls", HIDDEN[:3], pooling="cls")),
 }
 """Names of cells -> their arms."""
 
@@ -108,6 +114,9 @@ PLANNED = (
 
 SECOND_ROUND = (("small-s2-told", "large-1x-told"), ("small-s2-told", "small-1x-told"))
 """Those of the second round, decided after the first and before their own runs."""
+
+THIRD_ROUND = (("small-s2-hidden", "large-1x-hidden"), ("small-s2-hidden", "small-1x-hidden"))
+"""Likewise of the third."""
 
 
 def chosen_arms(cells: Sequence[str], only: Sequence[str] | None) -> list[Arm]:

@@ -13,7 +13,7 @@ from s2robot.compare.judge import Comparison, compare, percent
 from s2robot.compare.read import Arm, read
 from s2robot.failures import KINDS, count
 from s2robot.provenance import write_atomic
-from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND
+from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND, THIRD_ROUND
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
 
@@ -25,6 +25,11 @@ JSON files here, one an arm and training seed. This page is computed from them.
 The paper (Table 10; real arm, front and wrist views, 16 positions): MVP base 7/16, base with S² 10/16,
 large 8/16; 16 positions cannot tell these apart (Fisher's exact p = 0.48 for 7 against 10).
 """
+
+_LATER = {
+    "The second round: the trunk is told what vision sees": SECOND_ROUND,
+    "The third round: in half of the training windows it sees nothing else": THIRD_ROUND,
+}
 
 
 def write_report(results: Path) -> None:
@@ -48,8 +53,9 @@ def read_arms(results: Path) -> dict[str, Arm]:
 def render(arms: dict[str, Arm]) -> str:
     """The report as Markdown."""
     parts = [_HEAD, "## The claim\n", *_sentences(planned_comparisons(arms))]
-    if second := planned_comparisons(arms, SECOND_ROUND):
-        parts += ["## The second round: the trunk is told what vision sees\n", *_sentences(second)]
+    for title, planned in _LATER.items():
+        if found := planned_comparisons(arms, planned):
+            parts += [f"## {title}\n", *_sentences(found)]
     for cell, planned in CELLS.items():
         present = [arms[arm.name] for arm in planned if arm.name in arms]
         if present:

@@ -19,6 +19,8 @@ from s2robot.reproduce.report import write_report
 
 EXPERIMENTS = ("table10",)
 _MADE_BY = "made_by.json"  # beside outcomes: what of the options they were made by
+_AS_BEFORE = ("policy.grasp_told=false", "policy.visual_dropout=0.0")
+"""Options that came after the first runs, at what stood before them: the same run with them and without."""
 
 
 def main(cfg: DictConfig) -> None:
@@ -92,10 +94,11 @@ def _read(file: Path, otherwise: Any) -> Any:
 
 
 def _identity(work: Work) -> str:
-    """Of all commands that lead to the outcomes, but for folders and processes, which change nothing."""
+    """Of all commands to the outcomes, without what changes nothing: folders, processes, `_AS_BEFORE`."""
     anywhere = replace(work, plain={**work.plain, "out": "OUT"})
     commands = [
-        [c.verb, *(o for o in c.overrides if not o.startswith("workers="))] for c in anywhere.commands()
+        [c.verb, *(o for o in c.overrides if not o.startswith("workers=") and o not in _AS_BEFORE)]
+        for c in anywhere.commands()
     ]
     return sha256_json(commands)
 
