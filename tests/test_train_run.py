@@ -69,6 +69,13 @@ def test_a_batch_in_parts_trains_as_the_whole_does(policy: tuple[str, ...]) -> N
         torch.testing.assert_close(others[name].grad, value.grad, rtol=1e-3, atol=1e-5, msg=name)
 
 
+def test_demos_without_a_grasp_teach_no_place_of_one() -> None:
+    pushing = [made_track(20, action=-np.abs(closing(20)))]
+    config = start(options(), SPEC, pushing, "recipe", torch.device("cpu")).model.config
+    assert (config.is_told, config.grasp_weight) == (False, 0)
+    assert begun(options()).model.config.is_told
+
+
 def test_the_parts_would_differ_without_their_counts() -> None:
     """The mean over parts is not that of the batch: what the test above tells."""
     model = begun(options()).model

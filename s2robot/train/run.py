@@ -90,7 +90,7 @@ def start(
         proprio_dim=spec.proprio_dim,
         action_dim=spec.action_dim,
         grasp_entries=spec.gripper_position,
-        **plain["policy"],
+        **_what_can_be_learned(plain["policy"], tracks),
     )
     model = make_model(
         config,
@@ -104,6 +104,12 @@ def start(
     decay = plain["ema"]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
     return Run(model, optimiser, recipe, averaged)
+
+
+def _what_can_be_learned(policy: Mapping[str, Any], tracks: Sequence[Track]) -> dict[str, Any]:
+    """Where no demo closes the gripper, vision is taught no place of a grasp, and the trunk is told none."""
+    grasps = any(track.grasp() is not None for track in tracks)
+    return dict(policy) if grasps else {**policy, "grasp_weight": 0.0}
 
 
 def _fit_poolings(model: PolicyModel, tracks: Sequence[Track], seed: int) -> None:
