@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from s2robot.vision.mvp import IMAGENET_MEAN, IMAGENET_STD, Architecture, build_
 SMALL = Architecture(width=48, depth=2, heads=3, image_size=128)  # 64 patches
 
 
-def made(seed: int = 0, **options: float) -> MaskedAutoencoder:
+def made(seed: int = 0, **options: Any) -> MaskedAutoencoder:
     torch.manual_seed(seed)
     return MaskedAutoencoder(SMALL, **options)
 
@@ -49,6 +51,15 @@ def test_a_prediction_that_ignores_the_encoder_touches_the_hidden_patches_alone(
     images = torch.rand(1, 3, 128, 128, requires_grad=True)
     model(images, masks()).backward()
     assert patches_with_gradient(images).sum() == 16
+
+
+def test_a_decoder_has_as_many_blocks_as_are_asked_for() -> None:
+    shallow, deep = made(), made(decoder_depth=3, decoder_width=64)
+    assert (len(shallow.decoder_blocks), len(deep.decoder_blocks)) == (1, 3)
+    images = pictures(2)
+    deep(images, masks()).backward()
+    assert all(p.grad is not None and p.grad.any() for p in deep.decoder_blocks[1].mlp.parameters())
+    assert deep.encoder.state_dict().keys() == shallow.encoder.state_dict().keys()
 
 
 def test_the_gradient_reaches_all_of_the_encoder_but_its_fixed_embedding() -> None:

@@ -2,7 +2,7 @@
 
 Three quarters of the patches are hidden; the encoder sees the rest alone; a light decoder predicts the pixels
 of hidden patches. To spend a small machine's time on the encoder, only the visible patches are embedded, and
-the decoder is one block that predicts a random part of the hidden patches.
+the decoder predicts a random part of the hidden patches.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class MaskedAutoencoder(nn.Module):
         architecture: of the encoder.
         visible: share of the patches that the encoder sees (MAE, MVP: 0.25).
         predicted: share of the patches that the decoder predicts, drawn from the hidden ones.
-        decoder_width: of its one block.
+        decoder_depth: its blocks. With more of them the encoder's own last ones need not turn to pixels:
+            linear probes of MAE gain 8 % from 1 to 8 blocks (its Table 1a).
+        decoder_width: of them.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class MaskedAutoencoder(nn.Module):
         architecture: Architecture,
         visible: float = 0.25,
         predicted: float = 0.25,
+        decoder_depth: int = 1,
         decoder_width: int = 128,
     ) -> None:
         super().__init__()
@@ -51,13 +54,14 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_embed = nn.Linear(architecture.width, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(decoder_width))
         self.decoder_position = nn.Buffer(sincos_position_embedding(decoder_width, architecture.grid))
-        self.decoder_block = Block(decoder_width, num_heads=4, qkv_bias=True)
+        decoder = [Block(decoder_width, num_heads=4, qkv_bias=True) for _ in range(decoder_depth)]
+        self.decoder_blocks = nn.Sequential(*decoder)
         self.decoder_norm = nn.LayerNorm(decoder_width)
         self.decoder_head = nn.Linear(decoder_width, 3 * self.patch**2)
         self.mean = nn.Buffer(torch.tensor(IMAGENET_MEAN).repeat_interleave(self.patch**2))
         self.std = nn.Buffer(torch.tensor(IMAGENET_STD).repeat_interleave(self.patch**2))
         nn.init.normal_(self.mask_token, std=0.02)
-        for block in [*self.encoder.blocks, self.decoder_block]:
+        for block in [*self.encoder.blocks, *decoder]:
             block.attn.fused_attn = False  # at 50 to 100 tokens its backward is the slower one on a CPU
 
     def forward(self, images: Tensor, generator: torch.Generator, part: Part = WHOLE) -> Tensor:
@@ -99,7 +103,7 @@ class MaskedAutoencoder(nn.Module):
         seen = self.decoder_embed(latent)
         seen = seen + torch.cat([position[:1].expand(len(seen), -1, -1), position[1:][shown]], dim=1)
         tokens = torch.cat([seen, self.mask_token + position[1:][hidden]], dim=1)
-        tokens = self.decoder_norm(self.decoder_block(tokens))
+        tokens = self.decoder_norm(self.decoder_blocks(tokens))
         return self.decoder_head(tokens[:, -hidden.shape[1] :])
 
 

@@ -157,7 +157,8 @@ def _train(
 ) -> tuple[MaskedAutoencoder, list[float], float]:
     torch.manual_seed(cfg.seed)
     device = world.device(None)
-    model = MaskedAutoencoder(ARCHITECTURES[cfg.encoder.architecture]).to(device)
+    decoder = {key: cfg[key] for key in ("decoder_depth", "decoder_width")}
+    model = MaskedAutoencoder(ARCHITECTURES[cfg.encoder.architecture], **decoder).to(device)
     optimiser = torch.optim.AdamW(parameter_groups(model, cfg.weight_decay), lr=cfg.lr, betas=(0.9, 0.95))
     start, losses, before = _resume(cfg, out, model, optimiser)
     loss_of = model if world.size == 1 else DistributedDataParallel(model)
@@ -197,7 +198,8 @@ def _step(
 
 
 def _recipe(cfg: DictConfig) -> dict[str, Any]:
-    keys = ("states", "steps", "batch_size", "lr", "warmup", "weight_decay", "bf16", "seed", "source")
+    schedule = ("states", "steps", "batch_size", "lr", "warmup", "weight_decay")
+    keys = (*schedule, "decoder_depth", "decoder_width", "bf16", "seed", "source")
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     chosen = {key: plain[key] for key in keys}
