@@ -19,6 +19,7 @@ STORES: dict[str, tuple[str, ...]] = {
     "oracle": ("+env.oracle=true",),
     "small_cube": ("+env.cube_size=0.03",),
     "far_camera": ("+env.camera_distance=1.3",),
+    "varied": ("+env.perturb.light=1.0", "+env.perturb.texture=1.0", "+env.perturb.camera=1.0"),
 }
 """Demo stores, and what of `s2robot record`'s options makes them. The same seeds: the same cubes and arms."""
 
@@ -92,6 +93,7 @@ CELLS: dict[str, tuple[Arm, ...]] = {
     "rendered_224": _all("from224", store="rendered_224"),
     "wrist": _all("wrist", cameras=BOTH),
     "suites": (*_under("light"), *_under("texture"), *_under("camera")),
+    "varied": _all("varied", HIDDEN, store="varied"),
     "conditions": (
         *_all("small-cube", store="small_cube"),
         *_all("far", store="far_camera"),
