@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -19,11 +21,15 @@ class RandomFrames:
 
     The gripper is anywhere over the table (half of the states), close to the cube (three tenths), or holds it
     (two tenths), tilted a little; the cube never lies at one of the 16 evaluation positions.
+
+    Args:
+        perturb: as of `envs.cube_pick.CubePick`: light, texture, camera, drawn anew for each state; None: one
+            room, outside which an encoder need not know what it sees.
     """
 
-    def __init__(self, seed: int, image_size: int = 448) -> None:
-        self._seed = seed
-        self._env = CubePick(image_size=image_size)
+    def __init__(self, seed: int, image_size: int = 448, perturb: Mapping[str, float] | None = None) -> None:
+        self._seed, self._varied = seed, perturb is not None
+        self._env = CubePick(image_size=image_size, perturb=perturb)
         self._env.reset(seed=seed)
         self._kinematics = ArmKinematics(self._env)
         self.cameras = list(self._env.robot_spec.cameras)
@@ -31,6 +37,8 @@ class RandomFrames:
     def __call__(self, index: int) -> dict[str, np.ndarray]:
         """{camera: uint8 (H, W, 3)} of state `index`."""
         rng = np.random.default_rng([self._seed, index])
+        if self._varied:
+            self._env.reset(seed=int(np.random.default_rng([self._seed, index, 1]).integers(2**31)))
         x, y, yaw = demo_position(rng)
         cube = np.array([x, y, CUBE_HALF_SIZE])
         gripper, opening, held = self._gripper(rng, cube)

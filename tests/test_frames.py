@@ -40,3 +40,15 @@ def test_a_frame_depends_on_seed_and_index_alone(source: RandomFrames) -> None:
 def test_the_gripper_is_drawn_all_over_the_table(source: RandomFrames) -> None:
     wrist = np.stack([source(index)["wrist"] for index in range(12)]).astype(float)
     assert wrist.std(axis=0).mean() > 10
+
+
+def test_varied_frames_show_the_same_states_in_other_rooms(source: RandomFrames) -> None:
+    varied, again = (RandomFrames(0, 64, {"light": 1.0, "texture": 1.0}) for _ in range(2))
+    wanted = {index: varied(index)["front"].copy() for index in (5, 2)}
+    assert np.array_equal(again(2)["front"], wanted[2]), "whatever was seen before"
+    wall = {index: frame[:8].mean(axis=(0, 1)) for index, frame in wanted.items()}
+    assert np.abs(wall[5] - wall[2]).max() > 10
+    plain = source(5)["front"][:8].mean(axis=(0, 1)), source(2)["front"][:8].mean(axis=(0, 1))
+    assert np.abs(plain[0] - plain[1]).max() < 5, "one room"
+    varied.close()
+    again.close()

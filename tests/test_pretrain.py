@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,15 @@ from s2robot.vision.mvp import ARCHITECTURES, EMBEDDED, WEIGHTS, load_encoder
 class Squares:
     """Frames of a coloured square, drawn by seed and index alone: two cameras."""
 
-    def __init__(self, seed: int, image_size: int) -> None:
-        self._seed, self._size = seed, image_size
+    def __init__(self, seed: int, image_size: int, wall: Mapping[str, int] | None = None) -> None:
+        self._seed, self._size, self._shade = seed, image_size, (wall or {"shade": 0})["shade"]
 
     def __call__(self, index: int) -> dict[str, np.ndarray]:
         return {name: self._frame(index, camera) for camera, name in enumerate(("front", "wrist"))}
 
     def _frame(self, index: int, camera: int) -> np.ndarray:
         rng = np.random.default_rng([self._seed, index, camera])
-        frame = np.full((self._size, self._size, 3), 120, np.uint8)
+        frame = np.full((self._size, self._size, 3), self._shade, np.uint8)
         top, left = rng.integers(self._size // 2, size=2)
         frame[top : top + 12, left : left + 12] = rng.integers(256, size=3)
         return frame
@@ -37,7 +39,11 @@ class Squares:
 
 def options(out: Path, *overrides: str) -> Any:
     small = ("states=5", "steps=4", "batch_size=2", "warmup=1", "bf16=false", "workers=0", "threads=1")
-    source = ("source._target_=test_pretrain.Squares", "source.image_size=48")
+    source = (
+        "source._target_=test_pretrain.Squares",
+        "source.image_size=48",
+        "+source.wall={shade:120,edge:0}",
+    )
     return compose("pretrain", [f"out={out}", *small, *source, *overrides])
 
 
@@ -68,7 +74,7 @@ def test_it_ends_in_an_encoder_and_its_card(pretrained: Path) -> None:
 def test_the_cards_command_makes_it_again(pretrained: Path, embedded: str | None) -> None:
     path = WEIGHTS / f"{embedded}.json" if embedded else pretrained / "card.json"
     card = json.loads(path.read_text())
-    program, verb, *overrides = card["command"].split()
+    program, verb, *overrides = shlex.split(card["command"])
     assert (program, verb) == ("s2robot", "pretrain")
     config = compose(verb, overrides)
     again = {"architecture": config.encoder.architecture} | {

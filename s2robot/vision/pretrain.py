@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -214,9 +215,14 @@ def _command(cfg: DictConfig) -> str:
     """What makes this encoder again, every number of the recipe given."""
     recipe = _recipe(cfg)
     architecture, source = recipe.pop("architecture"), recipe.pop("source")
-    given = recipe | {f"source.{key}": value for key, value in source.items()}
-    options = " ".join(f"{key}={as_override(value)}" for key, value in given.items())
+    given = recipe | {_source_option(key): value for key, value in source.items()}
+    options = shlex.join(f"{key}={as_override(value)}" for key, value in given.items())
     return f"s2robot pretrain out=OUT encoder={architecture} {options}"
+
+
+def _source_option(key: str) -> str:
+    """As it is typed: what the default source has not is added to it."""
+    return f"source.{key}" if key in ("_target_", "image_size") else f"+source.{key}"
 
 
 def _save(
