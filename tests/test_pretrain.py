@@ -24,7 +24,7 @@ class Squares:
     """Frames of a coloured square, drawn by seed and index alone: two cameras."""
 
     def __init__(self, seed: int, image_size: int, wall: Mapping[str, int] | None = None) -> None:
-        self._seed, self._size, self._shade = seed, image_size, (wall or {"shade": 0})["shade"]
+        self._seed, self._size, self._shade = seed, image_size, (wall or {"shade": 120})["shade"]
 
     def __call__(self, index: int) -> dict[str, np.ndarray]:
         return {name: self._frame(index, camera) for camera, name in enumerate(("front", "wrist"))}
