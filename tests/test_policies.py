@@ -207,10 +207,12 @@ def test_mse_is_squared() -> None:
 # ---------------------------------------------------------------------- hidden or disturbed in training
 
 
-@pytest.mark.parametrize("option", ["action_noise", "proprio_dropout", "feature_noise", "patch_dropout"])
+@pytest.mark.parametrize(
+    "option", ["action_noise", "proprio_dropout", "feature_noise", "patch_dropout", "visual_dropout"]
+)
 def test_it_acts_in_training_alone(option: str) -> None:
-    plain = {"action_dropout": 0.0, "proprio_noise": 0.0}
-    without, disturbed = made(**plain), made(**plain, **{option: 0.9})
+    plain = {"action_dropout": 0.0, "proprio_noise": 0.0, "visual_dropout": 0.0}
+    without, disturbed = made(**plain), made(**(plain | {option: 0.9}))
     window = batch()
     assert loss(without, window, seed=None) == loss(disturbed, window, seed=None) == loss(without, window)
     assert loss(disturbed, window, seed=3) != loss(without, window)
