@@ -86,7 +86,7 @@ class PolicyConfig:
     vision: bool = True
     action_noise: float = 0.0
     proprio_dropout: float = 0.0
-    visual_dropout: float = 0.5
+    visual_dropout: float = 0.0
     feature_noise: float = 0.0
     patch_dropout: float = 0.0
 

@@ -69,7 +69,7 @@ TOLD = _all("told", pooling="spatial_convolution", told=True)
 """The four of the second round."""
 
 HIDDEN = _all("hidden", pooling="spatial_convolution", told=True, visual_dropout=0.5)
-"""Those of the third, the default policy; all that came after it is made of them."""
+"""Those of the third; all that came after it is made of them."""
 
 
 def _under(suite: str) -> tuple[Arm, ...]:
