@@ -52,7 +52,7 @@ ARCHITECTURES = {
     "large": Architecture(1024, 24, 16, image_size=256),
 }
 
-EMBEDDED = {"mvp-tiny-sim": "tiny", "mvp-small-sim": "small"}
+EMBEDDED = {"mvp-tiny-sim": "tiny", "mvp-small-sim": "small", "mvp-tiny-rooms": "tiny"}
 """Encoders shipped with the package: name -> architecture."""
 
 _HALF = 1e-3
@@ -92,7 +92,7 @@ def load_encoder(
 
     Args:
         name_or_path: one of
-            - an embedded encoder (`mvp-tiny-sim`);
+            - an embedded encoder (`mvp-tiny-sim`, `mvp-tiny-rooms`, `mvp-small-sim`);
             - a published one (`mvp-base-egosoup`, see `published.py`): downloaded at its first use;
             - a file that `s2robot pretrain` wrote or MVP published, whose architecture its shapes tell;
             - with `checkpoint`, an architecture (`tiny`, `small`, `base`, `large`);
