@@ -93,10 +93,11 @@ def main(cfg: DictConfig) -> None:
             contestant.steps.append(_seconds(contestant.run, step))
     rows = [contestant.row() for contestant in entered]
     reading = {"read_frames_per_second": reading_rate(store), "threads": torch.get_num_threads()}
+    reading["product_gflops"] = product_rates(plain["device"])
     origin = {"config": plain, "machine": machine(), "versions": versions(), "git": git_state()}
     ratios = to_single_scale(rows)
     write_json(plain["out"], {"rows": rows, "to_single_scale": ratios, **reading, **origin})
-    _print(rows, ratios, reading["read_frames_per_second"])
+    _print(rows, ratios, reading)
 
 
 def _one_batch(plain: dict[str, Any], number: int) -> Callable[[], object]:
@@ -189,7 +190,20 @@ def reading_rate(store: DemoStore, episodes: int = 10) -> float:
     return count / (time.perf_counter() - began)
 
 
-def _print(rows: list[dict[str, Any]], ratios: list[dict[str, Any]], reading: float) -> None:
+def product_rates(device: str, side: int = 2048, rounds: int = 5) -> dict[str, float]:
+    """GFLOPS of one large matrix product in float32 and in bf16: their ratio bounds what bf16 gains."""
+    factors = torch.randn(2, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    kinds = {"float32": factors, "bf16": factors.bfloat16()}
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(rounds + 1):  # in turns, the first to warm up
+        for kind, (a, b) in kinds.items():
+            began = time.perf_counter()
+            (a @ b)[0, 0].item()  # waits for a GPU
+            seconds[kind].append(time.perf_counter() - began)
+    return {kind: 2e-9 * side**3 / float(np.median(taken[1:])) for kind, taken in seconds.items()}
+
+
+def _print(rows: list[dict[str, Any]], ratios: list[dict[str, Any]], reading: dict[str, Any]) -> None:
     for row in rows:
         peak = "" if row["peak_bytes"] is None else f"  {row['peak_bytes'] / 1e6:6.0f} MB"
         print(
@@ -203,4 +217,8 @@ def _print(rows: list[dict[str, Any]], ratios: list[dict[str, Any]], reading: fl
             f"{ratio['encoder']} {sizes}, {ratio['method']}: {ratio['bulk']:.2f} x single scale in bulk,"
             f" {ratio['step']:.2f} x at a step; the MACs say {ratio['macs']:.2f} x"
         )
-    print(f"one process reads {reading:.0f} frames/s from the store")
+    product = reading["product_gflops"]
+    print(
+        f"one process reads {reading['read_frames_per_second']:.0f} frames/s from the store; a matrix product"
+        f" alone gains {product['bf16'] / product['float32']:.2f} x from bf16"
+    )
