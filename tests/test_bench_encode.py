@@ -52,6 +52,7 @@ def test_it_measures_every_way_at_every_set_of_scales(demos: Path, tmp_path: Pat
     pair = [named[sizes, ratio["method"]]["frames_per_second"] for sizes in ((224,), (224, 448))]
     assert ratio["bulk"] == pytest.approx(pair[0] / pair[1])
     assert written["read_frames_per_second"] > 0
+    assert set(written["product_gflops"]) == {"float32", "bf16"}
     assert min(written["product_gflops"].values()) > 0
 
 
