@@ -56,14 +56,24 @@ def test_bf16_is_near_to_float32(frames: np.ndarray) -> None:
     assert not np.array_equal(exact, quick)
 
 
+@pytest.mark.parametrize("sizes", [(224,), (224, 448)])
+def test_a_long_batch_has_the_features_of_its_frames_in_their_order(sizes: tuple[int, ...]) -> None:
+    coarse = np.random.default_rng(1).integers(0, 256, (23, 14, 14, 3), np.uint8)
+    frames = coarse.repeat(16, 1).repeat(16, 2)
+    extractor = FeatureExtractor("random-tiny", sizes, bf16=False)
+    alone = np.concatenate([extractor(frame[None]) for frame in frames])
+    np.testing.assert_allclose(extractor(frames), alone, atol=5e-3)
+
+
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("name", ["mvp-tiny-sim", "random-timm:test_vit"])
-def test_bf16_of_a_vit_is_nearer_to_float32_than_the_whole_model_in_bf16(name: str) -> None:
+def test_bf16_of_a_vit_is_nearer_to_float32_than_the_whole_model_in_bf16(name: str, fused: bool) -> None:
     exact, whole, ours = (load_encoder(name) for _ in range(3))
     cells = exact.architecture.image_size // 16
     coarse = np.random.default_rng(0).integers(0, 256, (2, cells, cells, 3), np.uint8)
     images = torch.from_numpy(coarse.repeat(16, 1).repeat(16, 2))
     whole.vit.to(torch.bfloat16)
-    to_bf16(ours.vit)
+    to_bf16(ours.vit, fused=fused)
     errors = [(encoder(images).float() - exact(images)).abs().mean() for encoder in (whole, ours)]
     assert 0 < errors[1] < errors[0] / 2
 

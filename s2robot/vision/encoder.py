@@ -124,5 +124,5 @@ class Encoder(nn.Module, ABC):
 def to_float(images: Tensor) -> Tensor:
     """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [0, 1]; float images are returned as they are."""
     if images.dtype == torch.uint8 and images.ndim == 4:
-        return images.permute(0, 3, 1, 2).float() / 255
+        return images.permute(0, 3, 1, 2).float().div_(255)
     return images

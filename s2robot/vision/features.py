@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from s2robot.vision.multiscale import multiscale_forward
 from s2robot.vision.mvp import load_encoder, to_float
 from s2robot.vision.precision import COMPUTE, to_bf16
 
-_TILES = 8  # a forward: more leave the processor's cache
+_TILES = 10  # a forward: more leave the processor's cache
 _RECIPE = 1  # raise when anything below changes what comes out for the same encoder and sizes
 
 
@@ -48,7 +49,7 @@ class FeatureExtractor:
         self.device = torch.device(device)
         self.bf16 = _has_bf16(self.device) if bf16 is None else bf16
         if self.bf16:
-            to_bf16(self.encoder.vit)
+            to_bf16(self.encoder.vit, fused=self.device.type != "cpu")
         self.encoder.to(self.device)
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
         self._run = torch.compile(self._forward, mode=mode) if compiled else self._forward
@@ -87,7 +88,15 @@ class FeatureExtractor:
                 "expected sides of a ratio below 1.5: crop the camera's frames"
             )
         images = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
-        return self._run(images).to(torch.float16).cpu().numpy()
+        parts = images.split(self._frames_at_once(len(images)))
+        return torch.cat([self._run(part).to(torch.float16).cpu() for part in parts]).numpy()
+
+    def _frames_at_once(self, frames: int) -> int:
+        """On a processor so many that none of what is computed on the way leaves its cache."""
+        if self.device.type != "cpu":
+            return frames
+        tiles = sum(math.ceil(size / self._tile) ** 2 for size in self.sizes)
+        return max(1, _TILES // tiles)
 
     def _forward(self, frames: torch.Tensor) -> torch.Tensor:
         return multiscale_forward(

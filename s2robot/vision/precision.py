@@ -16,17 +16,22 @@ BF16 = ("bf16", COMPUTE)
 """What checkpoints say of features in bf16; the first, of models in bf16 as a whole, is no longer made."""
 
 
-def to_bf16(model: nn.Module) -> None:
+def to_bf16(model: nn.Module, fused: bool = True) -> None:
     """Makes a frozen model compute in bf16, in place.
 
     Of a ViT the attentions and MLPs do; patch embedding, residual stream and norms stay float32, for small
     errors of the first tokens grow from block to block. Any other model does so as a whole.
+
+    Args:
+        fused: attention in one kernel. A processor's takes as long in bf16 as in float32; in single steps
+            (products, softmax) attention takes half of that.
     """
     blocks = cast(Sequence[Any], getattr(model, "blocks", ()))
     if not isinstance(model, VisionTransformer) or any(type(block) is not Block for block in blocks):
         model.to(torch.bfloat16)
         return
     for block in blocks:
+        block.attn.fused_attn &= fused
         for part in (block.attn, block.mlp):
             part.to(torch.bfloat16)
             part.register_forward_pre_hook(_in_bf16)
