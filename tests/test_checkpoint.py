@@ -28,6 +28,7 @@ from s2robot.policy.policy import ChunkExecutor, Policy
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
 from s2robot.rollout import run_episode
 from s2robot.vision.cache import make_extractor
+from s2robot.vision.precision import COMPUTE
 
 ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
 
@@ -168,7 +169,7 @@ def test_other_scales_and_another_compute_type_are_another_encoder(folder: Path)
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
-@pytest.mark.parametrize("compute", ["bf16", "bf16, residuals float32"])  # the first: of older checkpoints
+@pytest.mark.parametrize("compute", ["bf16", "bf16, residuals float32", COMPUTE])  # the last: made now
 def test_a_policy_trained_on_bf16_acts_where_the_processor_has_none(
     folder: Path, has_bf16: bool, compute: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,17 @@ def test_bf16_of_a_vit_is_nearer_to_float32_than_the_whole_model_in_bf16(name: s
     assert 0 < errors[1] < errors[0] / 2
 
 
+def test_on_a_processor_attention_in_bf16_is_in_single_steps() -> None:
+    frames = np.random.default_rng(2).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    fused, steps = (load_encoder("random-tiny") for _ in range(2))
+    to_bf16(fused.vit, fused=True)
+    to_bf16(steps.vit, fused=False)
+    ours = FeatureExtractor("random-tiny", [224], bf16=True)(frames)
+    one, other = (encoder(torch.from_numpy(frames)).to(torch.float16).numpy() for encoder in (fused, steps))
+    assert np.array_equal(ours, other) and not np.array_equal(ours, one)
+    np.testing.assert_allclose(one, other, atol=0.05)
+
+
 def test_a_model_that_is_no_vit_is_bf16_as_a_whole(frames: np.ndarray) -> None:
     extractor = FeatureExtractor("random-timm:test_convnext", [64], bf16=True)
     assert {p.dtype for p in extractor.encoder.parameters()} == {torch.bfloat16}

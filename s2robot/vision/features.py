@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from s2robot.provenance import has_bf16, sha256_json
 from s2robot.vision.multiscale import multiscale_forward
 from s2robot.vision.mvp import load_encoder, to_float
 from s2robot.vision.precision import COMPUTE, to_bf16
+from s2robot.vision.scales import Options
 
 _TILES = 10  # a forward: more leave the processor's cache
 _RECIPE = 1  # raise when anything below changes what comes out for the same encoder and sizes
@@ -95,8 +95,8 @@ class FeatureExtractor:
         """On a processor so many that none of what is computed on the way leaves its cache."""
         if self.device.type != "cpu":
             return frames
-        tiles = sum(math.ceil(size / self._tile) ** 2 for size in self.sizes)
-        return max(1, _TILES // tiles)
+        grids = Options(self.sizes, self._tile).grids(1, 1)
+        return max(1, _TILES // sum(grid.rows * grid.columns for grid in grids))
 
     def _forward(self, frames: torch.Tensor) -> torch.Tensor:
         return multiscale_forward(

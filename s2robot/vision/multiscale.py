@@ -145,8 +145,8 @@ def _forward(model: Model, images: Tensor, options: Options) -> Tensor:
 def _tiles(images: Tensor, grid: Grid, antialias: bool) -> Tensor:
     """(B, 3, H, W) -> (rows · columns · B, 3, h, w): resized, cut row by row, batch minor.
 
-    Bicubic in float32, as the paper's code (planes one by one: a processor is 1.5 times as quick at it as
-    at interleaved channels); images of that size are left as they are.
+    Bicubic in float32, as the paper's code (of planes, at which a processor is quicker than at
+    interleaved channels); images of that size are left as they are.
     """
     size = (grid.rows * grid.height, grid.columns * grid.width)
     if images.shape[-2:] != size:
