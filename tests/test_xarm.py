@@ -133,5 +133,5 @@ def test_a_box_that_is_cut_off_is_an_error(box: XArmEmulator, arm: XArm) -> None
 
 def test_where_nobody_answers_that_is_told() -> None:
     with emulated() as emulator:
-        emulator._listening.close()
+        emulator.hang_up()
         assert refusal(XArm("127.0.0.1").connect).startswith("no xArm at 127.0.0.1: ")

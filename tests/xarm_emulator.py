@@ -41,6 +41,12 @@ class XArmEmulator:
 
     def __exit__(self, *error: object) -> None:
         self.cut()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Answers nobody any more; closed alone, the socket takes the caller that `accept` waits for."""
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
     def cut(self) -> None:
