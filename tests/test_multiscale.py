@@ -164,6 +164,18 @@ def test_a_method_brings_its_module_along() -> None:
     assert not copied(images.double()).any()
 
 
+def test_a_replica_calls_its_own_copy() -> None:
+    model, images = vit("vit_base_patch16_224", 64), torch.rand(1, 3, 64, 64)
+    s2 = S2(model.forward_features, tile=64, prefix_tokens=1)
+    replica: Any = s2._replicate_for_data_parallel()  # what nn.DataParallel puts on every device
+    replica.model = copy.deepcopy(model)
+    assert torch.equal(replica(images), s2(images))
+    for parameter in replica.model.parameters():
+        nn.init.zeros_(parameter)
+    assert not replica(images).any()
+    assert s2(images).any()
+
+
 def test_gradients_reach_the_model_from_every_scale() -> None:
     model = SmallModel("bnc", 1)
     features = S2(model, (8, 16), tile=8, prefix_tokens=1)(torch.rand(2, 3, 16, 16))

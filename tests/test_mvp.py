@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,6 +186,7 @@ def test_weights_of_another_architecture_are_refused(tiny: Encoder, tmp_path: Pa
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     assert "did you mean 'mvp-tiny-sim'?" in refusal(lambda: load_encoder("mvp-tiny"))
     assert refusal(lambda: load_encoder("random-huge")).startswith("unknown architecture 'huge'")
+    assert refusal(lambda: load_encoder("tiny")).startswith("tiny is an architecture: give checkpoint=PATH")
     assert refusal(lambda: load_encoder("tinny", tmp_path / "x")).startswith("unknown architecture 'tinny'")
 
 
@@ -204,3 +206,15 @@ def test_the_first_half_of_the_embedding_is_the_columns() -> None:
     assert torch.equal(patches[:, 0, 4:], patches[:, 2, 4:])
     assert torch.equal(patches[0, 0], torch.tensor([0.0, 0, 1, 1, 0, 0, 1, 1]))
     assert patches[0, 1, 0] == pytest.approx(0.84147098)
+
+
+@pytest.mark.parametrize("name", ["random-tiny", "blind"])
+@pytest.mark.parametrize("size", ["224", 224.0, True])
+def test_an_image_size_is_a_whole_number(name: str, size: Any) -> None:
+    message = refusal(lambda: load_encoder(name, image_size=size))
+    assert message == f"image_size={size!r}: expected a whole number of px"
+
+
+def test_blind_has_no_weights_and_needs_a_patch(tmp_path: Path) -> None:
+    assert "blind has weights of its own" in refusal(lambda: load_encoder("blind", tmp_path / "x"))
+    assert refusal(lambda: load_encoder("blind", image_size=-16)).startswith("image_size=-16: expected 16 px")

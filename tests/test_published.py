@@ -141,6 +141,10 @@ def test_large_runs_at_its_own_size_and_by_cropping_at_smaller_ones(tmp_path: Pa
     assert (encoder.architecture.image_size, encoder.architecture.grid) == (size, size // 16)
     assert encoder.weights_sha256 == load_encoder("mvp-large-egosoup", path).weights_sha256
     assert not any(p.requires_grad for p in encoder.parameters())
+    tokens = encoder(images)
+    for other in (32, size):  # cropped further, and back
+        encoder.set_image_size(other)
+    assert torch.equal(encoder(images), tokens)
 
 
 @pytest.mark.usefixtures("shrunk")
@@ -169,6 +173,8 @@ def test_other_ways_to_save_the_same_weights(small: dict[str, Any], tmp_path: Pa
     for path in (legacy, bare, double):
         assert load_encoder("mvp-small-hoi", path).weights_sha256 == sha256
     assert load_encoder("small", legacy).weights_sha256 == sha256
+    rounded = saved({key: value.bfloat16() for key, value in small["model"].items()}, tmp_path / "e.pth")
+    assert load_encoder("mvp-small-hoi", rounded)(frames(224)).isfinite().all()
 
 
 @pytest.mark.usefixtures("shrunk")
@@ -189,6 +195,22 @@ def test_a_path_alone_tells_the_architecture(monkeypatch: pytest.MonkeyPatch, tm
     message = refusal(lambda: load_encoder(str(other)))
     assert message.startswith(f"{other}: a ViT of width 48 and 3 blocks is none of MVP's (tiny 192 x 6, ")
     assert refusal(lambda: load_encoder("nowhere.pth")).startswith("no encoder weights at nowhere.pth: ")
+    assert (
+        refusal(lambda: load_encoder(path, other)) == f"{path} and checkpoint={other}: one file was expected"
+    )
+
+
+def test_a_path_is_a_file_whatever_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "small", Architecture(WIDTH, DEPTH, HEADS))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    path = saved(checkpoint(WIDTH, DEPTH, 14), tmp_path / "mine.bin")
+    blind = path.with_name("blind").absolute()
+    blind.write_bytes(path.read_bytes())
+    for file in ("mine.bin", Path("mine.bin"), "~/mine.bin", Path("blind")):
+        assert load_encoder(file).width == WIDTH
+    assert load_encoder("small", "~/mine.bin").width == WIDTH
+    assert load_encoder("blind").width == 16
 
 
 # ---------------------------------------------------------------------- wrong files
@@ -213,6 +235,26 @@ WRONG: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
     "not finite": (
         lambda m: m | {"norm.bias": torch.full((48,), torch.nan)},
         "'norm.bias' holds values that",
+    ),
+    "float8": (
+        lambda m: m | {"norm.bias": torch.ones(48).to(torch.float8_e4m3fn)},
+        "'norm.bias' is float8_e4m3fn, expected one of float32, float16, bfloat16, float64",
+    ),
+    "whole numbers": (
+        lambda m: m | {"norm.bias": torch.ones(48, dtype=torch.int32)},
+        "'norm.bias' is int32, expected one of float32",
+    ),
+    "complex": (
+        lambda m: m | {"norm.bias": torch.ones(48, dtype=torch.complex64)},
+        "'norm.bias' is complex64, expected one of float32",
+    ),
+    "sparse": (
+        lambda m: m | {"norm.bias": torch.ones(48).to_sparse()},
+        "'norm.bias' is torch.sparse_coo, expected dense",
+    ),
+    "meta": (
+        lambda m: m | {"norm.bias": torch.ones(48, device="meta")},
+        "'norm.bias' is without values, expected dense",
     ),
     "learned": (
         lambda m: m | {"pos_embed": m["pos_embed"] + 0.01},

@@ -58,6 +58,23 @@ BOUND = [
     ({"layout": "bchw", "prefix_tokens": 1}, "prefix_tokens=1: a bchw"),
     ({"prefix_tokens": -1}, "prefix_tokens=-1: expected 0 or more"),
     ({"max_tiles": 0}, "max_tiles=0: expected 1 or more"),
+    ({"sizes": 16}, "sizes=16: expected a sequence, such as (224, 448)"),
+    ({"sizes": [True]}, "sizes=(True,): expected at least one whole number of px"),
+    ({"sizes": None, "scales": 2}, "scales=2: expected a sequence, such as (1, 2)"),
+    ({"sizes": None, "scales": [1, math.nan]}, "scales=(1, nan): expected at least one factor"),
+    ({"sizes": None, "scales": [1, math.inf]}, "scales=(1, inf): expected at least one factor"),
+    ({"sizes": None, "scales": ["2"]}, "scales=('2',): expected at least one factor"),
+    ({"sizes": None, "tile": 0}, "tile=0: expected the side (px)"),
+    ({"tile": "8"}, "tile='8': expected the side (px)"),
+    ({"tile": 8.5}, "tile=8.5: expected the side (px)"),
+    ({"tile": (8, 8)}, "tile=(8, 8): expected the side (px)"),
+    ({"prefix_tokens": "1"}, "prefix_tokens='1': expected 0 or more"),
+    ({"resize_to": None}, "resize_to=None: expected the index"),
+    ({"resize_to": 0.0}, "resize_to=0.0: expected the index"),
+    ({"max_tiles": 2.5}, "max_tiles=2.5: expected 1 or more"),
+    ({"max_tiles": True}, "max_tiles=True: expected 1 or more"),
+    ({"split": "no"}, "split='no': expected True or False"),
+    ({"antialias": 1}, "antialias=1: expected True or False"),
 ]
 
 
@@ -78,10 +95,12 @@ def test_wrong_options_are_refused_before_any_image_is_seen(options: dict[str, A
             torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
             "images of dtype torch.uint8: expected float (B, 3, H, W)",
         ),
+        (torch.rand(1, 16, 16, 3), "images of shape (1, 16, 16, 3): expected (B, 3, H, W); their channels"),
+        ([torch.rand(3, 16, 16)], "images of type list: expected a tensor"),
     ],
-    ids=["no batch", "empty", "uint8"],
+    ids=["no batch", "empty", "uint8", "channels last", "a list"],
 )
-def test_wrong_images_are_refused(images: Tensor, said: str) -> None:
+def test_wrong_images_are_refused(images: Any, said: str) -> None:
     assert refusal(lambda: S2(SmallModel("bnc", 0), tile=8)(images)).startswith(said)
 
 
@@ -130,3 +149,9 @@ def test_a_models_own_error_says_what_it_was_given() -> None:
     assert (
         "images of shape (4, 3, 48, 48), cut by Options(sizes=(64, 96), tile=64" in caught.value.__notes__[0]
     )
+
+
+def test_what_is_no_model_is_refused() -> None:
+    nothing: Any = None
+    assert refusal(lambda: S2(nothing)).startswith("model=None: expected a module, a method")
+    assert refusal(lambda: multiscale_forward(nothing, torch.rand(1, 3, 8, 8))).startswith("model=None: ")

@@ -79,6 +79,29 @@ def test_another_image_size_interpolates_the_positions() -> None:
     assert convolutions(frames(96)).shape == (2, 1 + 3 * 3, 64)
 
 
+def test_a_refused_image_size_leaves_it_as_it_was() -> None:
+    encoder = load_encoder("random-timm:test_vit")
+    before = encoder(frames(160))
+    assert "17" in refusal(lambda: encoder.set_image_size(17))
+    assert torch.equal(encoder(frames(160)), before)
+
+
+def test_positions_are_interpolated_once() -> None:
+    encoder = load_encoder("random-timm:test_vit", image_size=96)
+    message = refusal(lambda: encoder.set_image_size(160))
+    assert message == "random-timm:test_vit was fitted to 96 px: load it anew with image_size=160"
+    convolutions = load_encoder("random-timm:test_convnext")
+    before = convolutions(frames(160))
+    convolutions.set_image_size(96)
+    convolutions.set_image_size(160)
+    assert torch.equal(convolutions(frames(160)), before)
+
+
+def test_a_side_that_the_patch_does_not_divide() -> None:
+    extractor = FeatureExtractor("random-timm:test_convnext", (100,), bf16=False)
+    assert extractor(np.zeros((1, 100, 100, 3), np.uint8)).shape[1:] == extractor.shape
+
+
 def test_s2_around_it() -> None:
     encoder = load_encoder("random-timm:test_vit", image_size=80)
     features = S2(encoder, (80, 160), tile=80, prefix_tokens=encoder.prefix_tokens)(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
+from s2robot.errors import UserError
 from s2robot.vision.encoder import Architecture, Encoder
 
 NAME = "blind"
@@ -20,5 +23,7 @@ class BlindEncoder(Encoder):
     def _tokens(self, images: Tensor) -> Tensor:
         return images.new_zeros(len(images), 1 + self.architecture.grid**2, self.width)
 
-    def _resize(self, image_size: int) -> int:
-        return self.architecture.patch_size
+    def _resize(self, image_size: int) -> Architecture:
+        if image_size < (patch := self.architecture.patch_size):
+            raise UserError(f"image_size={image_size}: expected {patch} px or more")
+        return replace(self.architecture, image_size=image_size)

@@ -85,7 +85,7 @@ def _fetch(url: str, file: io.FileIO, instead: str, what: str) -> None:
             broken = error
         if file.tell() <= before:
             break
-    kept = f"{file.tell() / 1e6:.1f} MB are kept, try again to go on, or " if file.tell() else ""
+    kept = f"{file.tell() / 1e6:.1f} MB are kept, try again to go on, or " if file.tell() >= 50_000 else ""
     raise UserError(f"cannot fetch {url} ({broken}): {kept}{instead}") from broken
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Architecture:
     """A ViT: width C, depth in blocks, heads, image side and patch side in px.
 
-    Other models have a width and a grid too; their depth and heads are 0, the patch side is their stride.
+    Other models have a width and a grid too; depth and heads are 0 where they have none, the patch side is
+    the image's by the grid's, rounded.
     """
 
     width: int
@@ -27,17 +29,18 @@ class Architecture:
     heads: int
     image_size: int = 224
     patch_size: int = 16
+    measured_grid: int | None = None
 
     @property
     def grid(self) -> int:
-        """Patches along one side of the image."""
-        return self.image_size // self.patch_size
+        """Patches along one side of the image; as measured, where the sides do not tell."""
+        return self.measured_grid or self.image_size // self.patch_size
 
 
 class Encoder(nn.Module, ABC):
     """A frozen vision model: frames in, tokens out; normalises by the model's own mean and deviation inside.
 
-    Stays in eval mode and without gradients whatever a parent module is told.
+    Its parameters take no gradients, and it stays in eval mode where a parent's `train()` is called.
 
     Attributes:
         vit: the model.
@@ -81,16 +84,20 @@ class Encoder(nn.Module, ABC):
         self.requires_grad_(False)
 
     def set_image_size(self, image_size: int) -> None:
-        """Runs at images of another side (px) from now on. Raises UserError where the model cannot."""
+        """Runs at images of another side (px) from now on.
+
+        Raises UserError where the model cannot, and is then as it was.
+        """
+        if not isinstance(image_size, Integral) or isinstance(image_size, bool):
+            raise UserError(f"image_size={image_size!r}: expected a whole number of px")
         if image_size == self.architecture.image_size:
             return
-        patch_size = self._resize(image_size)
-        self.architecture = replace(self.architecture, image_size=image_size, patch_size=patch_size)
+        self.architecture = self._resize(int(image_size))
         self._freeze()
 
     @abstractmethod
-    def _resize(self, image_size: int) -> int:
-        """Fits the model to another image side and returns the patch side (px)."""
+    def _resize(self, image_size: int) -> Architecture:
+        """Fits the model to another image side (px)."""
 
     @abstractmethod
     def _tokens(self, images: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ from s2robot.vision.scales import (
     Merge,
     Options,
     check_images,
+    check_model,
     check_output,
     patch_rows,
     sizes_and_tile,
@@ -76,6 +78,7 @@ def multiscale_forward(
     Raises:
         UserError: wrong options or images, or a model whose output is not of `layout`.
     """
+    check_model(model)
     sizes, tile = sizes_and_tile(sizes, scales, tile)
     options = Options(sizes, tile, prefix_tokens, layout, resize_to, merge, split, max_tiles, antialias)
     return _forward(model, images, options)
@@ -84,8 +87,8 @@ def multiscale_forward(
 class S2(nn.Module):
     """`multiscale_forward` with its options bound and checked at once: `S2(model)(images)`.
 
-    `model` is a module, a method of one (`vit.forward_features`) or a plain function; a module's parameters
-    are this module's too.
+    `model` is a module, a method of one (`vit.forward_features`) or a plain function. A module's parameters
+    are this module's too; what hides it (a lambda, functools.partial) is to be moved to a device by itself.
     """
 
     def __init__(
@@ -104,20 +107,24 @@ class S2(nn.Module):
         antialias: bool = False,
     ) -> None:
         super().__init__()
+        check_model(model)
         sizes, tile = sizes_and_tile(sizes, scales, tile)
         self.options = Options(
             sizes, tile, prefix_tokens, layout, resize_to, merge, split, max_tiles, antialias
         )
-        self.model = model
         owner = getattr(model, "__self__", None)
-        self.module = owner if isinstance(owner, nn.Module) else None
+        method = isinstance(owner, nn.Module)
+        self.model = cast(Model, owner) if method else model
+        self._method = model.__name__ if method else None
 
     def forward(self, images: Tensor) -> Tensor:
-        return _forward(self.model, images, self.options)
+        # A method by its name: a replica of this module calls that of its own copy.
+        model = getattr(self.model, self._method) if self._method else self.model
+        return _forward(model, images, self.options)
 
     def extra_repr(self) -> str:
-        values = {field: getattr(self.options, field.name) for field in fields(self.options)}
-        chosen = [f"{field.name}={value!r}" for field, value in values.items() if value != field.default]
+        given = [(field, getattr(self.options, field.name)) for field in fields(self.options)]
+        chosen = [f"{field.name}={value!r}" for field, value in given if value != field.default]
         grids = " + ".join(map(str, self.options.grids(1, 1)))
         return f"{', '.join(chosen)}\na square image: {grids}"
 

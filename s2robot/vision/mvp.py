@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -55,8 +56,8 @@ ARCHITECTURES = {
 EMBEDDED = {"mvp-tiny-sim": "tiny", "mvp-small-sim": "small", "mvp-tiny-rooms": "tiny"}
 """Encoders shipped with the package: name -> architecture."""
 
-_HALF = 1e-3
-"""How far a position embedding of values up to 1 may be off that was stored as float16."""
+_ROUNDING = {torch.bfloat16: 4e-3}
+"""How far a position embedding of values up to 1 may be off that was stored so; as float16, 1e-3."""
 
 
 class MvpEncoder(Encoder):
@@ -64,23 +65,30 @@ class MvpEncoder(Encoder):
 
     vit: VisionTransformer
     architecture: Architecture
+    positions: Tensor
+
+    def __init__(self, vit: VisionTransformer, name: str, architecture: Architecture) -> None:
+        super().__init__(vit, name, architecture)
+        self.register_buffer("positions", cast(Tensor, vit.pos_embed).detach().clone(), persistent=False)
 
     def _tokens(self, images: Tensor) -> Tensor:
         return self.vit.forward_features(images)
 
-    def _resize(self, image_size: int) -> int:
+    def _resize(self, image_size: int) -> Architecture:
         """Crops the position embedding: that of a smaller grid is the top left corner of a larger one's."""
-        patch, position = self.architecture.patch_size, cast(Tensor, self.vit.pos_embed)
-        side, grid = math.isqrt(position.shape[1] - 1), image_size // patch
+        patch, side = self.architecture.patch_size, math.isqrt(self.positions.shape[1] - 1)
+        grid = image_size // patch
         if image_size % patch or not 1 <= grid <= side:
             raise UserError(
                 f"image_size={image_size}: expected a multiple of {patch} up to {side * patch} px, which "
                 f"'{self.name}' has positions for"
             )
-        patches = position[0, 1:].unflatten(0, (side, side))[:grid, :grid].flatten(0, 1)
-        self.vit.pos_embed = nn.Parameter(torch.cat([position[0, :1], patches])[None], requires_grad=False)
+        patches = self.positions[0, 1:].unflatten(0, (side, side))[:grid, :grid].flatten(0, 1)
+        self.vit.pos_embed = nn.Parameter(
+            torch.cat([self.positions[0, :1], patches])[None], requires_grad=False
+        )
         cast(Any, self.vit.patch_embed).set_input_size(img_size=(image_size, image_size))
-        return patch
+        return replace(self.architecture, image_size=image_size)
 
 
 def load_encoder(
@@ -94,7 +102,8 @@ def load_encoder(
         name_or_path: one of
             - an embedded encoder (`mvp-tiny-sim`, `mvp-tiny-rooms`, `mvp-small-sim`);
             - a published one (`mvp-base-egosoup`, see `published.py`): downloaded at its first use;
-            - a file that `s2robot pretrain` wrote or MVP published, whose architecture its shapes tell;
+            - a file that `s2robot pretrain` wrote or MVP published, whose architecture its shapes tell: a
+              `Path`, or a string that is none of the names here;
             - with `checkpoint`, an architecture (`tiny`, `small`, `base`, `large`);
             - `random-ARCHITECTURE`: a frozen random initialisation (seed 0), the control of every probe;
             - `blind`: tokens of zeros, the control without vision;
@@ -108,15 +117,20 @@ def load_encoder(
         UserError: unknown name, missing, damaged or malicious file, weights of another architecture, a
             published encoder that cannot be fetched, an image size it cannot run at.
     """
-    encoder = _load(str(name_or_path), checkpoint)
+    encoder = _load(name_or_path, checkpoint)
     if image_size is not None:
         encoder.set_image_size(image_size)
     return encoder
 
 
-def _load(name: str, checkpoint: str | Path | None) -> Encoder:
+def _load(name_or_path: str | Path, checkpoint: str | Path | None) -> Encoder:
+    name = str(name_or_path)
     random, model = name.startswith("random-"), name.removeprefix("random-")
-    if random and checkpoint is not None:
+    if _is_path(name_or_path):
+        if checkpoint is not None:
+            raise UserError(f"{name} and checkpoint={checkpoint}: one file was expected")
+        return _from_file(Path(name), name, None)
+    if (random or name == BLIND) and checkpoint is not None:
         raise UserError(f"{name} has weights of its own: give it no checkpoint (here {checkpoint})")
     if name == BLIND:
         return BlindEncoder()
@@ -130,11 +144,21 @@ def _load(name: str, checkpoint: str | Path | None) -> Encoder:
         return _from_file(WEIGHTS / f"{name}.safetensors", name, EMBEDDED[name])
     if name in PUBLISHED:
         return _from_file(fetch(name), name, PUBLISHED[name].architecture)
-    if os.sep in name or Path(name).suffix in (".safetensors", ".pth", ".pt"):
+    if name in ARCHITECTURES:
+        raise UserError(f"{name} is an architecture: give checkpoint=PATH too, or name random-{name}")
+    if Path(name).is_file():
         return _from_file(Path(name), name, None)
     raise unknown(
         "encoder", name, [*EMBEDDED, *PUBLISHED, *(f"random-{a}" for a in ARCHITECTURES), "timm:NAME", BLIND]
     )
+
+
+def _is_path(name: str | Path) -> bool:
+    """Whether that is a file, there or not, whatever else may have the name."""
+    if isinstance(name, Path):
+        return True
+    timm = name.removeprefix("random-").startswith("timm:")  # timm:hf-hub:OWNER/NAME
+    return not timm and (os.sep in name or Path(name).suffix in (".safetensors", ".pth", ".pt"))
 
 
 def _architecture_named(name: str) -> str:
@@ -153,15 +177,15 @@ def _random_encoder(name: str, architecture: str) -> Encoder:
 
 
 def _from_file(path: Path, name: str, architecture_name: str | None) -> Encoder:
-    state = read_state(path)
-    architecture_name = architecture_name or _architecture_of(state, path)
+    given = read_state(path.expanduser())
+    architecture_name = architecture_name or _architecture_of(given, path)
     architecture = ARCHITECTURES[architecture_name]
     with torch.device("meta"):  # no values: the file has them
         vit = build_vit(architecture)
     what = f"{path} as '{architecture_name}'"
     left_out = (lambda key: False) if path.suffix == ".safetensors" else is_left_out
-    state = check_state(state, vit.state_dict(), what, left_out)
-    _check_positions(state["pos_embed"], architecture, what)
+    state = check_state(given, vit.state_dict(), what, left_out)
+    _check_positions(state["pos_embed"], given["pos_embed"].dtype, architecture, what)
     vit.load_state_dict(state, assign=True)
     return MvpEncoder(vit, name, architecture)
 
@@ -176,10 +200,10 @@ def _architecture_of(state: Mapping[str, Tensor], path: Path) -> str:
     raise UserError(f"{path}: a ViT of width {width} and {depth} blocks is none of MVP's ({known})")
 
 
-def _check_positions(given: Tensor, architecture: Architecture, what: str) -> None:
+def _check_positions(given: Tensor, stored: torch.dtype, architecture: Architecture, what: str) -> None:
     expected = sincos_position_embedding(architecture.width, architecture.grid)
     off = (given - expected).abs().max().item()
-    if off > _HALF:
+    if off > _ROUNDING.get(stored, 1e-3):
         raise UserError(f"{what}: 'pos_embed' is {off:.2g} off MVP's sine-cosine positions")
 
 

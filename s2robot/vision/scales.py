@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Literal, NamedTuple
+from numbers import Integral, Real
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -54,17 +54,20 @@ class Options:
             raise unknown("layout", self.layout, ("bnc", "bchw"))
         if self.merge not in ("concat", "add"):
             raise unknown("merge", self.merge, ("concat", "add"))
-        if self.tile < 1:
-            raise UserError(f"tile={self.tile}: expected the side (px) of the images that the model knows")
-        if self.prefix_tokens < 0:
-            raise UserError(f"prefix_tokens={self.prefix_tokens}: expected 0 or more; 1 for CLS alone")
+        for name in ("split", "antialias"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"{name}={getattr(self, name)!r}: expected True or False")
+        _check_tile(self.tile)
+        _check_whole("prefix_tokens", self.prefix_tokens, 0, "0 or more; 1 for CLS alone")
         if self.layout == "bchw" and self.prefix_tokens:
             raise UserError(f"prefix_tokens={self.prefix_tokens}: a bchw feature map has none; expected 0")
-        if not -len(self.sizes) <= self.resize_to < len(self.sizes):
-            expected = f"the index of one of the {len(self.sizes)} scales, 0 to {len(self.sizes) - 1}"
-            raise UserError(f"resize_to={self.resize_to}: expected {expected}")
-        if self.max_tiles is not None and self.max_tiles < 1:
-            raise UserError(f"max_tiles={self.max_tiles}: expected 1 or more tiles a forward, or None")
+        count = len(self.sizes)
+        index = f"the index of one of the {count} scales, 0 to {count - 1}"
+        _check_whole("resize_to", self.resize_to, -count, index)
+        if self.resize_to >= count:
+            raise UserError(f"resize_to={self.resize_to}: expected {index}")
+        if self.max_tiles is not None:
+            _check_whole("max_tiles", self.max_tiles, 1, "1 or more tiles a forward, or None")
 
     def grids(self, height: int, width: int) -> list[Grid]:
         """Of each scale, for an image of height x width px."""
@@ -85,26 +88,64 @@ def sizes_and_tile(
     sizes: Sequence[int] | None, scales: Sequence[float] | None, tile: int | None
 ) -> tuple[tuple[int, ...], int]:
     """What was given and the defaults of what was not, in px. Raises UserError."""
-    if sizes is not None and scales is not None:
-        raise UserError(f"sizes={tuple(sizes)} and scales={tuple(scales)} were both given: give one of them")
-    if sizes is None:
+    given = None if sizes is None else _listed("sizes", sizes, "(224, 448)")
+    factors = (1, 2) if scales is None else _listed("scales", scales, "(1, 2)")
+    if given is not None and scales is not None:
+        raise UserError(f"sizes={given} and scales={factors} were both given: give one of them")
+    if tile is not None:
+        _check_tile(tile)
+    if given is None:
         tile = 224 if tile is None else tile
-        scales = (1, 2) if scales is None else tuple(scales)
-        if not scales or min(scales) * tile < 1:
-            raise UserError(f"scales={scales}: expected at least one factor of tile={tile}, such as (1, 2)")
-        return tuple(round(scale * tile) for scale in scales), tile
-    sizes = tuple(sizes)
-    if not sizes or not all(isinstance(size, Integral) and size >= 1 for size in sizes):
-        raise UserError(f"sizes={sizes}: expected at least one whole number of px; factors go to scales=")
-    return tuple(map(int, sizes)), max(224, int(min(sizes))) if tile is None else tile
+        if not factors or not all(_is_factor(factor, tile) for factor in factors):
+            raise UserError(f"scales={factors}: expected at least one factor of tile={tile}, such as (1, 2)")
+        return tuple(round(factor * tile) for factor in factors), tile
+    if not given or not all(_is_whole(size, 1) for size in given):
+        raise UserError(f"sizes={given}: expected at least one whole number of px; factors go to scales=")
+    return tuple(map(int, given)), max(224, int(min(given))) if tile is None else tile
+
+
+def _listed(name: str, given: object, example: str) -> tuple[Any, ...]:
+    if not isinstance(given, Iterable):
+        raise UserError(f"{name}={given!r}: expected a sequence, such as {example}")
+    return tuple(given)
+
+
+def _is_whole(given: object, least: int) -> bool:
+    return isinstance(given, Integral) and not isinstance(given, bool) and int(given) >= least
+
+
+def _is_factor(given: object, tile: int) -> bool:
+    return isinstance(given, Real) and math.isfinite(given) and float(given) * tile >= 1
+
+
+def _check_whole(name: str, given: object, least: int, expected: str) -> None:
+    if not _is_whole(given, least):
+        raise UserError(f"{name}={given!r}: expected {expected}")
+
+
+def _check_tile(tile: object) -> None:
+    _check_whole("tile", tile, 1, "the side (px) of the images that the model knows, a whole number")
+
+
+def check_model(model: object) -> None:
+    """Raises UserError for what cannot be called."""
+    if not callable(model):
+        raise UserError(f"model={model!r}: expected a module, a method of one or a function")
 
 
 def check_images(images: Tensor) -> None:
-    """Raises UserError for what is not float (B, C, H, W)."""
+    """Raises UserError for what is not float (B, C, H, W), or has its channels last."""
+    if not isinstance(images, Tensor):
+        raise UserError(f"images of type {type(images).__name__}: expected a tensor, float (B, 3, H, W)")
     if not images.is_floating_point():
         raise UserError(f"images of dtype {images.dtype}: expected float (B, 3, H, W), such as images / 255")
     if images.ndim != 4 or min(images.shape[-2:]) < 1:
         raise UserError(f"images of shape {tuple(images.shape)}: expected (B, 3, H, W)")
+    if images.shape[1] > 4 and images.shape[3] <= 4:
+        raise UserError(
+            f"images of shape {tuple(images.shape)}: expected (B, 3, H, W); their channels are last, "
+            "images.permute(0, 3, 1, 2) puts them first"
+        )
 
 
 def check_output(output: object, tiles: Tensor, options: Options) -> None:

@@ -19,6 +19,8 @@ from s2robot.errors import UserError
 
 State = dict[str, Tensor]
 
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
 _NESTED = ("model", "state_dict")
 """Where a training's checkpoint keeps the weights: MVP, MAE; timm."""
 
@@ -87,7 +89,8 @@ def check_state(
 
     Raises:
         UserError: a tensor is missing, too many (unless `may_be_there` of its name: it is left out), of
-            another shape, or not finite. `what` opens the message.
+            another shape, of a type that holds no weights as they are (quantised, sparse, ...), or not
+            finite. `what` opens the message.
     """
     if missing := expected.keys() - given.keys():
         raise UserError(f"{what}: lacks {len(missing)} tensors, first '{min(missing)}'")
@@ -96,10 +99,21 @@ def check_state(
     for key, value in expected.items():
         if given[key].shape != value.shape:
             raise UserError(f"{what}: '{key}' is {tuple(given[key].shape)}, expected {tuple(value.shape)}")
+        _check_type(given[key], value, f"{what}: '{key}'")
         if not given[key].isfinite().all():
             raise UserError(f"{what}: '{key}' holds values that are not finite")
     # A copy: the file may be mapped into memory, and may be written to while the encoder lives.
     return {key: given[key].to(_type_of(value), copy=True).contiguous() for key, value in expected.items()}
+
+
+def _check_type(given: Tensor, expected: Tensor, what: str) -> None:
+    if given.layout != torch.strided or given.is_meta:
+        raise UserError(f"{what} is {'without values' if given.is_meta else given.layout}, expected dense")
+    if expected.is_floating_point() and given.dtype not in _FLOATS:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in _FLOATS)
+        raise UserError(f"{what} is {str(given.dtype).removeprefix('torch.')}, expected one of {names}")
+    if not expected.is_floating_point() and (given.is_floating_point() or given.is_complex()):
+        raise UserError(f"{what} is {given.dtype}, expected {expected.dtype}")
 
 
 def _type_of(expected: Tensor) -> torch.dtype:

@@ -12,9 +12,11 @@ the cache alone. It is normalised by its own mean and deviation.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,17 +40,28 @@ class TimmEncoder(Encoder):
         grid, width = _measure(model.eval(), name, side)
         blocks = list(getattr(model, "blocks", ()))
         heads = getattr(getattr(blocks[0], "attn", None), "num_heads", 0) if blocks else 0
-        architecture = Architecture(width, len(blocks), heads, side, side // grid)
+        architecture = Architecture(width, len(blocks), heads, side, round(side / grid), grid)
+        self._trained_at = side
         super().__init__(model, name, architecture, config["mean"], config["std"])
 
-    def _resize(self, image_size: int) -> int:
-        """Learned positions are interpolated by timm; convolutions run at any size."""
-        if set_input_size := getattr(self.vit, "set_input_size", None):
-            try:
-                set_input_size(img_size=(image_size, image_size))
-            except Exception as error:  # each of timm's families has its own ways to say no
-                raise _refused(self.name, image_size, error) from error
-        return image_size // _measure(self.vit, self.name, image_size)[0]
+    def _resize(self, image_size: int) -> Architecture:
+        """Positions are interpolated by timm, once: again would lose more. Convolutions run at any size."""
+        if not hasattr(self.vit, "set_input_size"):
+            return self._measured(self.vit, image_size)
+        if (side := self.architecture.image_size) != self._trained_at:
+            raise UserError(f"{self.name} was fitted to {side} px: load it anew with image_size={image_size}")
+        vit = copy.deepcopy(self.vit)
+        try:
+            cast(Any, vit).set_input_size(img_size=(image_size, image_size))
+        except Exception as error:  # each of timm's families has its own ways to say no
+            raise _refused(self.name, image_size, error) from error
+        architecture = self._measured(vit, image_size)
+        self.vit = vit
+        return architecture
+
+    def _measured(self, model: nn.Module, image_size: int) -> Architecture:
+        grid, _ = _measure(model, self.name, image_size)
+        return replace(self.architecture, image_size=image_size, measured_grid=grid)
 
     def _tokens(self, images: Tensor) -> Tensor:
         return torch.cat(_split(_features(self.vit, images), self.vit), dim=1)
@@ -111,7 +124,7 @@ def load_timm(name: str, checkpoint: str | Path | None = None) -> TimmEncoder:
             return TimmEncoder(_create(name, model_name, pretrained=False), name)
     model = _create(name, model_name, pretrained=checkpoint is None)
     if checkpoint is not None:
-        path = Path(checkpoint)
+        path = Path(checkpoint).expanduser()
         state = check_state(
             read_state(path), model.state_dict(), f"{path} as '{name}'", _in_classifier(model)
         )
