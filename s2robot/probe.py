@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from tqdm import tqdm
 
+from s2robot.config.checks import check_file, check_least, check_scales
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.errors import UserError, unknown
-from s2robot.policy.pooling import make_pooling
+from s2robot.policy.pooling import POOLINGS, make_pooling
 from s2robot.provenance import machine, usable_cores, versions, write_json
 from s2robot.schedule import cosine, parameter_groups
 from s2robot.vision.features import FeatureExtractor
@@ -56,6 +57,7 @@ class ProbeSet:
 def main(cfg: DictConfig) -> None:
     """Probes every encoder at every set of scales under every pooling; writes `out` where it is given."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    _check(cfg)
     torch.set_num_threads(cfg.threads or usable_cores())
     store = DemoStore.open(cfg.demos)
     probe_set = draw_frames(store, cfg.camera, cfg.frames, cfg.seed)
@@ -73,6 +75,18 @@ def main(cfg: DictConfig) -> None:
         what = {"guess_cm": 100 * float(guess.mean()), "results": results, "config": plain}
         made = {"demos_sha256": store.digest(), "versions": versions(), "machine": machine()}
         write_json(Path(cfg.out), what | made)
+
+
+def _check(cfg: DictConfig) -> None:
+    """What would be found out late. Raises UserError."""
+    for name in cfg.poolings:
+        if name not in POOLINGS:
+            raise unknown("pooling", name, POOLINGS)
+    check_scales("scales", cfg.scales)
+    check_least(cfg, 1, "frames", "steps", "threads")
+    check_least(cfg, 0, "seed")
+    if cfg.out:
+        check_file(cfg.out, cfg.overwrite)
 
 
 def draw_frames(

@@ -170,6 +170,19 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
         staging.unlink(missing_ok=True)
 
 
+def first_difference(kept: Any, asked: Any, name: str = "") -> str | None:
+    """`another horizon (2, not 4)`: the first leaf in which two trees of JSON differ."""
+    if kept == asked:
+        return None
+    if not (isinstance(kept, dict) and isinstance(asked, dict)):
+        return f"another {name} ({kept}, not {asked})" if name else "another identity"
+    for key in dict.fromkeys([*asked, *kept]):
+        found = first_difference(kept.get(key), asked.get(key), key)
+        if found:
+            return found
+    return None
+
+
 def plain(obj: Any) -> Any:
     """Mappings, sequences, paths and array numbers as JSON knows them; NaN and infinity become None."""
     if isinstance(obj, Mapping):

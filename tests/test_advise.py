@@ -155,6 +155,42 @@ def test_a_gain_below_what_counts_changes_nothing() -> None:
     assert found.choice == "small" and "1 cm is the least that counts" in found.words
 
 
+def test_a_larger_model_has_to_beat_s2_as_well() -> None:
+    noisy = np.random.default_rng(7).normal(0, 1.5, 40)
+    small, large = candidate("small", 1, 0.0), candidate("large", 5, 0.34, larger=True)
+    multi = Candidate("multi", 4, False, DIFFICULTY - 0.4 + noisy - noisy.mean())
+    found = recommend([small, multi, large], FOLD, "the cube", "cm")
+    assert (found.choice, found.larger) == ("small", False)
+    assert "not shown to be worth it: large reads the cube 0.34 +-" in found.words
+    assert "better than small, but is not shown to read it better than all that costs less" in found.words
+    assert "large is not shown to read the cube better than multi (gain" in found.words
+    assert [(g.first, g.second) for g in found.gains] == [
+        ("small", "multi"),
+        ("small", "large"),
+        ("multi", "large"),
+    ]
+    better = candidate("large", 5, 2.5, larger=True)
+    assert recommend([small, multi, better], FOLD, "the cube", "cm").choice == "large"
+
+
+def test_heads_that_read_no_better_than_guessing_recommend_nothing() -> None:
+    pair = [candidate("small", 1, 0.0), candidate("large", 4, 0.9, larger=True)]
+    guess = float(pair[1].errors.mean())
+    found = recommend(pair, FOLD, "the cube", "cm", guess=guess)
+    assert (found.choice, found.larger, found.gains) == (None, False, ())
+    assert found.words.startswith(
+        "No recommendation: no head reads the cube in these frames. The best, large, is"
+    )
+    assert recommend(pair, FOLD, "the cube", "cm", guess=guess + 0.01).choice == "large"
+
+
+def test_that_the_chosen_one_costs_more_is_said() -> None:
+    multi = candidate("multi", 5, 0.5)
+    worse = candidate("large", 4, 0.1, larger=True)
+    found = recommend([candidate("small", 1, 0.0), multi, worse], FOLD, "the cube", "cm")
+    assert "better than large (which takes only 1/1.2 of the multiply-accumulates)." in found.words
+
+
 def test_luck_of_a_fold_widens_the_interval() -> None:
     first = candidate("first", 1, 0.0)
     luck = np.array([0.6, -0.2, 0.4, -0.1, 0.8])[FOLD]
@@ -241,12 +277,25 @@ def test_without_a_cube_pose_the_proprioception_is_read(
         (["folds=5"], "folds=5: expected 2 to 4"),
         (["camera=side"], "unknown camera 'side'"),
         (["least_gain=-1"], "least_gain=-1: expected 0 or more"),
+        (["threads=-3"], "threads=-3: expected 1 or more"),
+        (["seed=-1"], "seed=-1: expected 0 or more"),
+        (["scales=[[]]"], "scales=[[]]: expected lists of px, such as [[224],[224,448]]"),
+        (["larger_scales=[[0]]"], "larger_scales=[[0]]: expected lists of px"),
+        (["small=random-base"], "0.43 G: expected the larger model as larger="),
     ],
 )
 def test_a_mistake_is_one_line(
     toy_store: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in toy_loop.refusal(capsys, "advise", f"demos={toy_store}", *QUICK, *options)
+
+
+def test_a_file_is_no_folder_for_an_advice(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    said = toy_loop.refusal(capsys, "advise", f"demos={toy_store}", f"out={tmp_path / 'file'}", *QUICK)
+    assert "is a file: expected a folder" in said
 
 
 def test_an_advice_is_not_replaced_unasked(

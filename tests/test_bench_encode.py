@@ -82,6 +82,17 @@ def test_mistakes_are_one_line(demos: Path, tmp_path: Path, capsys: pytest.Captu
     empty = DemoStore.create(tmp_path / "empty", SPEC).path
     out = f"out={tmp_path / 'bench.json'}"
     assert "holds no demos" in toy_loop.refusal(capsys, "bench", "encode", f"demos={empty}", out)
+    for option, said in (
+        ("control_steps=0", "control_steps=0: expected 1 or more"),
+        ("rounds=0", "rounds=0: expected 1 or more"),
+        ("encoders=[]", "encoders=[]: expected at least one"),
+        ("device=nowhere", "device=nowhere: expected cpu, or cuda"),
+    ):
+        assert said in toy_loop.refusal(capsys, "bench", "encode", f"demos={empty}", out, option)
+    (tmp_path / "precious.json").write_text("precious")
+    there = f"out={tmp_path / 'precious.json'}"
+    assert "exists already" in toy_loop.refusal(capsys, "bench", "encode", f"demos={empty}", there)
+    assert (tmp_path / "precious.json").read_text() == "precious"
     assert "several sizes" in toy_loop.refusal(
         capsys, "bench", "encode", f"demos={_two_sizes(tmp_path)}", out
     )

@@ -62,6 +62,7 @@ def test_it_ends_in_an_encoder_and_its_card(pretrained: Path) -> None:
     encoder = load_encoder("tiny", pretrained / "encoder.safetensors")
     card = json.loads((pretrained / "card.json").read_text())
     assert card["weights_sha256"] == encoder.weights_sha256
+    assert card["name"] == "encoder"
     assert card["frames_seen"] == 8
     assert card["recipe"]["seed"] == 0
     assert len(json.loads((pretrained / "losses.json").read_text())) == 4
@@ -122,15 +123,54 @@ def test_a_finished_run_is_not_run_again(pretrained: Path, monkeypatch: pytest.M
     assert weights(pretrained) == before
 
 
-@pytest.mark.parametrize("override", ["lr=0.5", "seed=1", "states=6", "source.image_size=64"])
-def test_other_options_are_refused_and_what_is_there_stays(pretrained: Path, override: str) -> None:
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("lr=0.5", "another lr (0.001, not 0.5)"),
+        ("seed=1", "another seed (0, not 1)"),
+        ("states=6", "another states (5, not 6)"),
+        ("source.image_size=64", "another image_size (48, not 64)"),
+        ("bf16=true", "another bf16 (False, not True)"),
+    ],
+)
+def test_other_options_are_refused_and_what_is_there_stays(
+    pretrained: Path, override: str, said: str
+) -> None:
     before = weights(pretrained)
     message = refusal(lambda: pretrain.main(options(pretrained, override)))
     assert (
-        message
-        == f"{pretrained / 'state.pt'} was made with other options: give the same ones, or another out="
+        message == f"{pretrained / 'state.pt'} was made with {said}: give the same options, or another out="
     )
     assert weights(pretrained) == before
+
+
+def test_an_encoder_without_its_state_is_not_replaced(pretrained: Path, tmp_path: Path) -> None:
+    (tmp_path / "encoder.safetensors").write_bytes(weights(pretrained))
+    message = refusal(lambda: pretrain.main(options(tmp_path, "lr=0.5")))
+    assert message == f"{tmp_path} holds an encoder without state.pt to go on from: give another out="
+    assert weights(tmp_path) == weights(pretrained)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("steps=0", "steps=0: expected 1 or more"),
+        ("batch_size=0", "batch_size=0: expected 1 or more"),
+        ("states=0", "states=0: expected 1 or more"),
+        ("warmup=-5", "warmup=-5: expected 0 or more"),
+        ("seed=-1", "seed=-1: expected 0 or more"),
+        ("decoder_width=30", "decoder_width=30: expected a multiple of 4"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_at_once(tmp_path: Path, override: str, said: str) -> None:
+    assert refusal(lambda: pretrain.main(options(tmp_path / "out", override))) == said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_write_into(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    message = refusal(lambda: pretrain.main(options(tmp_path / "file")))
+    assert message == f"{tmp_path / 'file'} is a file: expected a folder, or another out="
 
 
 def test_an_unknown_architecture_is_refused_before_anything_is_written(tmp_path: Path) -> None:

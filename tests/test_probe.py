@@ -89,6 +89,11 @@ def test_a_held_out_episode_cannot_be_remembered() -> None:
         (["folds=5"], "folds=5: expected 2 to 4"),
         (["encoders=[mvp-tyni-sim]"], "unknown encoder 'mvp-tyni-sim'"),
         (["poolings=[median]"], "unknown pooling 'median'"),
+        (["frames=0"], "frames=0: expected 1 or more"),
+        (["seed=-1"], "seed=-1: expected 0 or more"),
+        (["threads=-3"], "threads=-3: expected 1 or more"),
+        (["out=."], "out=. is a folder: expected a file"),
+        ([f"out={__file__}"], "exists already: give another out=, or overwrite=true"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -6,13 +6,14 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
 from s2robot.probe import ProbeSet, cross_validate, fold_episodes
-from s2robot.vision.costs import cost
+from s2robot.vision.costs import Cost, cost
 from s2robot.vision.features import FeatureExtractor
 from s2robot.vision.multiscale import S2
 
@@ -53,12 +54,16 @@ class Contender:
         prefix = "S² on " if len(self.extractor.sizes) > 1 else ""
         return f"{prefix}{self.extractor.encoder.name} ({scales})"
 
+    @cached_property
+    def cost(self) -> Cost:
+        """Of one frame."""
+        encoder, side = self.extractor.encoder, self.extractor.encoder.architecture.image_size
+        return cost(S2(encoder, self.extractor.sizes, tile=side, prefix_tokens=encoder.prefix_tokens))
+
     def weigh(self, frames: np.ndarray, repeats: int) -> None:
         """Takes its costs, on frames (F, H, W, 3)."""
-        encoder, side = self.extractor.encoder, self.extractor.encoder.architecture.image_size
-        counted = cost(S2(encoder, self.extractor.sizes, tile=side, prefix_tokens=encoder.prefix_tokens))
         speed = measure(self.extractor, frames, repeats)
-        self.costs = {"parameters": counted.parameters, "macs": counted.macs} | asdict(speed)
+        self.costs = {"parameters": self.cost.parameters, "macs": self.cost.macs} | asdict(speed)
 
     def probe(
         self,

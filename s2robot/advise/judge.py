@@ -1,4 +1,4 @@
-"""One recommendation from probe errors: the cheapest model, unless a dearer one is shown to read better.
+"""One recommendation from probe errors: the cheapest model, unless a dearer one beats all that cost less.
 
 Nothing is claimed that the intervals do not hold; they hold together with 95 % confidence (Bonferroni).
 """
@@ -49,39 +49,65 @@ class Gain:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to take, why in words, and every comparison that led there."""
+    """What to take (None: the heads read nothing), why in words, and every comparison that led there."""
 
-    choice: str
+    choice: str | None
     larger: bool
     words: str
     gains: tuple[Gain, ...]
 
 
 def recommend(
-    candidates: Sequence[Candidate], fold: np.ndarray, what: str, unit: str, least_gain: float = 0.0
+    candidates: Sequence[Candidate],
+    fold: np.ndarray,
+    what: str,
+    unit: str,
+    least_gain: float = 0.0,
+    guess: float = math.inf,
 ) -> Recommendation:
     """From the cheapest candidate on, to a dearer one only where it is shown to gain more than `least_gain`.
+
+    And that over every cheaper one: else a larger model could be worth it that S² is as good as.
 
     Args:
         candidates: at least one of the smaller model and one of the larger.
         fold: (E,), the fold that held each episode out.
-        what: what is read, such as `the cube`. unit: of the errors and of `least_gain`.
+        what: what is read, such as `the cube`. unit: of the errors, of `least_gain` and of `guess`.
+        guess: how far off one is without looking.
     """
     order = sorted(candidates, key=lambda candidate: candidate.macs)
+    if (best := min(order, key=_off)).errors.mean() >= guess:
+        return Recommendation(None, False, _nothing(best, what, unit, guess), ())
     confidence = 1 - (1 - _CONFIDENCE) / math.comb(len(order), 2)  # which pairs are met depends on the data
     choice, gains = order[0], []
-    for other in order[1:]:
-        gains.append(gain(choice, other, fold, confidence))
-        choice = other if gains[-1].low > least_gain else choice
+    for number, other in enumerate(order[1:], 1):
+        found = [gain(cheaper, other, fold, confidence) for cheaper in order[:number]]
+        gains.append(next(g for g in found if g.first == choice.name))
+        weakest = min(found, key=lambda g: g.low)
+        if weakest.low > least_gain:
+            choice = other
+        elif gains[-1].low > least_gain:
+            gains.append(weakest)  # what keeps it from being chosen
     verdict = f"On these frames {choice.name} is worth it."
     against = None
     if not choice.larger:
-        best = min((c for c in candidates if c.larger), key=lambda c: c.errors.mean())
+        best = min((c for c in candidates if c.larger), key=_off)
         against = gain(choice, best, fold, confidence)
-        verdict = _verdict(against, what, unit, least_gain)
+        verdict = _verdict(against, candidates, what, unit, least_gain)
     steps = [_step(g, candidates, what, unit, least_gain) for g in gains if g != against]
     gains += [against] if against and against not in gains else []
     return Recommendation(choice.name, choice.larger, " ".join([verdict, *steps]), tuple(gains))
+
+
+def _off(candidate: Candidate) -> float:
+    return float(candidate.errors.mean())
+
+
+def _nothing(best: Candidate, what: str, unit: str, guess: float) -> str:
+    return (
+        f"No recommendation: no head reads {what} in these frames. The best, {best.name}, is "
+        f"{_off(best):.2f} {unit} off; guessing the mean is {guess:.2f} {unit} off."
+    )
 
 
 def gain(first: Candidate, second: Candidate, fold: np.ndarray, confidence: float = _CONFIDENCE) -> Gain:
@@ -99,9 +125,17 @@ def gain(first: Candidate, second: Candidate, fold: np.ndarray, confidence: floa
     return Gain(first.name, second.name, *(float(x) for x in (mean, error, mean - half, mean + half)))
 
 
-def _verdict(against: Gain, what: str, unit: str, least_gain: float) -> str:
+def _verdict(against: Gain, candidates: Sequence[Candidate], what: str, unit: str, least_gain: float) -> str:
     """Of the larger model, where another was chosen."""
+    macs = {candidate.name: candidate.macs for candidate in candidates}
     chosen, larger, margin = against.first, against.second, _margin(against, unit)
+    if (times := macs[chosen] / macs[larger]) > 1:
+        larger += f" (which takes only 1/{times:.1f} of the multiply-accumulates)"
+    if against.low > least_gain:
+        return (
+            f"On these frames a larger model is not shown to be worth it: {larger} reads {what} {margin} "
+            f"better than {chosen}, but is not shown to read it better than all that costs less."
+        )
     if against.high < 0:
         return (
             f"On these frames a larger model is not worth it: {chosen} reads {what} {margin} better than "

@@ -106,14 +106,16 @@ def _curves(advice: Advice) -> Markup:
     with rc_context(STYLE):
         figure = Figure(figsize=(7, 3.5), layout="constrained")
         axes = figure.add_subplot(xlabel="demos of training", ylabel=f"off [{advice['unit']}]")
-        ticks = set()
+        ticks, top = set(), 0.0
         for contender in advice["contenders"]:
             points = contender["probes"][advice["pooling"]]
             demos = [p["demos"] for p in points]
             means, errors = [p["mean"] for p in points], [p["standard_error"] for p in points]
             axes.errorbar(demos, means, errors, label=contender["name"], marker="o", markersize=3, capsize=2)
             ticks |= set(demos)
-        axes.axhline(advice["guess"], label="guessing the mean", linewidth=0.8, color=DAY["soft"])
+            top = max(top, *(mean + error for mean, error in zip(means, errors, strict=True)))
+        if advice["guess"] < 2 * top:  # else it would press the curves flat
+            axes.axhline(advice["guess"], label="guessing the mean", linewidth=0.8, color=DAY["soft"])
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted(ticks), [str(n) for n in sorted(ticks)], minor=False)
         axes.minorticks_off()

@@ -16,6 +16,7 @@ from s2robot.advise.contender import Contender, curve_points
 from s2robot.advise.judge import Candidate, Recommendation, recommend
 from s2robot.advise.page import table, write_page
 from s2robot.advise.reconstruct import Of, Reconstruction, reconstruct
+from s2robot.config.checks import check_folder, check_least, check_scales
 from s2robot.data.store import DemoStore
 from s2robot.errors import UserError, unknown
 from s2robot.policy.pooling import POOLINGS
@@ -23,15 +24,19 @@ from s2robot.probe import ProbeSet, distances, draw_frames, extract, fold_episod
 from s2robot.provenance import machine, plain, usable_cores, versions, write_json
 from s2robot.vision.features import FeatureExtractor
 
+_LEAST_DEMOS = 3  # one held out, two for a linear map
+
 Features = dict[str, torch.Tensor]
 
 
 def main(cfg: DictConfig) -> None:
     """Prints table and recommendation; writes `advice.json` and `advice.html` where `out` is given."""
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
-    torch.set_num_threads(cfg.threads or usable_cores())
     _check(cfg)
+    torch.set_num_threads(cfg.threads or usable_cores())
     store = DemoStore.open(cfg.demos)
+    if len(store.ids()) < _LEAST_DEMOS:
+        raise UserError(f"{store} holds {len(store.ids())} demos: expected at least {_LEAST_DEMOS}")
     contenders, reference = _contenders(cfg)
     probe_set = draw_frames(store, cfg.camera, cfg.frames, cfg.seed, _readable(store))
     curve = curve_points(cfg.curve, probe_set, cfg.folds, cfg.seed)
@@ -60,17 +65,18 @@ def _check(cfg: DictConfig) -> None:
     for name in ("scales", "larger_scales", "poolings"):
         if not cfg[name]:
             raise UserError(f"{name}=[]: expected at least one")
-    for name in ("frames", "steps", "tokens", "repeats"):
-        if cfg[name] < 1:
-            raise UserError(f"{name}={cfg[name]}: expected at least 1")
-    if cfg.least_gain < 0:
-        raise UserError(f"least_gain={cfg.least_gain}: expected 0 or more")
+    check_scales("scales", cfg.scales)
+    check_scales("larger_scales", cfg.larger_scales)
+    check_least(cfg, 1, "frames", "steps", "tokens", "repeats", "threads")
+    check_least(cfg, 0, "least_gain", "seed")
     if any(demos < 1 for demos in cfg.curve):
         raise UserError(f"curve={list(cfg.curve)}: expected numbers of demos, at least 1")
     if cfg.small == cfg.larger:
         raise UserError(f"small and larger are both {cfg.small}: expected two encoders")
-    if cfg.out and (Path(cfg.out) / "advice.json").exists() and not cfg.overwrite:
-        raise UserError(f"{cfg.out} holds an advice already: overwrite=true replaces it")
+    if cfg.out:
+        check_folder(cfg.out)
+        if (Path(cfg.out) / "advice.json").exists() and not cfg.overwrite:
+            raise UserError(f"{cfg.out} holds an advice already: overwrite=true replaces it")
 
 
 def _contenders(cfg: DictConfig) -> tuple[list[Contender], Contender | None]:
@@ -81,10 +87,22 @@ def _contenders(cfg: DictConfig) -> tuple[list[Contender], Contender | None]:
     names = [contender.name for contender in contenders]
     if len(set(names)) < len(names):
         raise UserError(f"the same encoder and scales twice: {', '.join(names)}")
+    small, larger = (
+        min((c for c in contenders if c.larger is is_larger), key=_macs) for is_larger in (False, True)
+    )
+    if _macs(larger) <= _macs(small):
+        raise UserError(
+            f"{larger.name} takes {_macs(larger) / 1e9:.2f} G multiply-accumulates, {small.name} "
+            f"{_macs(small) / 1e9:.2f} G: expected the larger model as larger="
+        )
     if not cfg.reference:
         return contenders, None
     extractor = FeatureExtractor(cfg.reference, cfg.larger_scales[0], bf16=cfg.bf16)
     return contenders, Contender(extractor, larger=True)
+
+
+def _macs(contender: Contender) -> int:
+    return contender.cost.macs
 
 
 def _readable(store: DemoStore) -> Any:
@@ -144,15 +162,15 @@ def _advice(
     fold = np.array([next(i for i, p in enumerate(parts) if e in p) for e in np.unique(probe_set.episode)])
     candidates = [Candidate(c.name, int(c.costs["macs"]), c.larger, c.errors[pooling]) for c in contenders]
     what = "the cube" if probe_set.unit == "cm" else "the proprioception"
-    judged: Recommendation = recommend(candidates, fold, what, probe_set.unit, cfg.least_gain)
-    guess = probe_set.by_episode(distances(probe_set.target, probe_set.target.mean(0))).mean()
+    guess = float(probe_set.by_episode(distances(probe_set.target, probe_set.target.mean(0))).mean())
+    judged: Recommendation = recommend(candidates, fold, what, probe_set.unit, cfg.least_gain, guess)
     return {
         "recommendation": asdict(judged),
         "read": what,
         "unit": probe_set.unit,
         "demos": len(fold),
         "frames": len(probe_set.frames),
-        "guess": float(guess),
+        "guess": guess,
         "pooling": pooling,
         "contenders": [c.as_json() for c in contenders],
         "reference": None

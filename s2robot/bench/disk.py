@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from s2robot.config.checks import check_file
 from s2robot.data.store import DemoStore, Episode
 from s2robot.demos_tool.listing import read_rows
 from s2robot.errors import UserError
@@ -26,6 +27,7 @@ _MANY = 1000  # demos in the store that is listed
 def main(cfg: DictConfig) -> None:
     """Measures, prints two lines and writes `out`."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    check_file(plain["out"], plain["overwrite"])
     store = DemoStore.open(plain["demos"])
     if not store.ids():
         raise UserError(f"{plain['demos']} holds no demo")

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from s2robot.bench.memory import peak_memory
 from s2robot.bench.plain_loop import plain_loop
+from s2robot.config.checks import check_device, check_file, check_least, check_scales
 from s2robot.data.store import DemoStore
 from s2robot.errors import UserError
 from s2robot.provenance import git_state, machine, versions, write_json
@@ -74,6 +75,7 @@ class Contestant:
 def main(cfg: DictConfig) -> None:
     """Measures, prints a table and writes `out`."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    _check(plain)
     if plain["threads"]:
         torch.set_num_threads(plain["threads"])
     store = DemoStore.open(plain["demos"])
@@ -99,6 +101,16 @@ def main(cfg: DictConfig) -> None:
     ratios = to_single_scale(rows)
     write_json(plain["out"], {"rows": rows, "to_single_scale": ratios, **reading, **origin})
     _print(rows, ratios, reading)
+
+
+def _check(plain: dict[str, Any]) -> None:
+    """What would be found out late. Raises UserError."""
+    if not plain["encoders"]:
+        raise UserError("encoders=[]: expected at least one")
+    check_scales("scales", plain["scales"])
+    check_least(plain, 1, "frames", "rounds", "control_steps", "threads")
+    check_device(plain["device"])
+    check_file(plain["out"], plain["overwrite"])
 
 
 def _one_batch(plain: dict[str, Any], number: int) -> Callable[[], object]:

@@ -15,6 +15,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from s2robot.config import compose
+from s2robot.config.checks import check_file
 from s2robot.data.dataset import WindowDataset
 from s2robot.distributed import World
 from s2robot.errors import UserError
@@ -30,6 +31,7 @@ def main(cfg: DictConfig) -> None:
     Raises UserError where a training fails.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    check_file(plain["out"], plain["overwrite"])
     steps, windows = _length(plain)
     given = [f"demos={plain['demos']}", f"steps={steps}", "report=false", *plain["train"]]
     runs: dict[str, Any] = {}

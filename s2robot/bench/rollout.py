@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from s2robot.bench.clock import Clock
 from s2robot.config import compose
+from s2robot.config.checks import check_file
 from s2robot.errors import UserError
 from s2robot.evaluate.rollouts import Job, Setting, Stage, jobs, read_setting, roll_out, set_stage
 from s2robot.policy.checkpoint import checkpoint_sha256
@@ -41,6 +42,7 @@ class Measured(NamedTuple):
 def main(cfg: DictConfig) -> None:
     """Measures, prints and writes `out`. Raises UserError for too few positions."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    check_file(plain["out"], plain["overwrite"])
     if plain["positions"] < 2 * max(plain["workers"]):
         raise UserError(f"positions={plain['positions']}: each worker needs 2, one of them to warm up")
     given = [f"checkpoint={plain['checkpoint']}", f"positions={plain['positions']}", f"seed={plain['seed']}"]

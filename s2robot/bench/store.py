@@ -18,6 +18,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from s2robot.bench.layouts import Contestant, Window, contestants
+from s2robot.config.checks import check_file
 from s2robot.data.dataset import To
 from s2robot.data.exchange.transfer import Outgoing
 from s2robot.data.store import DemoStore
@@ -28,6 +29,7 @@ from s2robot.provenance import git_state, machine, versions, write_json
 def main(cfg: DictConfig) -> None:
     """Measures, prints a table and writes `out`."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    check_file(plain["out"], plain["overwrite"])
     torch.set_num_threads(1)
     store = DemoStore.open(plain["demos"])
     ids = [i for i in store.ids() if store.episode(i).length >= To][: plain["episodes"]]

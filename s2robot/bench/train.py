@@ -20,6 +20,7 @@ from torch.utils.data import default_collate
 from s2robot.bench.act import train_act
 from s2robot.bench.stream import stream
 from s2robot.config import compose
+from s2robot.config.checks import check_file
 from s2robot.data.dataset import Track, WindowDataset
 from s2robot.data.windows import history_window
 from s2robot.distributed import World
@@ -34,6 +35,7 @@ from s2robot.vision.features import FeatureExtractor
 def main(cfg: DictConfig) -> None:
     """Measures, prints a table and writes `out`."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    check_file(plain["out"], plain["overwrite"])
     torch.set_num_threads(World().threads(plain["threads"]))
     cfg = compose("train", [f"demos={plain['demos']}", "out=unused", *plain["train"]])
     options: Any = OmegaConf.to_container(cfg, resolve=True)

@@ -13,6 +13,7 @@ from s2robot.compare.judge import OVER_SEEDS
 from s2robot.compare.page import write_page
 from s2robot.compare.read import Arm, arms, differing_settings, read
 from s2robot.compare.result import Part, examine, lines, tried_by
+from s2robot.config.checks import check_file
 from s2robot.config.overrides import as_override
 from s2robot.errors import UserError, unknown
 from s2robot.provenance import plain
@@ -55,8 +56,8 @@ def _check(cfg: DictConfig) -> None:
     check_share("confidence", cfg.confidence)
     if not cfg.evaluations:
         raise UserError("no evaluations given: expected one or more paths of evaluation.json files")
-    if cfg.out is not None and Path(cfg.out).exists() and not cfg.overwrite:
-        raise UserError(f"{cfg.out} exists already: give another out=, or overwrite=true")
+    if cfg.out is not None:
+        check_file(cfg.out, cfg.overwrite)
 
 
 def _notes(part: Part, confidence: float) -> Iterator[str]:

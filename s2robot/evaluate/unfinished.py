@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from s2robot.data.durable import disk_errors, sync
 from s2robot.errors import UserError
-from s2robot.provenance import plain, write_atomic, write_json
+from s2robot.provenance import first_difference, plain, write_atomic, write_json
 
 
 class Rollout(NamedTuple):
@@ -87,7 +87,7 @@ class Unfinished:
         path = self.folder / "identity.json"
         if not path.is_file():
             return None  # killed before anything was finished
-        return _differs(_read_json(path), self.identity)
+        return first_difference(_read_json(path), self.identity)
 
 
 def _read_json(path: Path) -> Any:
@@ -95,16 +95,3 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): delete {path.parent} and evaluate again") from error
-
-
-def _differs(kept: Any, asked: Any, name: str = "") -> str | None:
-    """`another horizon (2, not 4)`: the first leaf in which two trees of JSON differ."""
-    if kept == asked:
-        return None
-    if not (isinstance(kept, dict) and isinstance(asked, dict)):
-        return f"another {name} ({kept}, not {asked})" if name else "another identity"
-    for key in dict.fromkeys([*asked, *kept]):
-        found = _differs(kept.get(key), asked.get(key), key)
-        if found:
-            return found
-    return None

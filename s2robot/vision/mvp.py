@@ -105,7 +105,8 @@ def load_encoder(
             - a file that `s2robot pretrain` wrote or MVP published, whose architecture its shapes tell: a
               `Path`, or a string that is none of the names here;
             - with `checkpoint`, an architecture (`tiny`, `small`, `base`, `large`);
-            - `random-ARCHITECTURE`: a frozen random initialisation (seed 0), the control of every probe;
+            - `random-ARCHITECTURE`: a frozen random initialisation (seed 0), the control of every probe; its
+              last bits depend on the processor's instruction set;
             - `blind`: tokens of zeros, the control without vision;
             - `timm:NAME`, any model of timm that gives a square grid of features, with its weights, and
               `random-timm:NAME`: see `timm_encoder.py`.

@@ -18,17 +18,26 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from s2robot.config import instantiate
+from s2robot.config.checks import check_folder, check_least
 from s2robot.config.overrides import as_override
 from s2robot.distributed import World, join_world
 from s2robot.draws import WHOLE, Part
 from s2robot.errors import UserError, unknown
-from s2robot.provenance import has_bf16, sha256_file, sha256_json, versions, write_json
+from s2robot.provenance import (
+    first_difference,
+    has_bf16,
+    sha256_file,
+    sha256_json,
+    versions,
+    write_atomic,
+    write_json,
+)
 from s2robot.schedule import cosine, parameter_groups
 from s2robot.vision.mae import MaskedAutoencoder
 from s2robot.vision.mvp import ARCHITECTURES, hash_weights
@@ -37,15 +46,16 @@ from s2robot.workers import run_jobs
 SHARD = 100  # states
 _CHECKPOINT_EVERY = 200  # steps
 _STATE = "state.pt"
+_ENCODER = "encoder.safetensors"
+_WIDTH_STEP = 4  # of the decoder: its heads, and the parts of a sine-cosine embedding
 
 FrameSource = Callable[[int], dict[str, np.ndarray]]
 
 
 def main(cfg: DictConfig) -> None:
     """Renders `states` states, trains `steps` steps, writes the encoder and its card into `out`."""
-    if cfg.encoder.architecture not in ARCHITECTURES:
-        raise unknown("architecture", cfg.encoder.architecture, ARCHITECTURES)
     out = Path(cfg.out)
+    _check(cfg, out)
     with join_world() as world:
         if cfg.batch_size % world.size:
             raise UserError(f"batch_size={cfg.batch_size}: cannot be divided by {world.size} processes")
@@ -54,6 +64,19 @@ def main(cfg: DictConfig) -> None:
         model, losses, seconds = _train(cfg, out, Frames(shards), world)
         if world.leads:
             _write_encoder(cfg, out, model, losses, seconds)
+
+
+def _check(cfg: DictConfig, out: Path) -> None:
+    """What would be found out late. Raises UserError."""
+    if cfg.encoder.architecture not in ARCHITECTURES:
+        raise unknown("architecture", cfg.encoder.architecture, ARCHITECTURES)
+    check_least(cfg, 1, "states", "steps", "batch_size", "decoder_depth", "threads")
+    check_least(cfg, 0, "warmup", "weight_decay", "lr", "seed", "workers")
+    if cfg.decoder_width < 1 or cfg.decoder_width % _WIDTH_STEP:
+        raise UserError(f"decoder_width={cfg.decoder_width}: expected a multiple of {_WIDTH_STEP}")
+    check_folder(out)
+    if (out / _ENCODER).exists() and not (out / _STATE).exists():
+        raise UserError(f"{out} holds an encoder without {_STATE} to go on from: give another out=")
 
 
 # ---------------------------------------------------------------------- frames
@@ -235,7 +258,7 @@ def _save(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     state = {
-        "recipe": sha256_json(_recipe(cfg)),
+        "recipe": _recipe(cfg),
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "losses": losses,
@@ -255,8 +278,8 @@ def _resume(
         state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} is damaged: delete it to train again, or give another out=") from error
-    if state["recipe"] != sha256_json(_recipe(cfg)):
-        raise UserError(f"{path} was made with other options: give the same ones, or another out=")
+    if difference := first_difference(state["recipe"], _recipe(cfg)):
+        raise UserError(f"{path} was made with {difference}: give the same options, or another out=")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     return len(state["losses"]), state["losses"], state["seconds"]
@@ -266,10 +289,10 @@ def _write_encoder(
     cfg: DictConfig, out: Path, model: MaskedAutoencoder, losses: list[float], seconds: float
 ) -> None:
     state = {k: v.detach().cpu().half().contiguous() for k, v in model.encoder.state_dict().items()}
-    path = out / "encoder.safetensors"
-    save_file(state, path)
+    path = out / _ENCODER
+    write_atomic(path, save(state))
     card = {
-        "name": cfg.encoder.name,
+        "name": out.resolve().name,
         "command": _command(cfg),
         "recipe": _recipe(cfg),
         "frames_seen": cfg.steps * cfg.batch_size,
