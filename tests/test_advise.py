@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ import torch
 import toy_loop
 from mistakes import refusal
 
+from s2robot.advise import verb
 from s2robot.advise.judge import Candidate, gain, recommend
 from s2robot.advise.reconstruct import Reconstruction, information, match_grid, reconstruct
+from s2robot.config import compose
 from s2robot.data.store import DemoStore
-from s2robot.probe import draw_frames
+from s2robot.probe import cross_validate, draw_frames
 
 EPISODES = np.arange(10).repeat(3)
 HELD_OUT = np.array([2, 7])
@@ -288,6 +292,35 @@ def test_a_mistake_is_one_line(
     toy_store: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in toy_loop.refusal(capsys, "advise", f"demos={toy_store}", *QUICK, *options)
+
+
+def test_what_was_broken_off_goes_on(
+    toy_store: Path, tmp_path: Path, advice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def breaks_off_at_the_third(*arguments: Any) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return cross_validate(*arguments)
+
+    monkeypatch.setattr("s2robot.advise.contender.cross_validate", breaks_off_at_the_third)
+    command = ("advise", f"demos={toy_store}", f"out={tmp_path}", *QUICK)
+    with contextlib.suppress(KeyboardInterrupt):
+        toy_loop.s2robot(*command)
+    assert len(calls) == 3 and not (tmp_path / "advice.json").exists()
+    assert toy_loop.s2robot(*command) == 0
+    assert len(calls) == 3 + 12 - 2  # 3 models, 2 poolings, 2 numbers of demos: two were done
+    errors = [
+        [row["errors_by_episode"] for row in json.loads((folder / "advice.json").read_text())["contenders"]]
+        for folder in (tmp_path, advice)
+    ]
+    assert errors[0] == errors[1]
+    monkeypatch.undo()
+    next((tmp_path / "heads").iterdir()).write_bytes(b"")
+    (tmp_path / "advice.json").unlink()
+    assert "is damaged" in refusal(lambda: verb.main(compose("advise", list(command[1:]))))
 
 
 def test_a_file_is_no_folder_for_an_advice(

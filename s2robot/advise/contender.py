@@ -6,12 +6,13 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from s2robot.advise.kept import Kept
 from s2robot.probe import ProbeSet, cross_validate, fold_episodes
 from s2robot.vision.costs import Cost, cost
 from s2robot.vision.features import FeatureExtractor
@@ -75,11 +76,17 @@ class Contender:
         folds: int,
         steps: int,
         seed: int,
+        kept: Kept,
     ) -> None:
-        """Trains heads on each number of demos of `curve`; the last counts for `errors`."""
+        """Trains heads on each number of demos of `curve`, or takes those that are kept; the last counts for
+        `errors`.
+        """
         self.probes[pooling] = []
         for demos in curve:
-            distances = cross_validate(features, probe_set, pooling, folds, steps, seed, demos)
+            own = {"features": self.extractor.identity, "pooling": pooling, "demos": demos}
+            own |= {"folds": folds, "steps": steps, "seed": seed}
+            train = partial(cross_validate, features, probe_set, pooling, folds, steps, seed, demos)
+            distances = kept.get(own, train)
             errors = self.errors[pooling] = probe_set.by_episode(distances)
             error = float(errors.std(ddof=1) / np.sqrt(len(errors)))
             point = {"demos": demos, "mean": float(errors.mean()), "standard_error": error}

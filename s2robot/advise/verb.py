@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from s2robot.advise.contender import Contender, curve_points
 from s2robot.advise.judge import Candidate, Recommendation, recommend
+from s2robot.advise.kept import Kept
 from s2robot.advise.page import table, write_page
 from s2robot.advise.reconstruct import Of, Reconstruction, reconstruct
 from s2robot.config.checks import check_folder, check_least, check_scales
@@ -30,7 +31,9 @@ Features = dict[str, torch.Tensor]
 
 
 def main(cfg: DictConfig) -> None:
-    """Prints table and recommendation; writes `advice.json` and `advice.html` where `out` is given."""
+    """Prints table and recommendation; where `out` is given, writes `advice.json` and `advice.html`, and what
+    it goes on from when it was broken off.
+    """
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     _check(cfg)
     torch.set_num_threads(cfg.threads or usable_cores())
@@ -44,6 +47,8 @@ def main(cfg: DictConfig) -> None:
     for contender in contenders:
         contender.weigh(probe_set.frames, cfg.repeats)
     _reconstruct(contenders, reference, features, probe_set, cfg)
+    read = {"demos": store.digest(), "camera": cfg.camera, "frames": cfg.frames}
+    kept = Kept(Path(cfg.out) / "heads" if cfg.out else None, read)
     for contender in contenders:
         for pooling in cfg.poolings:
             contender.probe(
@@ -51,6 +56,7 @@ def main(cfg: DictConfig) -> None:
                 folds=cfg.folds,
                 steps=cfg.steps,
                 seed=cfg.seed,
+                kept=kept,
             )
     advice = _advice(contenders, reference, probe_set, cfg)
     about = {"demos_sha256": store.digest(), "versions": versions(), "machine": machine(), "config": settings}
