@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ def check_least(cfg: Mapping[Any, Any], least: float, *names: str) -> None:
 def check_scales(name: str, scales: Any) -> None:
     """Raises UserError for what is no list of sets of image scales (px)."""
     for sizes in scales:
-        is_list = isinstance(sizes, (list, tuple)) or hasattr(sizes, "_get_node")
-        if not is_list or not len(sizes) or not all(type(size) is int and size >= 1 for size in sizes):
+        listed = isinstance(sizes, Sequence) and len(sizes) > 0
+        if not listed or not all(type(size) is int and size >= 1 for size in sizes):
             raise UserError(f"{name}={scales}: expected lists of px, such as [[224],[224,448]]")
 
 
