@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import gymnasium
@@ -12,6 +15,7 @@ from tqdm import tqdm
 
 from demos.demonstration import Demonstration
 from s2robot.config import instantiate
+from s2robot.config.checks import check_least
 from s2robot.data.jpeg import ATTRIBUTE
 from s2robot.data.lossy import lossy_frames
 from s2robot.data.store import DemoStore
@@ -22,6 +26,8 @@ from s2robot.rollout import Outcome, run_episode
 from s2robot.workers import run_jobs
 
 IMAGES = ("lossless", "jpeg")
+
+Context = tuple[dict[str, Any], gymnasium.Env, Callable[[], DemoStore]]
 
 
 def main(cfg: DictConfig) -> None:
@@ -37,8 +43,7 @@ def main(cfg: DictConfig) -> None:
 
         record_person(plain)
         return
-    if plain["robot"]["_target_"] is not None:
-        raise UserError("device=scripted sees the true cube pose, which no robot knows: give device=browser")
+    _check(plain)
     missing = _missing(plain)
     failures = 0
     done = cfg.episodes - len(missing)
@@ -53,14 +58,26 @@ def main(cfg: DictConfig) -> None:
     print(*filter(None, (_summary(store), lossy_frames(store))), sep="\n")
 
 
+def _check(plain: dict[str, Any]) -> None:
+    """What the scripted expert cannot do. Raises UserError."""
+    if plain["robot"]["_target_"] is not None:
+        raise UserError("device=scripted sees the true cube pose, which no robot knows: give device=browser")
+    if plain["checkpoint"] is not None:
+        raise UserError(f"checkpoint={plain['checkpoint']}: it acts beside a person, give device=browser")
+    check_least(plain, 1, "episodes", "attempts")
+    check_least(plain, 0, "seed", "workers")
+
+
 def _missing(plain: dict[str, Any]) -> list[int]:
+    """The numbers of the demos that are left to record; others make up for those dropped or damaged."""
     attributes = store_attributes(plain, _identity(plain))
     try:
         store = DemoStore.open(plain["out"])
     except UserError:
         return list(range(plain["episodes"]))  # creating the store says so where something else lies there
     check_attributes(store, attributes)
-    return [i for i in range(plain["episodes"]) if _id(i) not in store]
+    free = (i for i in itertools.count() if not os.path.lexists(store.path / _id(i)))
+    return list(itertools.islice(free, max(0, plain["episodes"] - len(store))))
 
 
 def store_attributes(plain: dict[str, Any], identity: dict[str, Any]) -> dict[str, Any]:
@@ -99,21 +116,22 @@ def _id(index: int) -> str:
     return f"{index:06d}"
 
 
-def _start(plain: dict[str, Any]) -> tuple[dict[str, Any], gymnasium.Env, DemoStore]:
+def _start(plain: dict[str, Any]) -> Context:
     env = instantiate(plain["env"])
     attributes = store_attributes(plain, _identity(plain))
-    return plain, env, DemoStore.open_or_create(plain["out"], env.robot_spec, attributes)
+    return plain, env, cache(partial(DemoStore.open_or_create, plain["out"], env.robot_spec, attributes))
 
 
-def _record_one(context: tuple[dict[str, Any], gymnasium.Env, DemoStore], index: int) -> int:
+def _record_one(context: Context, index: int) -> int:
     """Tries episode `index` until it succeeds, and says how often.
 
     Each try is a pure function of (seed, index, try).
     """
-    plain, env, store = context
+    plain, env, opened = context
     for attempt in range(plain["attempts"]):
         seeds = [plain["seed"], index, attempt]
         demonstration: Demonstration = instantiate(plain["expert"], env=env, rng=np.random.default_rng(seeds))
+        store = opened()  # now: an expert of another environment has refused it
         recorder = Recorder()
         env_seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
         outcome = run_episode(
@@ -125,7 +143,11 @@ def _record_one(context: tuple[dict[str, Any], gymnasium.Env, DemoStore], index:
         )
         if outcome.success:
             attributes = _attributes(plain, demonstration, outcome, env_seed, attempt)
-            store.append(recorder.episode(attributes), _id(index))
+            try:
+                store.append(recorder.episode(attributes), _id(index))
+            except UserError:
+                if _id(index) not in store:  # else another process has just recorded the same
+                    raise
             return attempt + 1
     raise UserError(f"the expert failed {plain['attempts']} times at episode {index} of seed {plain['seed']}")
 
@@ -139,6 +161,7 @@ def _attributes(
         "attempts": attempt + 1,
         "imitate": demonstration.expert.imitate,
         "cube_pose": list(demonstration.options["cube_pose"]),
+        **{name: plain[name] for name in ("task", "operator", "notes")},
         "config": _identity(plain),
         "versions": versions(),
     }

@@ -14,6 +14,7 @@ from envs.cube_pick import EE_STEP, CubePick
 from envs.kinematics import ArmKinematics
 from envs.positions import demo_position
 from envs.toy import Toy, ToyExpert
+from s2robot.errors import UserError
 from s2robot.spec import Observation
 
 OPEN, CLOSE = -1.0, 1.0
@@ -159,7 +160,12 @@ class ActionNoise(gymnasium.ActionWrapper):
 def cube_pick_demonstration(
     env: CubePick, rng: np.random.Generator, noise: float, miss_share: float
 ) -> Demonstration:
-    """A demo of `CubePick` with the cube anywhere in the rectangle but at the 16 evaluation positions."""
+    """A demo of `CubePick` with the cube anywhere in the rectangle but at the 16 evaluation positions.
+
+    Raises UserError for another environment.
+    """
+    if not isinstance(env, CubePick):
+        raise UserError(f"this expert picks cubes, not {type(env).__name__}'s: give expert=toy for env=toy")
     options = {"cube_pose": demo_position(rng)}
     expert = ScriptedExpert(env, Variation.draw(rng, miss_share))
     return Demonstration(ActionNoise(env, noise, rng), expert, options)
@@ -174,4 +180,6 @@ def plain_expert(env: CubePick | Toy) -> Expert:
 
 def toy_demonstration(env: Toy, rng: np.random.Generator) -> Demonstration:
     """A demo of `Toy`, likewise."""
+    if not isinstance(env, Toy):
+        raise UserError(f"expert=toy is that of env=toy, not of {type(env).__name__}")
     return Demonstration(env, ToyExpert(env), {"cube_pose": demo_position(rng)})

@@ -59,17 +59,20 @@ class RobotSpec:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> RobotSpec:
-        """The inverse of `to_dict`. Raises UserError where a field is missing."""
+        """The inverse of `to_dict`. Raises UserError where a field is missing or of another kind."""
         missing = [f.name for f in fields(cls) if f.name not in plain]
         if missing:
             raise UserError(f"robot spec lacks {', '.join(missing)}; it has {', '.join(plain)}")
-        return cls(
-            cameras={name: tuple(shape) for name, shape in plain["cameras"].items()},
-            proprio=tuple(plain["proprio"]),
-            action=tuple(plain["action"]),
-            action_space=plain["action_space"],
-            rate=float(plain["rate"]),
-        )
+        try:
+            return cls(
+                cameras={name: tuple(shape) for name, shape in plain["cameras"].items()},
+                proprio=tuple(plain["proprio"]),
+                action=tuple(plain["action"]),
+                action_space=plain["action_space"],
+                rate=float(plain["rate"]),
+            )
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"robot spec is damaged ({error}): {dict(plain)}") from error
 
     def difference(self, other: RobotSpec) -> str | None:
         """In words, the first field in which two specs differ; None where they agree."""
@@ -83,6 +86,8 @@ class RobotSpec:
         """The same robot seen through fewer cameras. Raises UserError for a camera it does not have."""
         if names is None:
             return self
+        if not names or isinstance(names, str):
+            raise UserError(f"cameras={names}: expected a list of one or more of {', '.join(self.cameras)}")
         for name in names:
             if name not in self.cameras:
                 raise unknown("camera", name, self.cameras)

@@ -157,6 +157,17 @@ def test_a_split_takes_the_ids_that_are_named(
     assert DemoStore.open(tmp_path / "part").ids() == ["000002"]
 
 
+def test_parts_that_are_one_or_inside_each_other_are_refused(
+    two: tuple[DemoStore, DemoStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("split", two[0].path, f"held_out={tmp_path / 'part'}")
+    for rest in (tmp_path / "." / "part", tmp_path / "part" / "rest"):
+        assert "expected another folder than held_out" in refused(capsys, *arguments, f"rest={rest}")
+    assert "lies inside the demo store" in refused(capsys, "split", two[0].path, f"held_out={two[0].path}/h")
+    assert "seed=-1: expected 0 or more" in refused(capsys, *arguments, "seed=-1")
+    assert not (tmp_path / "part").exists()
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.1])
 def test_a_share_that_leaves_nothing_is_refused(
     two: tuple[DemoStore, DemoStore], tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float

@@ -298,6 +298,9 @@ def test_a_missing_codec_is_named_with_its_extra(tmp_path: Path, capsys: pytest.
         (["format=lerobto"], "unknown format 'lerobto': did you mean 'lerobot'?"),
         (["format=mp4", "episodes=['000001']"], "unknown episode '000001'"),
         (["format=mp4", "cameras=[frnt]"], "unknown camera 'frnt'"),
+        (["format=mp4", "cameras=[]"], "cameras=[]: expected a list of one or more of"),
+        (["format=mp4", "episodes=['000000','000000']"], "episode 000000 is named twice"),
+        (["format=diffusion_policy", "frames_per_chunk=0"], "frames_per_chunk=0: expected 1 or more"),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(
@@ -317,6 +320,26 @@ def test_an_error_leaves_no_part_of_the_target(tmp_path: Path) -> None:
 
     assert refusal(fail) == f"cannot write {tmp_path / 'out'}: No space left on device"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f".{dead.pid}-0a1b2c3d.out").mkdir()
+    (tmp_path / f".{os.getpid()}-0a1b2c3d.out").mkdir()
+    with new_path(tmp_path / "out") as path:
+        path.write_text("mine")
+    assert {p.name for p in tmp_path.iterdir()} == {"out", f".{os.getpid()}-0a1b2c3d.out"}
+
+
+def test_a_file_is_no_folder_for_a_target(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    def write() -> None:
+        with new_path(tmp_path / "file" / "out"):
+            pass
+
+    assert refusal(write).startswith(f"cannot write {tmp_path / 'file' / 'out'}: ")
 
 
 def test_a_rival_s_file_is_kept(tmp_path: Path) -> None:

@@ -230,3 +230,55 @@ def test_kill_9_loses_at_most_the_demos_being_recorded(tmp_path: Path) -> None:
     assert [again.episode(i).digest() for i in whole.ids()] == [
         whole.episode(i).digest() for i in whole.ids()
     ]
+
+
+def test_others_make_up_for_what_was_dropped(tmp_path: Path) -> None:
+    store = record(tmp_path / "demos", 3)
+    store.drop("000001")
+    assert record(tmp_path / "demos", 3).ids() == ["000000", "000002", "000003"]
+    assert record(tmp_path / "demos", 2).ids() == ["000000", "000002", "000003"]
+
+
+def test_what_another_process_has_just_recorded_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, append = record(tmp_path / "other", 1), DemoStore.append
+
+    def overtaken(store: DemoStore, episode: Any, episode_id: str) -> str:
+        store.append_copy(other.episode(episode_id), {}, episode_id)
+        return append(store, episode, episode_id)
+
+    monkeypatch.setattr(DemoStore, "append", overtaken)
+    assert record(tmp_path / "demos", 1).digest() == other.digest()
+
+
+def test_a_store_inside_a_store_is_refused(
+    four: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = four.ids()
+    assert "lies inside the demo store" in refusal(capsys, four.path / "more")
+    assert four.ids() == before and not (four.path / "more").exists()
+
+
+def test_task_operator_and_notes_are_stored(tmp_path: Path) -> None:
+    attributes = record(tmp_path / "demos", 1, "operator=ada", "notes=first").episode("000000").attributes
+    kept = [attributes[name] for name in ("task", "operator", "notes")]
+    assert kept == ["pick up the cube", "ada", "first"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("episodes=0", "episodes=0: expected 1 or more"),
+        ("attempts=0", "attempts=0: expected 1 or more"),
+        ("seed=-1", "seed=-1: expected 0 or more"),
+        ("workers=-1", "workers=-1: expected 0 or more"),
+        ("checkpoint=nowhere", "checkpoint=nowhere: it acts beside a person"),
+        ("expert=cube_pick", "this expert picks cubes, not Toy's: give expert=toy for env=toy"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_store_is_made(
+    tmp_path: Path, option: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in refusal(capsys, tmp_path / "demos", option)
+    assert not (tmp_path / "demos").exists()

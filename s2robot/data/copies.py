@@ -68,12 +68,24 @@ def new_store(path: Path, like: DemoStore, attributes: Mapping[str, Any]) -> Ite
         _remove_if_empty(path.parent / STAGING)
 
 
+def chosen(store: DemoStore, ids: Sequence[object]) -> list[str]:
+    """The ids as text. Raises UserError for one that the store does not have, or that is named twice."""
+    names = [str(episode_id) for episode_id in ids]
+    for name in names:
+        store.episode(name)
+        if names.count(name) > 1:
+            raise UserError(f"episode {name} is named twice")
+    return names
+
+
 def choose(ids: Sequence[str], share: float, seed: int) -> list[str]:
     """A seeded share of the ids, at least one and not all, in order."""
     if len(ids) < 2:
         raise UserError(f"{len(ids)} episodes cannot be split: expected at least 2")
     if not 0 < share < 1:
         raise UserError(f"share={share}: expected more than 0 and less than 1")
+    if seed < 0:
+        raise UserError(f"seed={seed}: expected 0 or more")
     count = min(max(1, round(share * len(ids))), len(ids) - 1)
     order = np.random.default_rng([seed, 9]).permutation(len(ids))
     return [str(ids[i]) for i in sorted(order[:count])]

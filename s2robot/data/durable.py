@@ -73,8 +73,13 @@ def _writer_runs(staged_name: str) -> bool:
     match = re.fullmatch(r".+-([0-9]+)-[0-9a-f]+", staged_name)
     if not match:
         return True  # not one of ours: leave it alone
+    return is_running(int(match[1]))
+
+
+def is_running(process: int) -> bool:
+    """Whether a process of that number runs on this machine."""
     try:
-        os.kill(int(match[1]), 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):  # another user's process; not a process id at all

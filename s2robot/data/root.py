@@ -47,8 +47,11 @@ def new_root(spec: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]
 
 
 def check_vacant(path: Path) -> None:
-    """Raises UserError where a path holds anything already."""
+    """Raises UserError where a path holds anything already, or lies inside a demo store."""
     files = LocalFiles(path)
+    for parent in path.absolute().parents:
+        if _attributes(LocalFiles(parent)):
+            raise UserError(f"{path} lies inside the demo store {parent}: name a folder outside of it")
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file: a demo store needs a new or empty folder")
     if _attributes(files):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from s2robot.data import copies
+from s2robot.data.copies import chosen
 from s2robot.data.files import local_path
 from s2robot.data.root import check_vacant
 from s2robot.data.store import DemoStore
@@ -34,6 +35,12 @@ def merge(cfg: DictConfig) -> None:
     print(f"{merged}: {len(merged)} episodes of {len(cfg.stores)} stores")
 
 
+def _nested(a: Path, b: Path) -> bool:
+    """Whether one is the other, or lies in it."""
+    a, b = a.resolve(), b.resolve()
+    return a in (b, *b.parents) or b in a.parents
+
+
 def split(cfg: DictConfig) -> None:
     """Copies some episodes into one new store and, where it is named, the rest into another."""
     store = DemoStore.open(cfg.path)
@@ -42,7 +49,7 @@ def split(cfg: DictConfig) -> None:
     parts = [(local_path(cfg.held_out), ids)]
     if cfg.rest is not None:
         parts.append((local_path(cfg.rest), rest))
-        if not rest or cfg.rest == cfg.held_out:
+        if not rest or _nested(*(path for path, _ in parts)):
             raise UserError(f"rest={cfg.rest}: expected another folder than held_out, and episodes for it")
     for path, _ in parts:
         check_vacant(path)
@@ -50,13 +57,3 @@ def split(cfg: DictConfig) -> None:
     for path, part in parts:
         made = copies.copy_episodes([(store, i, i) for i in part], path, attributes)
         print(f"{made}: {len(made)} of the {len(store)} episodes of {store}")
-
-
-def chosen(store: DemoStore, ids: Sequence[object]) -> list[str]:
-    """The ids as text. Raises UserError for one that the store does not have, or that is named twice."""
-    names = [str(episode_id) for episode_id in ids]
-    for name in names:
-        store.episode(name)
-        if names.count(name) > 1:
-            raise UserError(f"episode {name} is named twice")
-    return names

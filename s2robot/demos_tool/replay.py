@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from s2robot.config import instantiate
+from s2robot.data.copies import chosen
 from s2robot.data.store import DemoStore, EpisodeReader
-from s2robot.demos_tool.edit import chosen
 from s2robot.demos_tool.table import table
 from s2robot.errors import UserError, unknown
 from s2robot.rollout import run_episode

@@ -142,7 +142,11 @@ def encode_store(
         world: of processes that share the work; each returns when all are done.
     """
     store = DemoStore.open(demos)
-    cameras = list(cameras or store.spec.cameras)
+    if not store.ids():
+        raise UserError(f"{store} holds no demos: `s2robot record` makes some")
+    cameras = list(store.spec.cameras if cameras is None else cameras)
+    if not cameras:
+        raise UserError(f"cameras=[]: expected one or more of {', '.join(store.spec.cameras)}")
     for camera in cameras:
         if camera not in store.spec.cameras:
             raise unknown("camera", camera, store.spec.cameras)

@@ -40,10 +40,12 @@ class FeatureExtractor:
         device: str = "cpu",
         compiled: bool = False,
     ) -> None:
-        self.encoder = load_encoder(name, checkpoint)
         self.sizes = tuple(sizes)
+        if not self.sizes:
+            raise UserError("no image scales: expected encoder.sizes of at least one, such as [224]")
+        self.encoder = load_encoder(name, checkpoint)
         # As in the paper the first scale is the tile; an encoder of larger images runs at that.
-        if self.sizes and min(self.sizes) < self.encoder.architecture.image_size:
+        if min(self.sizes) < self.encoder.architecture.image_size:
             self.encoder.set_image_size(min(self.sizes))
         self._tile = self.encoder.architecture.image_size
         self.device = torch.device(device)

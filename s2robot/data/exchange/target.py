@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from s2robot.data.durable import disk_errors
+from s2robot.data.durable import disk_errors, is_running
 from s2robot.errors import UserError
 
 
@@ -17,9 +18,14 @@ from s2robot.errors import UserError
 def new_path(out: Path) -> Iterator[Path]:
     """A hidden path beside `out`, to write a file or folder to, that becomes `out` on leaving.
 
-    After an error nothing is left. Raises UserError where `out` exists, or where the disk refuses.
+    After an error nothing is left, and what a killed process left is removed by the next. Raises UserError
+    where `out` exists, or where the disk refuses.
     """
     _check_free(out)
+    for left in out.parent.glob(f".*-*.{glob.escape(out.name)}"):
+        pid = left.name[1:].partition("-")[0]
+        if pid.isdecimal() and not is_running(int(pid)):
+            _remove(left)
     staging = out.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{out.name}")
     try:
         with disk_errors(f"write {out}"):
@@ -28,9 +34,14 @@ def new_path(out: Path) -> Iterator[Path]:
             _check_free(out)
             os.rename(staging, out)
     finally:
-        if staging.is_dir():
-            shutil.rmtree(staging, ignore_errors=True)
-        staging.unlink(missing_ok=True)
+        _remove(staging)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # none there, or its folder is a file
+        path.unlink()
 
 
 def size_of(path: Path) -> int:

@@ -10,6 +10,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from s2robot.config.checks import check_least
+from s2robot.data.copies import chosen
 from s2robot.data.exchange.target import new_path, size_of
 from s2robot.data.exchange.transfer import Incoming, Notes, Outgoing
 from s2robot.data.store import DemoStore
@@ -20,6 +22,7 @@ def export_demos(cfg: DictConfig) -> None:
     """Writes the demos at `demos` to `out` in a format of others, whole or not at all."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     write = _choose(EXPORTERS, plain["format"])
+    check_least(plain, 1, "frames_per_chunk")
     store = DemoStore.open(plain["demos"])
     outgoing = Outgoing(store, store.spec.select_cameras(plain["cameras"]), _ids(store, plain["episodes"]))
     out = Path(plain["out"])
@@ -33,6 +36,8 @@ def import_demos(cfg: DictConfig) -> None:
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     read = _choose(IMPORTERS, plain["format"])
     source, out = Path(plain["demos"]), Path(plain["out"])
+    if plain["rate"] is not None and plain["rate"] <= 0:
+        raise UserError(f"rate={plain['rate']}: expected more than 0 steps a second")
     if not source.exists():
         raise UserError(f"{source} does not exist: demos= names what to import")
     with new_path(out) as target:
@@ -55,10 +60,7 @@ def _fill(incoming: Incoming, target: Path, origin: str) -> int:
 
 
 def _ids(store: DemoStore, wanted: list[Any] | None) -> list[str]:
-    known = store.ids()
-    ids = known if wanted is None else [str(episode_id) for episode_id in wanted]
-    for episode_id in ids:
-        store.episode(episode_id)  # refuses an unknown one
+    ids = store.ids() if wanted is None else chosen(store, wanted)
     if not ids:
         raise UserError("there are no demos to export")
     return ids
