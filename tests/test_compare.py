@@ -243,6 +243,10 @@ def test_other_positions_are_refused_in_one_line(tmp_path: Path, capsys: pytest.
     assert "x 0.030 y -0.030 yaw 0.30 seed 103 against x 0.500 y -0.030 yaw 0.30 seed 103" in where
     seeds = said(lambda c: [p.update(seed=p["seed"] + 1) for p in c["positions"]])
     assert "16 of 16 started from another seed (evaluate's seed=)" in seeds
+    assert "has success='false': expected true" in said(lambda c: c["positions"][0].update(success="false"))
+    for damage in ({"config": []}, {"positions": None}, {"positions": [1]}, {"extra": []}):
+        assert "is no evaluation, or a damaged one" in said(lambda c, damage=damage: c.update(damage))
+    assert "or a damaged one (KeyError 'x')" in said(lambda c: c["positions"][0].pop("x"))
     further = said(lambda c: c["extra"]["positions"].pop())
     assert "were not tried on the same further positions: 10 against 9" in further
 

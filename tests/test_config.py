@@ -134,6 +134,20 @@ def test_any_text_reaches_an_option_that_holds_text(text: str, defaults: Default
     assert as_hydra_reads(f"name={text}", defaults) == text
 
 
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("[seed=0,1,2]", ["seed=0,1,2"]),
+        ("[seed=0,1,lr=1e-3,3e-4]", ["seed=0,1", "lr=1e-3,3e-4"]),
+        ("[cameras=[front,wrist],env.size=5]", ["cameras=[front,wrist]", "env.size=5"]),
+        ("[demos=runs/demos,+x=1]", ["demos=runs/demos", "+x=1"]),
+        ('["seed=0,1","lr=1"]', ["seed=0,1", "lr=1"]),
+    ],
+)
+def test_a_list_of_options_is_read_as_a_shell_leaves_it(typed: str, read: list[str]) -> None:
+    assert compose("sweep", ["out=x", "train=[demos=a]", f"over={typed}"]).over == read
+
+
 def test_home_is_expanded(folder: Path) -> None:
     assert compose("train", ["device=b", "demos=~/x"], folder).demos == str(Path.home() / "x")
 

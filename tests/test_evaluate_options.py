@@ -88,6 +88,10 @@ def test_the_expert_acts_in_the_policys_place(toy_checkpoint: Path, tmp_path: Pa
         ("suite=lihgt", "unknown suite 'lihgt': did you mean 'light'?"),
         ("suite=camera", "unknown perturbation 'camera': valid: light"),
         ("actor=exprt", "unknown actor 'exprt': did you mean 'expert'?"),
+        ("seed=-1", "seed=-1: expected 0 or more"),
+        ("max_steps=0", "max_steps=0: expected 1 or more"),
+        ("stages=nowhere.json", "nowhere.json cannot be read: "),
+        (f"stages={__file__}", "cannot be read: "),
     ],
 )
 def test_mistakes_are_one_line(

@@ -119,6 +119,7 @@ def test_seeds_that_differ_leave_a_doubt_that_positions_do_not_take_away():
     assert positions_over_seeds(0.1, of_seeds=0.0, of_positions=0.002, positions=100) == 157
     assert positions_over_seeds(0.1, of_seeds=0.001, of_positions=0.002, positions=100) == 730
     assert positions_over_seeds(0.1, of_seeds=0.002, of_positions=0.002, positions=100) is None
+    assert positions_over_seeds(1.0, of_seeds=0.0, of_positions=0.0, positions=2) == 1
     assert positions_over_seeds(0.0, of_seeds=0.0, of_positions=0.002, positions=100) is None
 
 

@@ -113,6 +113,10 @@ def test_every_combination_is_trained_and_a_failure_is_its_own(
     assert rows[1]["error"].startswith("unknown trunk 'tree'")
     assert rows[0]["action/train"] != rows[2]["action/train"]
     assert "unknown trunk 'tree'" in capsys.readouterr().out
+    assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,tree") == 1
+    rows = json.loads((tmp_path / "sweep" / "results.json").read_text())
+    assert rows[2]["action/train"] is None, "what lies there is another training's"
+    assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,linear") == 1
     before = written(tmp_path / "sweep")
     assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,linear") == 1
     assert written(tmp_path / "sweep") == before, "what is finished is left as it is"

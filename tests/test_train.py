@@ -322,6 +322,18 @@ def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("lr=1.0e30", "the loss is"),
         ("policy.widht=3", "widht"),
         ("steps=many", "steps"),
+        ("steps=0", "steps=0: expected 1 or more"),
+        ("batch_size=0", "batch_size=0: expected 1 or more"),
+        ("log_every=0", "log_every=0: expected 1 or more"),
+        ("seed=-1", "seed=-1: expected 0 or more"),
+        ("lr=-1", "lr=-1: expected more than 0"),
+        ("clip=-1", "clip=-1: expected more than 0"),
+        ("device=nowhere", "device=nowhere: expected cpu, or cuda where there is a GPU"),
+        ("cameras=[]", "cameras=[]: expected a list of one or more of front"),
+        ("policy.predicted=0", "predicted=0: expected 1 or more"),
+        ("policy.dropout=2", "dropout=2: expected a share from 0 to 1"),
+        ("policy.grasp_weight=-1", "grasp_weight=-1: expected 0 or more"),
+        ("policy.heads=5", "expected a multiple of heads=5"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_checkpoint(
@@ -337,6 +349,16 @@ def test_a_missing_extra_is_named(
 ) -> None:
     said = refusal(capsys, *training(toy_store, tmp_path / "out", FRONT, "wandb=project"))
     assert 'wandb is not installed: pip install "s2robot[wandb]"' in said
+
+
+def test_places_that_cannot_take_a_checkpoint_are_refused(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(capsys, *training(toy_store, tmp_path / "file"))
+    assert "file is a file: expected a folder" in said
+    assert "is a demo store: give another out=" in refusal(capsys, *training(toy_store, toy_store))
+    assert not (toy_store / MODEL).exists()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")

@@ -131,11 +131,22 @@ def _read(name: str, file: Path) -> Evaluation:
     missing = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
     if missing:
         raise UserError(f"{file} is no evaluation: it lacks {', '.join(missing)}")
+    try:
+        return _evaluation(name, file, content)
+    except (AttributeError, KeyError, TypeError) as error:
+        detail = " ".join(f"{type(error).__name__} {error}".split())
+        raise UserError(f"{file} is no evaluation, or a damaged one ({detail})") from error
+
+
+def _evaluation(name: str, file: Path, content: dict[str, Any]) -> Evaluation:
     config = content["config"]
     settings = {key: value for key, value in _flat(config, "") if not key.startswith(_NO_SETTINGS)}
     evaluation = Evaluation(name, file, (config.get("training") or {}).get("seed"), settings, content)
     for part in ("positions", "extra"):
         result = evaluation.result(part)
+        for outcome in () if result is None else result["positions"]:
+            if not isinstance(outcome["success"], bool):
+                raise UserError(f"{file} has success={outcome['success']!r}: expected true or false")
         if result is not None and len(evaluation.outcomes(part)) != len(result["positions"]):
             raise UserError(f"{file} holds two outcomes of the same position and seed: expected one of each")
     return evaluation

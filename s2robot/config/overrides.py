@@ -17,6 +17,7 @@ from s2robot.config.defaults import Defaults, leaves, names_in
 from s2robot.errors import UserError, unknown
 
 _NAMED = re.compile(r"~(?!/)|\+|[\w.@-]*=")  # a path with = in it has a slash before, or is written path=...
+_OPTION = r"[+~]?[\w.@/]+="
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -32,6 +33,8 @@ def parse(text: str) -> Override:
     try:
         return parser.parse_overrides([text])[0]
     except OverrideParseException as error:
+        if entries := _options_in(value):
+            return parser.parse_overrides([f"{name}=[{','.join(map(_quoted, entries))}]"])[0]
         if value.startswith(("[", "{", "'", '"')):
             raise UserError(
                 f"{text}: cannot be read: a list is written [a,b], text as it is or '...'"
@@ -41,6 +44,22 @@ def parse(text: str) -> Override:
         return parser.parse_overrides([f"{name}={_quoted(text)}"])[0]
     except OverrideParseException as error:
         raise UserError(f"'{name}' is no name of an option: they look like seed or env.rate") from error
+
+
+def _options_in(value: str) -> list[str]:
+    """The options of a list of options whose quotes the shell has taken: `[a=1,b=[2,3]]`; [] for another.
+
+    A comma ends an option where another name follows: `[seed=0,1,lr=1]` are two.
+    """
+    if not (value.startswith("[") and value.endswith("]")):
+        return []
+    inner, depth, starts = value[1:-1], 0, [0]
+    for found in re.finditer(rf"[\[{{]|[\]}}]|,(?={_OPTION})", inner):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if found[0] == "," and depth == 0:
+            starts.append(found.end())
+    entries = [inner[a:b] for a, b in zip(starts, [*(s - 1 for s in starts[1:]), len(inner)], strict=True)]
+    return entries if all(re.match(_OPTION, entry) for entry in entries) else []
 
 
 def undash(arguments: Sequence[str], takes_value: Callable[[str], bool]) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from s2robot.config.checks import check_folder, check_least
 from s2robot.errors import UserError, unknown
 from s2robot.evaluate.episodes import check_origin
 from s2robot.evaluate.replay import replay
@@ -47,8 +48,12 @@ def main(cfg: DictConfig) -> int:
         if plain[name] not in valid:
             raise unknown(name, plain[name], valid)
     out = Path(cfg.out)
+    check_least(plain, 0, "positions", "extra", "workers", "seed")
+    check_least(plain, 1, "repeats", "horizon", "max_steps")
+    check_folder(out)
     if (out / "evaluation.json").exists() and not cfg.overwrite:
         raise UserError(f"{out} holds an evaluation already: give another out=, or overwrite=true")
+    stages, curves = _stages(plain["stages"]), _curves(Path(cfg.checkpoint))
     torch.set_num_threads(1)
     setting, spec = read_setting(plain)
     todo = jobs(plain)
@@ -58,7 +63,7 @@ def main(cfg: DictConfig) -> int:
     rollouts = _roll_out_all(setting, todo, unfinished)
     evaluation = _evaluation(setting, spec, [rollout.outcome for rollout in rollouts])
     videos = [_video(rollout) for rollout in rollouts if rollout.film is not None]
-    write_report(out / "report.html", evaluation, videos, _curves(Path(cfg.checkpoint)), _stages(cfg.stages))
+    write_report(out / "report.html", evaluation, videos, curves, stages)
     write_json(out / "evaluation.json", evaluation)
     unfinished.discard()
     print(f"{headline(evaluation)}: open {out / 'report.html'}")
@@ -167,8 +172,18 @@ def _video(rollout: Rollout) -> RolloutVideo:
 
 def _curves(checkpoint: Path) -> dict[str, list[tuple[int, float]]] | None:
     path = checkpoint / "curves.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    return _read(path) if path.is_file() else None
 
 
 def _stages(path: str | None) -> list[tuple[str, float]] | None:
-    return None if path is None else list(json.loads(Path(path).read_text()).items())
+    return None if path is None else list(_read(Path(path)).items())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds {type(content).__name__}: expected names and values")
+    return content

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
+from s2robot.config.checks import check_least
 from s2robot.errors import UserError, unknown
 
 CHOICES = {
@@ -15,6 +16,13 @@ CHOICES = {
     "head": ("l1", "mse", "flow"),
 }
 """Option -> its values, the default first. The poolings have a table of their own."""
+
+_SIZES = ("observed", "predicted", "width", "depth", "heads", "flow_steps")
+_AMOUNTS = ("grasp_weight", "proprio_noise", "action_noise", "feature_noise")
+_SHARES = (
+    *("pooling_dropout", "dropout", "action_dropout", "proprio_dropout"),
+    *("visual_dropout", "patch_dropout"),
+)
 
 _BEFORE: dict[str, Any] = {"grasp_told": False, "visual_dropout": 0.0}
 """What checkpoints of before an option existed were."""
@@ -94,8 +102,7 @@ class PolicyConfig:
         for option, valid in CHOICES.items():
             if getattr(self, option) not in valid:
                 raise unknown(option, getattr(self, option), valid)
-        if self.flow_steps < 1:
-            raise UserError(f"flow_steps={self.flow_steps}: expected 1 or more")
+        check_policy(asdict(self))
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -137,3 +144,15 @@ class PolicyConfig:
             raise UserError(f"policy lacks {', '.join(missing)}; it has {', '.join(plain) or 'nothing'}")
         tuples = {name: tuple(plain[name]) for name in ("cameras", "grasp_entries") if name in plain}
         return cls(**{**_BEFORE, **plain, **tuples})
+
+
+def check_policy(options: Mapping[str, Any]) -> None:
+    """Of a policy's options, those that are numbers. Raises UserError for one out of its range."""
+    check_least(options, 1, *(name for name in _SIZES if name in options))
+    check_least(options, 0, *(name for name in _AMOUNTS if name in options))
+    for name in (name for name in _SHARES if name in options):
+        if not 0 <= options[name] <= 1:
+            raise UserError(f"{name}={options[name]}: expected a share from 0 to 1")
+    width, heads = options.get("width", 1), options.get("heads", 1)
+    if options.get("trunk") == "transformer" and width % heads:
+        raise UserError(f"width={width}: expected a multiple of heads={heads}")

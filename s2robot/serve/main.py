@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from s2robot import __version__
+from s2robot.config.checks import check_least
 from s2robot.errors import UserError
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
 from s2robot.policy.policy import Policy
@@ -37,6 +38,9 @@ def main(cfg: DictConfig) -> None:
     key = os.environ.get(KEY_VARIABLE) or None if given is None else str(given)
     require_extra()
     check_access(plain["host"], key)  # before the policy is loaded
+    check_least(plain, 1, "threads")
+    if not 0 <= plain["port"] <= 65535:
+        raise UserError(f"port={plain['port']}: expected 0 (any that is free) to 65535")
     if plain["threads"] is not None:
         torch.set_num_threads(plain["threads"])
     service = policy_service(plain["checkpoint"], plain)

@@ -124,7 +124,7 @@ def positions_over_seeds(
     check_share("power", power)
     check_share("level", level)
     allowed = (difference / (norm.isf(level / 2) + norm.ppf(power))) ** 2 - of_seeds
-    return ceil(positions * of_positions / allowed) if allowed > 0 else None
+    return max(1, ceil(positions * of_positions / allowed)) if allowed > 0 else None
 
 
 def _log_choose(n: int) -> np.ndarray:

@@ -39,8 +39,9 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
 def _row(folder: Path, over: Sequence[str]) -> Row:
     job = json.loads((folder / JOB).read_text())
     given = dict(option.split("=", 1) for option in job["options"])
-    curves = _read(folder / "policy" / "curves.json")
-    evaluation = _read(folder / "policy" / "evaluation" / "evaluation.json")
+    failed = job["error"] is not None  # what lies there may be another training's
+    curves = {} if failed else _read(folder / "policy" / "curves.json")
+    evaluation = {} if failed else _read(folder / "policy" / "evaluation" / "evaluation.json")
     scores = [value for _, value in curves.get("action/validation", [])]
     further = evaluation.get("extra") or {}
     return {

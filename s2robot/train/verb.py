@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from s2robot.config.checks import check_device, check_folder, check_least
 from s2robot.data.dataset import WindowDataset
+from s2robot.data.episode import MARKER
 from s2robot.distributed import World, join_world
+from s2robot.errors import UserError
+from s2robot.policy.config import check_policy
 from s2robot.provenance import write_json
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.demos import choose_demos, load_tracks, split_episodes
@@ -26,12 +31,28 @@ from s2robot.train.run import Run, Trainer, start, validate
 def main(cfg: DictConfig) -> None:
     """Trains `steps` steps, or goes on to them, and leaves the policy's checkpoint in `out`."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    check_options(plain)
     with join_world() as world:
         torch.set_num_threads(world.threads(plain["threads"]))
         training = _prepare(plain, world)
         training.fit()
         if world.leads:
             print(training.summary())
+
+
+def check_options(plain: dict[str, Any]) -> None:
+    """What would be found out after the features are encoded, or never. Raises UserError."""
+    check_least(plain, 1, "steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "threads")
+    check_least(plain, 0, "seed", "warmup", "weight_decay", "workers", "loaders", "evaluate_every")
+    for name in ("lr", "clip"):
+        if not plain[name] > 0:
+            raise UserError(f"{name}={plain[name]}: expected more than 0")
+    if plain["device"] is not None:
+        check_device(plain["device"])
+    check_policy(plain["policy"])
+    check_folder(plain["out"])
+    if (Path(plain["out"]) / MARKER).exists():
+        raise UserError(f"{plain['out']} is a demo store: give another out=")
 
 
 def _prepare(plain: dict[str, Any], world: World) -> Training:
