@@ -69,6 +69,19 @@ def test_what_a_killed_training_left_undone_is_made_up_for(
     assert curves(again) == expected
 
 
+@pytest.mark.slow
+def test_what_ended_after_the_training_was_killed_is_taken_in(
+    toy_store: Path, out: Path, tmp_path: Path
+) -> None:
+    """Its process goes on without the training's, which would have kept the best and made the page."""
+    again = Path(shutil.copytree(out, tmp_path / "policy"))
+    shutil.rmtree(again / "best")
+    (again / "report.html").unlink()
+    assert s2robot(*training(toy_store, again, *OPTIONS)) == 0
+    assert (again / "best" / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+    assert (again / "report.html").is_file()
+
+
 def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

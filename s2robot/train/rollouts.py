@@ -8,6 +8,7 @@ What has been rolled out is what lies there: a training that was killed goes on 
 
 from __future__ import annotations
 
+import filecmp
 import json
 import subprocess
 import sys
@@ -52,10 +53,16 @@ class Rollouts:
 
     def finish(self) -> None:
         """Waits until every snapshot has been rolled out. Raises UserError where one has failed."""
+        self._keep()
         self.go_on()
         while self._process is not None:
             self._process.wait()
             self.go_on()
+
+    def is_finished(self) -> bool:
+        """Whether every snapshot has been rolled out and the best of them is kept."""
+        best = self._best()
+        return not self.waiting() and (best is None or self._is_kept(best))
 
     def stop(self) -> None:
         """Ends what is under way; what is missing is made up for when the training is resumed."""
@@ -89,16 +96,27 @@ class Rollouts:
             log = snapshot / "evaluation.log"
             said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing was said"]
             raise UserError(f"the rollouts of {snapshot} failed ({said[0]}): see {log}")
-        if self._keep_best:
-            self._copy_if_best(snapshot)
+        self._keep()
 
-    def _copy_if_best(self, snapshot: Path) -> None:
+    def _keep(self) -> None:
+        """Copies the best of all that have been rolled out, by whatever process, unless it is there."""
+        best = self._best()
+        if best is None or self._is_kept(best):
+            return
+        with disk_errors(f"save {self._folder.out}"):
+            for name in FILES:
+                write_atomic(self._folder.out / BEST / name, (best / name).read_bytes())
+
+    def _best(self) -> Path | None:
         """Of equals the later one counts: it has seen more."""
-        rates = dict(self.curve(sys.maxsize)[CURVE])
-        if int(snapshot.name) == max(rates, key=lambda step: (rates[step], step)):
-            with disk_errors(f"save {self._folder.out}"):
-                for name in FILES:
-                    write_atomic(self._folder.out / BEST / name, (snapshot / name).read_bytes())
+        rates = dict(self.curve(sys.maxsize).get(CURVE, []))
+        if not (self._keep_best and rates):
+            return None
+        return self._root / f"{max(rates, key=lambda step: (rates[step], step)):06d}"
+
+    def _is_kept(self, snapshot: Path) -> bool:
+        places = [(snapshot / name, self._folder.out / BEST / name) for name in FILES]
+        return all(b.is_file() and filecmp.cmp(a, b, shallow=False) for a, b in places)
 
     def waiting(self) -> list[Path]:
         """The snapshots that have not been rolled out."""

@@ -43,7 +43,7 @@ def main(cfg: DictConfig) -> None:
 def check_options(plain: dict[str, Any]) -> None:
     """What would be found out after the features are encoded, or never. Raises UserError."""
     check_least(plain, 1, "steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "threads")
-    check_least(plain, 0, "seed", "warmup", "weight_decay", "workers", "loaders", "evaluate_every")
+    check_least(plain, 0, "seed", "warmup", "weight_decay", "workers", "loaders")
     for name in ("lr", "clip"):
         if not plain[name] > 0:
             raise UserError(f"{name}={plain[name]}: expected more than 0")
@@ -111,9 +111,14 @@ class Training:
             finally:
                 if self._rollouts:
                     self._rollouts.stop()
-        elif self._rollouts and self._rollouts.waiting():
+        elif self.world.leads and self._is_left():
             with open_log(self.folder.out, self.plain, self.run.step, self.world) as log:
                 self._finish(log)
+
+    def _is_left(self) -> bool:
+        """Whether rollouts or the page are: a training can be killed after its last step."""
+        page = self.plain["report"] and not (self.folder.out / "report.html").is_file()
+        return page or (self._rollouts is not None and not self._rollouts.is_finished())
 
     def summary(self) -> str:
         """The training in one line."""
