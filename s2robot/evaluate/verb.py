@@ -49,7 +49,7 @@ def main(cfg: DictConfig) -> int:
             raise unknown(name, plain[name], valid)
     out = Path(cfg.out)
     check_least(plain, 0, "positions", "extra", "workers", "seed")
-    check_least(plain, 1, "repeats", "horizon", "max_steps")
+    check_least(plain, 1, "max_steps")
     check_folder(out)
     if (out / "evaluation.json").exists() and not cfg.overwrite:
         raise UserError(f"{out} holds an evaluation already: give another out=, or overwrite=true")
