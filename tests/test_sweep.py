@@ -86,7 +86,7 @@ def test_results_are_one_row_a_job_in_their_order(tmp_path: Path) -> None:
         assert [row["job"] for row in csv.DictReader(file)] == ["2", "10"]
 
 
-def sweep(store: Path, out: Path, *over: str, launcher: str = "basic") -> int:
+def sweep(store: Path, out: Path, *over: str, launcher: str = "basic", evaluate: str = "null") -> int:
     common = (
         f"demos={store}",
         *(o for o in TRAIN if not o.startswith("steps=")),
@@ -95,7 +95,7 @@ def sweep(store: Path, out: Path, *over: str, launcher: str = "basic") -> int:
     )
     return s2robot(
         *("sweep", f"out={out}", f"launcher={launcher}", f"train={listed(*common)}"),
-        f"over={listed(*over)}",
+        *(f"over={listed(*over)}", f"evaluate={evaluate}"),
     )
 
 
@@ -120,6 +120,19 @@ def test_every_combination_is_trained_and_a_failure_is_its_own(
     before = written(tmp_path / "sweep")
     assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,linear") == 1
     assert written(tmp_path / "sweep") == before, "what is finished is left as it is"
+
+
+def test_an_evaluation_with_other_options_is_not_replaced(toy_store: Path, tmp_path: Path) -> None:
+    def evaluated(positions: int) -> int:
+        options = listed(f"positions={positions}", "max_steps=2", "workers=0")
+        return sweep(toy_store, tmp_path / "sweep", "seed=0,1", evaluate=options)
+
+    assert evaluated(1) == 0
+    path = tmp_path / "sweep" / "0" / "policy" / "evaluation" / "evaluation.json"
+    before = path.read_bytes()
+    for _ in range(2):  # not at a second try either
+        assert evaluated(2) == 1
+        assert path.read_bytes() == before
 
 
 @pytest.mark.slow

@@ -32,20 +32,23 @@ def run_job(cfg: DictConfig) -> None:
     kept = json.loads((folder / JOB).read_text()) if (folder / JOB).is_file() else None
     if kept == job:
         return
+    if refused := _refusal(folder, kept, evaluation):
+        write_json(folder / JOB, {**(kept or {}), "error": refused})
+        return
     GlobalHydra.instance().clear()  # else the stages could not compose their configurations
     try:
-        _check_evaluation(folder, kept, evaluation)
         _run(folder, options, evaluation)
     except UserError as error:
         job["error"] = " ".join(str(error).split())
     write_json(folder / JOB, job)
 
 
-def _check_evaluation(folder: Path, kept: dict[str, Any] | None, wanted: list[str] | None) -> None:
-    """Raises UserError where an evaluation with other options would be replaced."""
+def _refusal(folder: Path, kept: dict[str, Any] | None, wanted: list[str] | None) -> str | None:
+    """Why not, where an evaluation with other options would be replaced."""
     path = folder / "policy" / "evaluation" / "evaluation.json"
-    if kept is not None and path.is_file() and kept["evaluation"] != wanted:
-        raise UserError(f"{path} was made with {kept['evaluation']}, not {wanted}: give another out=")
+    if kept is None or not path.is_file() or kept["evaluation"] == wanted:
+        return None
+    return f"{path} was made with {kept['evaluation']}, not {wanted}: give another out="
 
 
 def _run(folder: Path, options: list[str], evaluation: list[str] | None) -> None:
