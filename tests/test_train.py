@@ -329,6 +329,8 @@ def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("lr=-1", "lr=-1: expected more than 0"),
         ("clip=-1", "clip=-1: expected more than 0"),
         ("device=nowhere", "device=nowhere: expected cpu, or cuda where there is a GPU"),
+        ("device=meta", "device=meta: expected cpu, or cuda where there is a GPU"),
+        ("device=cuda:99", "device=cuda:99: expected cpu, or cuda where there is a GPU"),
         ("cameras=[]", "cameras=[]: expected a list of one or more of front"),
         ("policy.predicted=0", "predicted=0: expected 1 or more"),
         ("policy.dropout=2", "dropout=2: expected a share from 0 to 1"),

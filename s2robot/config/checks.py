@@ -27,12 +27,14 @@ def check_scales(name: str, scales: Any) -> None:
 
 
 def check_device(name: str) -> None:
-    """Raises UserError for a device that torch does not have here."""
+    """Raises UserError for what is no processor and none of the GPUs here; nothing is put on any of them."""
+    gpus = torch.cuda.device_count()
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device={name}: expected cpu, or cuda where there is a GPU ({reason})") from error
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type != "cpu" and not (device.type == "cuda" and (device.index or 0) < gpus):
+        raise UserError(f"device={name}: expected cpu, or cuda where there is a GPU (here are {gpus})")
 
 
 def check_file(out: str | Path, overwrite: bool) -> None:
