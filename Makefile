@@ -41,7 +41,7 @@ lint: setup  ## ruff and pyright
 .PHONY: system
 system:
 	test -n "$(PYTHON)" || { echo "s2robot needs Python 3.11 or 3.12: none on PATH (PYTHON=... names one)" >&2; exit 1; }
-	packages="$$($(PYTHON) -c 'from s2robot.gl import missing_packages; print(*missing_packages())')"
+	packages="$$($(PYTHON) -c 'from s2robot.utils.gl import missing_packages; print(*missing_packages())')"
 	if [ ! -e $(INSTALLED) ] && [ "$$(uname)" = Linux ]; then
 	    $(PYTHON) -c 'import ensurepip' 2>/dev/null || packages+=" python3-venv"
 	    command -v gcc >/dev/null || packages+=" gcc libc6-dev"

@@ -1,1 +1,1 @@
-"""Recording of demos: scripted experts and teleoperation."""
+"""Scripted experts, one file a task."""

@@ -2,5 +2,5 @@
 
 import gymnasium
 
-gymnasium.register("s2robot/CubePick-v0", entry_point="envs.cube_pick:CubePick")
+gymnasium.register("s2robot/CubePick-v0", entry_point="envs.cube_pick.env:CubePick")
 gymnasium.register("s2robot/Toy-v0", entry_point="envs.toy:Toy")

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from envs.positions import CubePose, check_pose, demo_position
-from s2robot.errors import unknown
-from s2robot.failures import Scene
-from s2robot.spec import GRIPPER_POSITION, Observation, RobotSpec, check_action
+from s2robot.core.errors import unknown
+from s2robot.core.spec import GRIPPER_POSITION, Observation, RobotSpec, check_action
+from s2robot.evaluation.failures import Scene
+from s2robot.tasks.cube_pick import CubePose, check_pose, demo_position
 
 CAMERAS = ("front", "wrist")
 PERTURBATIONS = ("light",)

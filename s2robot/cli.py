@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2robot import __version__
-from s2robot.allocator import keep_freed_memory
-from s2robot.errors import UserError, unknown
+from s2robot.core.errors import UserError, unknown
+from s2robot.utils.allocator import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Verb:
     places: tuple[str, ...] = ()
 
 
-_TOOL = "s2robot.demos_tool"
+_TOOL = "s2robot.data.tools"
 
 VERBS = (
     Verb("quickstart", "record, encode, train and evaluate in one small run", "s2robot.quickstart:main"),
     Verb("doctor", "check Python, packages, rendering and processor; say how to mend", "s2robot.doctor:main"),
-    Verb("record", "record demos into a store", "demos.record:main"),
+    Verb("record", "record demos into a store", "s2robot.record.command:main"),
     Verb("demos list", "the episodes of a store, one line each", f"{_TOOL}.listing:main", ("path",)),
     Verb("demos stats", "lengths, rates, values and sizes on disk", f"{_TOOL}.stats:main", ("path",)),
     Verb("demos inspect", "one page that shows what a store holds", f"{_TOOL}.inspection:main", ("path",)),
@@ -48,22 +48,25 @@ VERBS = (
     Verb("demos drop", "hide episodes for good", f"{_TOOL}.edit:drop", ("path", "ids...")),
     Verb("demos merge", "several stores into a new one", f"{_TOOL}.edit:merge", ("stores...",)),
     Verb("demos split", "a store into two new ones", f"{_TOOL}.edit:split", ("path",)),
-    Verb("export", "write demos in a format of others", "s2robot.data.exchange.verbs:export_demos"),
-    Verb("import", "make a demo store of what others recorded", "s2robot.data.exchange.verbs:import_demos"),
+    Verb("export", "write demos in a format of others", "s2robot.data.formats.command:export_demos"),
+    Verb("import", "make a demo store of what others recorded", "s2robot.data.formats.command:import_demos"),
     Verb("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
-    Verb("pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain:main"),
-    Verb("probe", "how well features tell where the cube is", "s2robot.probe:main"),
-    Verb("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.verb:main"),
+    Verb("pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain.command:main"),
+    Verb("probe", "how well features tell where the cube is", "s2robot.advise.probe:main"),
+    Verb("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.command:main"),
     Verb("train", "train a policy on demos", "s2robot.train:main"),
-    Verb("sweep", "train many policies that differ in a few options", "s2robot.sweep.verb:main"),
-    Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluate.verb:main"),
+    Verb("sweep", "train many policies that differ in a few options", "s2robot.sweep.command:main"),
+    Verb("evaluate", "count the cubes that a policy picks up", "s2robot.evaluation.command:main"),
     Verb(
-        "compare", "tell evaluations apart, or say why not", "s2robot.compare.verb:main", ("evaluations...",)
+        "compare",
+        "tell evaluations apart, or say why not",
+        "s2robot.compare.command:main",
+        ("evaluations...",),
     ),
-    Verb("calibrate", "aim a robot's cameras, find its table", "demos.deploy.calibrate:main"),
-    Verb("deploy", "let a policy drive a robot, and count", "demos.deploy.verb:main"),
-    Verb("reproduce", "run an experiment of many arms", "s2robot.reproduce.verb:main", ("what",)),
-    Verb("serve", "answer a policy over a network", "s2robot.serve.main:main"),
+    Verb("calibrate", "aim a robot's cameras, find its table", "s2robot.deploy.calibrate:main"),
+    Verb("deploy", "let a policy drive a robot, and count", "s2robot.deploy.command:main"),
+    Verb("reproduce", "run an experiment of many arms", "s2robot.reproduce.command:main", ("what",)),
+    Verb("serve", "answer a policy over a network", "s2robot.serve.command:main"),
     Verb(
         "bench encode", "frames a second and latency of S², beside a plain loop", "s2robot.bench.encode:main"
     ),

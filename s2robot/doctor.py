@@ -18,9 +18,9 @@ from typing import Literal
 
 from omegaconf import DictConfig
 
-from s2robot import provenance
-from s2robot.errors import UserError
-from s2robot.gl import choose_gl, missing_packages
+from s2robot.core.errors import UserError
+from s2robot.utils import provenance
+from s2robot.utils.gl import choose_gl, missing_packages
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
 LEAST_DISK_GB = 5  # 120 demos of two 448 px cameras with their features: about 3 GB
@@ -123,7 +123,9 @@ def check_rendering(timeout: float) -> Check:
     """Renders one frame of a small scene with the back end that the environments will use."""
     choose_gl()
     back_end = os.environ.get("MUJOCO_GL", "MuJoCo's default")
-    failure = _failure_of("from s2robot.gl import render_frame; render_frame(); import robosuite", timeout)
+    failure = _failure_of(
+        "from s2robot.utils.gl import render_frame; render_frame(); import robosuite", timeout
+    )
     if failure is None:
         return Check("rendering", "ok", f"{back_end}: one frame drawn")
     mend = _install_libraries() or "unset MUJOCO_GL and PYOPENGL_PLATFORM, or set MUJOCO_GL=osmesa"
@@ -177,7 +179,7 @@ def check_disk(folder: Path) -> Check:
 
 def check_encoders(folder: Path | None = None) -> Check:
     """The encoders that come with the package: a card (JSON) and weights (safetensors) each."""
-    folder = folder or Path(provenance.__file__).parent / "vision" / "weights"
+    folder = folder or Path(provenance.__file__).parents[1] / "vision" / "encoders" / "weights"
     cards = sorted(folder.glob("*.json"))
     lacking = [card.stem for card in cards if not card.with_suffix(".safetensors").is_file()]
     if lacking:

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from s2robot.config import compose
 from s2robot.config.targets import locate
 from s2robot.policy.checkpoint import checkpoint_sha256
-from s2robot.provenance import sha256_json, write_json
-from s2robot.report import headline
+from s2robot.reports.evaluation import headline
+from s2robot.utils.provenance import sha256_json, write_json
 
 
 def main(cfg: DictConfig) -> None:
@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
     common = [f"seed={cfg.seed}", f"workers={cfg.workers}"]
     data = [f"demos={demos}", f"features={features}", f"workers={cfg.workers}"]
     recording = [f"out={demos}", f"episodes={cfg.episodes}", *common]
-    stages.run("record", "demos.record:main", [*recording, *cfg.record])
+    stages.run("record", "s2robot.record.command:main", [*recording, *cfg.record])
     stages.run("encode", "s2robot.vision.cache:main", [*data, *cfg.encode])
     stages.run(
         "train",
@@ -68,6 +68,6 @@ def _evaluate(
     path = out / "evaluation.json"
     done = path.is_file() and stamp.is_file() and json.loads(stamp.read_text()) == identity
     if not done:
-        stages.run("evaluate", "s2robot.evaluate.verb:main", overrides)
+        stages.run("evaluate", "s2robot.evaluation.command:main", overrides)
         write_json(stamp, identity)
     return json.loads(path.read_text())

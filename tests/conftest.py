@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from s2robot.gl import choose_gl
+from s2robot.utils.gl import choose_gl
 
 if TYPE_CHECKING:
     from envs.cube_pick import CubePick

@@ -7,9 +7,9 @@ import threading
 import numpy as np
 
 from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode, refuse_latched
+from s2robot.robot.arms.models import PANDA_HOME, panda_kinematics, panda_limits
 from s2robot.robot.clock import Clock
 from s2robot.robot.kinematics import Kinematics
-from s2robot.robot.models import PANDA_HOME, panda_kinematics, panda_limits
 
 
 class TurnedClock(Clock):

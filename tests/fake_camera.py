@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from s2robot.robot.camera import Frame
+from s2robot.robot.cameras.camera import Frame
 from s2robot.robot.clock import Clock
 
 

@@ -16,9 +16,9 @@ import sys
 
 import numpy as np
 
+from s2robot.core.errors import UserError
+from s2robot.core.spec import RobotSpec
 from s2robot.data.store import DemoStore, Episode
-from s2robot.errors import UserError
-from s2robot.spec import RobotSpec
 
 SPEC = RobotSpec(
     cameras={"front": (24, 32, 3), "wrist": (16, 16, 3)},

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from envs.lift import global_numpy_seed, mujoco, robosuite
+from envs.cube_pick.simulation import global_numpy_seed, mujoco, robosuite
 
 RATE = 20.0
 

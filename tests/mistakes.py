@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 
 def refusal(action: Callable[[], object]) -> str:

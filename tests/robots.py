@@ -7,8 +7,8 @@ from typing import Any
 from fake_arm import FakeArm, TurnedClock
 from fake_camera import FakeCamera
 
+from s2robot.robot.arms.models import PANDA_HOME
 from s2robot.robot.env import RobotEnv
-from s2robot.robot.models import PANDA_HOME
 
 BOX = {"x": (0.3, 0.7), "y": (-0.3, 0.3), "z": (0.0, 0.5)}
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
+from s2robot.core.spec import Observation, RobotSpec
 from s2robot.policy.policy import Policy
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
 from s2robot.serve.connection import Limits
@@ -19,7 +20,6 @@ from s2robot.serve.contract import Contract
 from s2robot.serve.server import PolicyServer
 from s2robot.serve.session import Service
 from s2robot.serve.wire import pack, unpack
-from s2robot.spec import Observation, RobotSpec
 from s2robot.vision.features import FeatureExtractor
 
 SPEC = RobotSpec(

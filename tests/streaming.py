@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from s2robot.robot.arm import ArmCommand
-from s2robot.robot.envelope import Envelope
-from s2robot.robot.franka import FrankaArm
-from s2robot.robot.franky import FrankyArm
-from s2robot.robot.models import PANDA_HOME
+from s2robot.robot.arms.franka import FrankaArm
+from s2robot.robot.arms.franky import FrankyArm
+from s2robot.robot.arms.models import PANDA_HOME
+from s2robot.robot.motion_limits import Envelope
 from s2robot.robot.safety import SafeArm
 
 RATE = 10.0

@@ -16,10 +16,11 @@ from published_file import checkpoint
 from range_server import serving
 
 import s2robot
-from s2robot import doctor, provenance
-from s2robot.vision import published
+from s2robot import doctor
+from s2robot.utils import provenance
 from s2robot.vision.describe import NAMES
-from s2robot.vision.mvp import ARCHITECTURES, EMBEDDED, Architecture
+from s2robot.vision.encoders import published
+from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, Architecture
 
 ROOT = Path(s2robot.__file__).parents[1]
 

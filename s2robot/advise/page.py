@@ -11,8 +11,8 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from s2robot.page import DAY, STYLE, svg, template
-from s2robot.provenance import write_atomic
+from s2robot.reports.html import DAY, STYLE, svg, template
+from s2robot.utils.provenance import write_atomic
 
 Advice = Mapping[str, Any]
 """The content of `advice.json`."""
@@ -125,4 +125,4 @@ def _curves(advice: Advice) -> Markup:
         return svg(figure, "curves")
 
 
-_TEMPLATE = template("advise/advise.html.jinja")
+_TEMPLATE = template("advise.html.jinja")

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 Of = Literal["all", "change"]
 

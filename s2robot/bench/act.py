@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from s2robot.data.exchange import lerobot
-from s2robot.data.exchange.transfer import Outgoing
+from s2robot.data.formats.transfer import Outgoing
 from s2robot.data.store import DemoStore
-from s2robot.lerobot.environment import lerobot_python
-from s2robot.lerobot.process import Bridge
+from s2robot.integrations.lerobot import dataset as lerobot
+from s2robot.integrations.lerobot.environment import lerobot_python
+from s2robot.integrations.lerobot.process import Bridge
 
 _DEMOS = 10  # that are exported: the rate does not depend on their number
 

@@ -16,10 +16,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from s2robot.config.checks import check_file
+from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore, Episode
-from s2robot.demos_tool.listing import read_rows
-from s2robot.errors import UserError
-from s2robot.provenance import git_state, machine, versions, write_json
+from s2robot.data.tools.listing import read_rows
+from s2robot.utils.provenance import git_state, machine, versions, write_json
 
 _MANY = 1000  # demos in the store that is listed
 

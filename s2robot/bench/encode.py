@@ -22,12 +22,12 @@ from tqdm import tqdm
 from s2robot.bench.memory import peak_memory
 from s2robot.bench.plain_loop import plain_loop
 from s2robot.config.checks import check_device, check_file, check_least, check_scales
+from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore
-from s2robot.errors import UserError
-from s2robot.provenance import git_state, machine, versions, write_json
+from s2robot.utils.provenance import git_state, machine, versions, write_json
 from s2robot.vision.costs import cost
 from s2robot.vision.features import FeatureExtractor, computes_in_bf16
-from s2robot.vision.multiscale import S2, multiscale_forward
+from s2robot.vision.s2 import S2, multiscale_forward
 
 Method = Callable[[np.ndarray], np.ndarray]
 """uint8 (B, S, S, 3) -> float16 (B, 1 + N, C)."""

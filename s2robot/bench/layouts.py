@@ -15,12 +15,13 @@ import zarr
 from numcodecs import Blosc
 
 from s2robot.data.dataset import Ta, To, Track, WindowDataset
-from s2robot.data.exchange import diffusion_policy, lerobot
-from s2robot.data.exchange.replay_buffer import register_image_codecs
-from s2robot.data.exchange.target import size_of
-from s2robot.data.exchange.transfer import Outgoing
-from s2robot.lerobot.environment import lerobot_python
-from s2robot.lerobot.process import Bridge
+from s2robot.data.formats import diffusion_policy
+from s2robot.data.formats.replay_buffer import register_image_codecs
+from s2robot.data.formats.target import size_of
+from s2robot.data.formats.transfer import Outgoing
+from s2robot.integrations.lerobot import dataset as lerobot
+from s2robot.integrations.lerobot.environment import lerobot_python
+from s2robot.integrations.lerobot.process import Bridge
 from s2robot.vision.cache import encode_store
 
 Window = tuple[int, int]

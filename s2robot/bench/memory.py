@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from s2robot.workers import run_jobs
+from s2robot.utils.workers import run_jobs
 
 
 def peak_memory(make: Callable[..., Callable[[], object]], *arguments: Any, device: str = "cpu") -> int:

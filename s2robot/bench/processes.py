@@ -16,11 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from s2robot.config import compose
 from s2robot.config.checks import check_file
+from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
-from s2robot.distributed import World
-from s2robot.errors import UserError
-from s2robot.provenance import git_state, machine, versions, write_json
 from s2robot.train.demos import choose_demos, load_tracks, split_episodes
+from s2robot.utils.distributed import World
+from s2robot.utils.provenance import git_state, machine, versions, write_json
 
 Curve = list[tuple[int, float]]
 

@@ -19,11 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from s2robot.bench.clock import Clock
 from s2robot.config import compose
 from s2robot.config.checks import check_file
-from s2robot.errors import UserError
-from s2robot.evaluate.rollouts import Job, Setting, Stage, jobs, read_setting, roll_out, set_stage
+from s2robot.core.errors import UserError
+from s2robot.evaluation.rollouts import Job, Setting, Stage, jobs, read_setting, roll_out, set_stage
 from s2robot.policy.checkpoint import checkpoint_sha256
-from s2robot.provenance import git_state, machine, versions, write_json
-from s2robot.workers import run_jobs
+from s2robot.utils.provenance import git_state, machine, versions, write_json
+from s2robot.utils.workers import run_jobs
 
 PARTS = ("rendering", "encoding", "policy", "physics", "rest")
 """Of a step. The rest: hashes, films, the loop itself."""

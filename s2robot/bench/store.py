@@ -19,11 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from s2robot.bench.layouts import Contestant, Window, contestants
 from s2robot.config.checks import check_file
+from s2robot.core.errors import UserError
 from s2robot.data.dataset import To
-from s2robot.data.exchange.transfer import Outgoing
+from s2robot.data.formats.transfer import Outgoing
 from s2robot.data.store import DemoStore
-from s2robot.errors import UserError
-from s2robot.provenance import git_state, machine, versions, write_json
+from s2robot.utils.provenance import git_state, machine, versions, write_json
 
 
 def main(cfg: DictConfig) -> None:

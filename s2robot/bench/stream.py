@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from s2robot.bench.memory import peak_resident
 from s2robot.data.dataset import Track, WindowDataset
-from s2robot.data.mapped import MappedArray
+from s2robot.data.memmap import MappedArray
 from s2robot.train.batches import Batches, Loader
-from s2robot.workers import run_jobs
+from s2robot.utils.workers import run_jobs
 
 _STEPS, _PROPRIO, _ACTION = 30, 15, 4
 _FOLDER = 1000  # files

@@ -23,11 +23,11 @@ from s2robot.config import compose
 from s2robot.config.checks import check_file
 from s2robot.data.dataset import Track, WindowDataset
 from s2robot.data.windows import history_window
-from s2robot.distributed import World
-from s2robot.provenance import git_state, machine, versions, write_json
 from s2robot.train.batches import Batches, Loader, Window
 from s2robot.train.demos import Demos, choose_demos, load_tracks
 from s2robot.train.run import Trainer, start
+from s2robot.utils.distributed import World
+from s2robot.utils.provenance import git_state, machine, versions, write_json
 from s2robot.vision.cache import make_extractor
 from s2robot.vision.features import FeatureExtractor
 

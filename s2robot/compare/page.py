@@ -11,13 +11,13 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from s2robot import failures
-from s2robot.compare.judge import p_in_words, percent
+from s2robot.compare.comparison import p_in_words, percent
 from s2robot.compare.read import Arm
 from s2robot.compare.result import Part, Row
 from s2robot.config.overrides import as_override
-from s2robot.page import DAY, STYLE, svg, template
-from s2robot.provenance import write_atomic
+from s2robot.evaluation import failures
+from s2robot.reports.html import DAY, STYLE, svg, template
+from s2robot.utils.provenance import write_atomic
 
 _ROW = 0.3  # inches of a figure
 _MARGIN = 0.75  # inches for the axis below
@@ -104,5 +104,5 @@ def _row_label(row: Row) -> str:
 
 
 _TEMPLATE = template(
-    "compare/compare.html.jinja", percent=percent, p=p_in_words, shown=as_override, why=failures.in_words
+    "compare.html.jinja", percent=percent, p=p_in_words, shown=as_override, why=failures.in_words
 )

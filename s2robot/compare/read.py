@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from s2robot.errors import UserError
-from s2robot.provenance import sha256_json
+from s2robot.core.errors import UserError
+from s2robot.utils.provenance import sha256_json
 
 FIELDS = ("successes", "trials", "success_rate", "wilson_95", "positions", "checkpoint_sha256", "config")
 """What an evaluation must hold to be compared."""

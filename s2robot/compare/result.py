@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from s2robot import failures
-from s2robot.compare.judge import PARTS, Comparison, common_positions, compare, percent
+from s2robot.compare.comparison import PARTS, Comparison, common_positions, compare, percent
 from s2robot.compare.read import Arm, Evaluation, Position
+from s2robot.evaluation import failures
 from s2robot.statistics.rates import wilson
 from s2robot.statistics.seeds import ArmRate
 

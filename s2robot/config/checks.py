@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 
 def check_least(cfg: Mapping[Any, Any], least: float, *names: str) -> None:

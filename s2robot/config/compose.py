@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from s2robot.config.defaults import Defaults, leaves, load_defaults, one_line_errors, run_hydra
 from s2robot.config.overrides import check_choice, check_value, chooses, parse
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 
 def compose(verb: str, overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:

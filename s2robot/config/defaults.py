@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from s2robot.config.comments import comments, head_comment
-from s2robot.errors import UserError, unknown
-from s2robot.provenance import resource
+from s2robot.core.errors import UserError, unknown
+from s2robot.utils.provenance import resource
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
 from s2robot.config.defaults import Defaults, leaves, names_in
-from s2robot.errors import UserError, unknown
+from s2robot.core.errors import UserError, unknown
 
 _NAMED = re.compile(r"~(?!/)|\+|[\w.@-]*=")  # a path with = in it has a slash before, or is written path=...
 _OPTION = r"[+~]?[\w.@/]+="

@@ -9,7 +9,7 @@ from typing import Any
 import hydra
 from hydra.errors import InstantiationException
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 _CHECKOUT_ONLY = ("demos", "envs")
 

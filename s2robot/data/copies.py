@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from s2robot.core.errors import UserError
 from s2robot.data.durable import STAGING, clean_staging, disk_errors, rename_new, staged, sync
 from s2robot.data.files import local_path
 from s2robot.data.jpeg import ATTRIBUTE
-from s2robot.data.root import check_vacant
+from s2robot.data.schema import check_vacant
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import examine
-from s2robot.errors import UserError
 
 Named = tuple[DemoStore, str, str | None]
 """A store, the id of one of its episodes, and the id of the copy (None: the next number)."""

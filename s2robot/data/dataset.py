@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from s2robot.data.mapped import Array
+from s2robot.core.errors import UserError
+from s2robot.data.memmap import Array
 from s2robot.data.windows import chunk_window, history_window, previous_actions
-from s2robot.errors import UserError
 
 To = Ta = 16
 """Observed steps and predicted actions (S² paper, section on robotic manipulation; RPT)."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 STAGING = ".staging"
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s2robot.errors import UserError, unknown
-from s2robot.spec import RobotSpec
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import RobotSpec
 
 if TYPE_CHECKING:
     import zarr

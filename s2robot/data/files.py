@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 
 class Files(Protocol):

@@ -18,7 +18,7 @@ import google_crc32c
 import numpy as np
 from numcodecs.blosc import Blosc
 
-from s2robot.provenance import usable_cores
+from s2robot.utils.provenance import usable_cores
 
 if TYPE_CHECKING:
     import zarr

@@ -19,8 +19,8 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.registry import register_codec
 
+from s2robot.core.errors import UserError, unknown
 from s2robot.data.frame_error import FrameError
-from s2robot.errors import UserError, unknown
 
 ATTRIBUTE = "image_codec"
 """Of a store's root: `{"name": "jpeg", "quality": 95}`; without it frames are stored without loss."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import RobotSpec
 from s2robot.data.episode import MARKER
 from s2robot.data.files import Files, LocalFiles
-from s2robot.errors import UserError, unknown
-from s2robot.spec import RobotSpec
 
 if TYPE_CHECKING:
     import zarr

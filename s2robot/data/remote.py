@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 _RETRY = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 _CLIENT = {"connect_timeout": "5s", "timeout": "60s"}

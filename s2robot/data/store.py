@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2robot.core.errors import UserError
+from s2robot.core.spec import RobotSpec
 from s2robot.data.durable import clean_staging, disk_errors, rename_new, staged, sync, sync_tree
 from s2robot.data.episode import MARKER, Episode, check_episode, check_json, write_episode
 from s2robot.data.files import Files, LocalFiles, local_path, open_files
 from s2robot.data.reader import EpisodeReader, copy_episode
-from s2robot.data.root import check_vacant, new_root, root_attributes
-from s2robot.errors import UserError
-from s2robot.spec import RobotSpec
+from s2robot.data.schema import check_vacant, new_root, root_attributes
 
 __all__ = ["DemoStore", "Episode", "EpisodeReader"]
 

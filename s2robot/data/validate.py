@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from s2robot.core.errors import UserError
+from s2robot.core.spec import RobotSpec
+from s2robot.data.anomalies import out_of_range, stuck
 from s2robot.data.episode import MARKER, SERIES, check_array, check_finite, check_time
 from s2robot.data.reader import Damaged, EpisodeReader, Unreachable
 from s2robot.data.store import DROPPED, DemoStore, is_id
-from s2robot.data.suspect import out_of_range, stuck
-from s2robot.errors import UserError
-from s2robot.spec import RobotSpec
 
 
 @dataclass(frozen=True)

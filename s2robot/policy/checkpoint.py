@@ -10,15 +10,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
+from s2robot.core.spec import RobotSpec
 from s2robot.policy.config import PolicyConfig
 from s2robot.policy.model import PolicyModel
 from s2robot.policy.policy import Policy
 from s2robot.policy.trunks import make_model
-from s2robot.provenance import has_bf16, sha256_folder, write_atomic, write_json
-from s2robot.spec import RobotSpec
+from s2robot.utils.provenance import has_bf16, sha256_folder, write_atomic, write_json
 from s2robot.vision.cache import make_extractor
-from s2robot.vision.precision import BF16
+from s2robot.vision.encoders.precision import BF16
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
 _FORMAT = 1

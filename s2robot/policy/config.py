@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from s2robot.config.checks import check_least
-from s2robot.errors import UserError, unknown
+from s2robot.core.errors import UserError, unknown
 
 CHOICES = {
     "trunk": ("transformer", "mlp", "linear"),

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2robot.draws import Draws
 from s2robot.policy.config import PolicyConfig
+from s2robot.utils.randomness import Draws
 
 _TIMES = 8  # sines and as many cosines by which the flow's network knows its time
 

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2robot.draws import WHOLE, Draws, Part
 from s2robot.policy.config import PolicyConfig
 from s2robot.policy.heads import make_head
 from s2robot.policy.normalize import Normalizer, Statistics
 from s2robot.policy.pooling import Pooling, make_pooling
+from s2robot.utils.randomness import WHOLE, Draws, Part
 
 MASKS = {"action": "imitate", "grasp": "before_grasp"}
 """Loss -> the entry of a window that says where it counts."""

@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import Observation, RobotSpec
 from s2robot.data.windows import history_window, previous_actions
-from s2robot.errors import UserError, unknown
 from s2robot.policy.model import PolicyModel
-from s2robot.spec import Observation, RobotSpec
 from s2robot.vision.features import FeatureExtractor
 
 

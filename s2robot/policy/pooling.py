@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2robot.errors import UserError, unknown
+from s2robot.core.errors import UserError, unknown
 
 
 class Standardize(nn.Module):

@@ -11,9 +11,9 @@ from s2robot.config.overrides import as_override
 from s2robot.reproduce.plan import STORES, Arm, arm_named
 
 TARGETS = {
-    "record": "demos.record:main",
+    "record": "s2robot.record.command:main",
     "train": "s2robot.train:main",
-    "evaluate": "s2robot.evaluate.verb:main",
+    "evaluate": "s2robot.evaluation.command:main",
 }
 
 

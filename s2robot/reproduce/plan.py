@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from s2robot.errors import unknown
+from s2robot.core.errors import unknown
 
 FRONT, BOTH = ("front",), ("front", "wrist")
 SINGLE, S2 = (224,), (224, 448)

@@ -9,13 +9,13 @@ from statistics import median
 
 import numpy as np
 
-from s2robot.compare.judge import Comparison, compare, percent
+from s2robot.compare.comparison import Comparison, compare, percent
 from s2robot.compare.read import Arm, read
-from s2robot.failures import KINDS, count
-from s2robot.provenance import write_atomic
+from s2robot.evaluation.failures import KINDS, count
 from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND, THIRD_ROUND
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
+from s2robot.utils.provenance import write_atomic
 
 _HEAD = """# The S² paper's cube picking in simulation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 
 class Clock:

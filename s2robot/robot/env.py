@@ -8,17 +8,17 @@ from typing import Any, ClassVar, Protocol
 import gymnasium
 import numpy as np
 
-from s2robot.errors import UserError, unknown
-from s2robot.pace import Pace
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import Observation
 from s2robot.robot.arm import Arm, ArmCommand, ArmError, ArmState
-from s2robot.robot.camera import Camera, Frame
+from s2robot.robot.cameras.camera import Camera, Frame
 from s2robot.robot.clock import Clock
-from s2robot.robot.envelope import Envelope, read_workspace
 from s2robot.robot.kinematics import quaternion
+from s2robot.robot.motion_limits import Envelope, read_workspace
 from s2robot.robot.safety import SafeArm
+from s2robot.robot.safety_events import Applied, Deadlines, Stopped
 from s2robot.robot.spaces import ACTION_SPACES, DISPLACEMENT, action_box, observation_space, robot_spec
-from s2robot.robot.verdict import Applied, Deadlines, Stopped
-from s2robot.spec import Observation
+from s2robot.utils.rate import Pace
 
 _MISSED = 1e-3  # m and rad: further away, a pose counts as out of reach
 _FRESH = 3.0  # s within which all cameras have to be fresh before an episode begins

@@ -17,8 +17,8 @@ import numpy as np
 
 from s2robot.robot.arm import Arm, ArmCommand, ArmError, ArmState, Mode
 from s2robot.robot.clock import Clock
-from s2robot.robot.envelope import Envelope
-from s2robot.robot.verdict import Applied, Deadlines, Incident, Stopped, stale_image, stale_state
+from s2robot.robot.motion_limits import Envelope
+from s2robot.robot.safety_events import Applied, Deadlines, Incident, Stopped, stale_image, stale_state
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from s2robot.core.spec import GRIPPER_POSITION, RobotSpec
 from s2robot.robot.arm import Arm
-from s2robot.spec import GRIPPER_POSITION, RobotSpec
 
 ACTION_SPACES = ("ee_delta", "joint")
 DISPLACEMENT = 0.05  # m: full scale of one `ee_delta` step in x, y and z, as in the simulation

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s2robot.errors import UserError, unknown
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import Observation, RobotSpec
 from s2robot.policy.policy import HORIZON, ChunkExecutor
 from s2robot.serve.contract import EXECUTED, RESET
 from s2robot.serve.wire import pack, require_extra, unpack
-from s2robot.spec import Observation, RobotSpec
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection

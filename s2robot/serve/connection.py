@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 from s2robot.serve.session import Session
 
 if TYPE_CHECKING:

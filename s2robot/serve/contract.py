@@ -10,9 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from s2robot.errors import UserError, unknown
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import Observation, RobotSpec
 from s2robot.serve.wire import unpack
-from s2robot.spec import Observation, RobotSpec
 
 RESET, EXECUTED = "reset", "actions_executed"
 _DEEPEST = 4  # maps within maps of a request

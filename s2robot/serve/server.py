@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 from s2robot.serve.connection import Client, Limits, name
 from s2robot.serve.session import Service, Session
 from s2robot.serve.wire import pack, require_extra

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 from s2robot.policy.policy import Predictor
 from s2robot.serve.contract import EXECUTED, Contract, Request
 from s2robot.serve.wire import pack

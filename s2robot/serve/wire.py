@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 KINDS = "biuf"
 """The kinds of numpy types that travel: truth values, whole numbers, numbers."""

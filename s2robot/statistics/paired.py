@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 from s2robot.statistics.rates import wilson
 
 

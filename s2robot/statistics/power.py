@@ -22,7 +22,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import binom, norm
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 from s2robot.statistics.rates import check_share
 
 _EXACT_UP_TO = 300  # positions: beyond, the approximations are near enough

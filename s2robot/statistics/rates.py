@@ -7,7 +7,7 @@ from typing import Literal
 
 from scipy.stats import binomtest
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

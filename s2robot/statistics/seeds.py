@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import root_scalar
 from scipy.stats import t as student
 
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
 from s2robot.statistics.paired import shrunk, square_and_add
 from s2robot.statistics.rates import check_share
 

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from s2robot.config import compose
 from s2robot.config.targets import locate
-from s2robot.errors import UserError
-from s2robot.provenance import write_json
+from s2robot.core.errors import UserError
+from s2robot.utils.provenance import write_json
 
 JOB = "job.json"
 """What a job says of itself: its options, those of its evaluation, and the mistake that ended it, if any."""
@@ -58,4 +58,4 @@ def _run(folder: Path, options: list[str], evaluation: list[str] | None) -> None
         return
     out = policy / "evaluation"
     given = [f"checkpoint={policy}", f"out={out}", "overwrite=true", *evaluation]
-    locate("s2robot.evaluate.verb:main")(compose("evaluate", given))
+    locate("s2robot.evaluation.command:main")(compose("evaluate", given))

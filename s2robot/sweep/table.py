@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s2robot.provenance import write_atomic, write_json
 from s2robot.sweep.job import JOB
+from s2robot.utils.provenance import write_atomic, write_json
 
 Row = dict[str, Any]
 

@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
-from s2robot.errors import UserError
 
 Window = dict[str, Tensor]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import RobotSpec
 from s2robot.data.dataset import Track
 from s2robot.data.reader import EpisodeReader
 from s2robot.data.store import DemoStore, digest_of
-from s2robot.distributed import World
-from s2robot.errors import UserError, unknown
-from s2robot.provenance import sha256_json
-from s2robot.spec import RobotSpec
+from s2robot.utils.distributed import World
+from s2robot.utils.provenance import sha256_json
 from s2robot.vision.augment import Augmentation
 from s2robot.vision.cache import encode_store
 

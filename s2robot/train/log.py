@@ -10,8 +10,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from s2robot.distributed import World
-from s2robot.errors import UserError
+from s2robot.core.errors import UserError
+from s2robot.utils.distributed import World
 
 
 class Log:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from s2robot.core.errors import UserError
 from s2robot.data.dataset import Track
-from s2robot.data.mapped import Array
-from s2robot.errors import UserError
+from s2robot.data.memmap import Array
 
 _SHARE = 0.8  # of what is free: training needs some too
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 
-from s2robot.curves import Points, curve_figures
-from s2robot.page import template
-from s2robot.provenance import plain, write_atomic
-from s2robot.train.keep import RECORD, SCORE, best_step
+from s2robot.reports.curves import Points, curve_figures
+from s2robot.reports.html import template
+from s2robot.train.checkpointing import RECORD, SCORE, best_step
 from s2robot.train.rollouts import CURVE
+from s2robot.utils.provenance import plain, write_atomic
 
 
 def write_training_report(out: Path, curves: Mapping[str, Points]) -> None:
     """Writes `report.html` into the folder of a training, from its curves and its `run.json`."""
     record: dict[str, Any] = json.loads((out / RECORD).read_text())
-    page = template("train/training.html.jinja", percent=_percent).render(
+    page = template("training.html.jinja", percent=_percent).render(
         name=out.name,
         figures=curve_figures(curves),
         last={name: points[-1] for name, points in curves.items() if len(points)},

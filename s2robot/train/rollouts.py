@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from s2robot.config import compose
+from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
-from s2robot.errors import UserError
 from s2robot.policy.checkpoint import FILES
-from s2robot.provenance import write_atomic
+from s2robot.train.checkpointing import BEST, Folder
 from s2robot.train.demos import Demos
-from s2robot.train.keep import BEST, Folder
 from s2robot.train.run import Run
+from s2robot.utils.provenance import write_atomic
 
 CURVE = "success/rollouts"
 

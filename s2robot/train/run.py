@@ -14,18 +14,18 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import default_collate
 
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import RobotSpec
 from s2robot.data.dataset import Track, WindowDataset
-from s2robot.distributed import World
-from s2robot.draws import WHOLE, Part
-from s2robot.errors import UserError, unknown
 from s2robot.policy.config import PolicyConfig
 from s2robot.policy.model import MASKS, PolicyModel
 from s2robot.policy.normalize import FLOOR, Statistics
 from s2robot.policy.pooling import Pooling
 from s2robot.policy.trunks import make_model
-from s2robot.schedule import cosine, parameter_groups
-from s2robot.spec import RobotSpec
 from s2robot.train.batches import Window
+from s2robot.utils.distributed import World
+from s2robot.utils.randomness import WHOLE, Part
+from s2robot.utils.schedule import cosine, parameter_groups
 
 Curves = dict[str, list[tuple[int, float]]]
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from s2robot.errors import UserError, unknown
-from s2robot.provenance import sha256_json
+from s2robot.core.errors import UserError, unknown
+from s2robot.utils.provenance import sha256_json
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,17 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from s2robot.core.errors import UserError, unknown
 from s2robot.data.durable import disk_errors
 from s2robot.data.files import is_url
-from s2robot.data.mapped import MappedArray
+from s2robot.data.memmap import MappedArray
 from s2robot.data.store import DemoStore
-from s2robot.distributed import World, join_world
-from s2robot.errors import UserError, unknown
-from s2robot.provenance import sha256_json, write_json
+from s2robot.utils.distributed import World, join_world
+from s2robot.utils.provenance import sha256_json, write_json
+from s2robot.utils.workers import run_jobs
 from s2robot.vision.augment import Augmentation
 from s2robot.vision.bucket import FeatureBucket, copy_of
 from s2robot.vision.features import FeatureExtractor
-from s2robot.workers import run_jobs
 
 Variant = tuple[Augmentation, int]
 """One of the ways in which frames are changed before they are encoded."""

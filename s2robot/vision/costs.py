@@ -12,9 +12,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from s2robot.errors import UserError, unknown
-from s2robot.vision.multiscale import S2
-from s2robot.vision.mvp import ARCHITECTURES, build_vit
+from s2robot.core.errors import UserError, unknown
+from s2robot.vision.encoders.mvp import ARCHITECTURES, build_vit
+from s2robot.vision.s2 import S2
 
 _PRODUCTS_OF_ACTIVATIONS = {torch.ops.aten.bmm, torch.ops.aten.baddbmm}
 

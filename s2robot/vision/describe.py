@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2robot.vision.mvp import EMBEDDED, load_encoder
-from s2robot.vision.published import PUBLISHED
+from s2robot.vision.encoders.mvp import EMBEDDED, load_encoder
+from s2robot.vision.encoders.published import PUBLISHED
 
 NAMES = (*EMBEDDED, *PUBLISHED)
 """Every encoder that has a name of its own here."""

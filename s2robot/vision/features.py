@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from s2robot.errors import UserError
-from s2robot.provenance import has_bf16, sha256_json
-from s2robot.vision.multiscale import multiscale_forward
-from s2robot.vision.mvp import load_encoder, to_float
-from s2robot.vision.precision import COMPUTE, to_bf16
+from s2robot.core.errors import UserError
+from s2robot.utils.provenance import has_bf16, sha256_json
+from s2robot.vision.encoders.mvp import load_encoder, to_float
+from s2robot.vision.encoders.precision import COMPUTE, to_bf16
+from s2robot.vision.s2 import multiscale_forward
 from s2robot.vision.scales import Options
 
 _TILES = 10  # a forward: more leave the processor's cache

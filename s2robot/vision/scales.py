@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from s2robot.errors import UserError, unknown
+from s2robot.core.errors import UserError, unknown
 
 Layout = Literal["bnc", "bchw"]
 Merge = Literal["concat", "add"]

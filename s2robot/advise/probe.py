@@ -1,0 +1,252 @@
+"""`s2robot probe`: how well frozen features tell where the cube is, before any policy is trained on them.
+
+A small head (a pooling of `s2robot.policy.pooling` and one linear layer) reads the cube's position from
+single frames. Every episode is held out once: errors are those of heads that never saw a frame of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from tqdm import tqdm
+
+from s2robot.config.checks import check_file, check_least, check_scales
+from s2robot.core.errors import UserError, unknown
+from s2robot.data.store import DemoStore, EpisodeReader
+from s2robot.policy.pooling import POOLINGS, make_pooling
+from s2robot.utils.provenance import machine, usable_cores, versions, write_json
+from s2robot.utils.schedule import cosine, parameter_groups
+from s2robot.vision.features import FeatureExtractor
+
+_BATCH = 64  # frames
+_WIDTH = 192  # of the head: a policy's
+_STILL = 1e-6  # deviation of an entry that does not change
+_LR, _WEIGHT_DECAY, _DROPOUT = 1.0e-3, 0.05, 0.1
+
+
+@dataclass(frozen=True)
+class ProbeSet:
+    """Frames of one camera and what is to be read from them.
+
+    Attributes:
+        frames: uint8 (F, H, W, 3).
+        target: float32 (F, D): the cube's x and y (m), or the proprioception in its standard deviations.
+        episode: int (F,), the number of the episode each frame comes from.
+        unit: of errors as they are shown. factor: from a distance between targets to that.
+    """
+
+    frames: np.ndarray
+    target: np.ndarray
+    episode: np.ndarray
+    unit: str = "cm"
+    factor: float = 100.0
+
+    def by_episode(self, errors: np.ndarray) -> np.ndarray:
+        """Mean error of each episode in `unit`, of distances (F,)."""
+        return np.array([self.factor * errors[self.episode == e].mean() for e in np.unique(self.episode)])
+
+
+def main(cfg: DictConfig) -> None:
+    """Probes every encoder at every set of scales under every pooling; writes `out` where it is given."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    _check(cfg)
+    torch.set_num_threads(cfg.threads or usable_cores())
+    store = DemoStore.open(cfg.demos)
+    probe_set = draw_frames(store, cfg.camera, cfg.frames, cfg.seed)
+    guess = distances(probe_set.target, probe_set.target.mean(0))
+    print(f"{len(store)} demos, {len(guess)} frames; guessing their mean is {100 * guess.mean():.1f} cm off")
+    results = []
+    for name, sizes in product(plain["encoders"], plain["scales"]):
+        extractor = FeatureExtractor(name, sizes, bf16=cfg.bf16)
+        features = extract(extractor, probe_set.frames)
+        for pooling in plain["poolings"]:
+            errors = cross_validate(features, probe_set, pooling, cfg.folds, cfg.steps, cfg.seed)
+            results.append(_result(extractor, pooling, errors, probe_set))
+            print(_line(results[-1]), flush=True)
+    if cfg.out:
+        what = {"guess_cm": 100 * float(guess.mean()), "results": results, "config": plain}
+        made = {"demos_sha256": store.digest(), "versions": versions(), "machine": machine()}
+        write_json(Path(cfg.out), what | made)
+
+
+def _check(cfg: DictConfig) -> None:
+    """What would be found out late. Raises UserError."""
+    for name in cfg.poolings:
+        if name not in POOLINGS:
+            raise unknown("pooling", name, POOLINGS)
+    check_scales("scales", cfg.scales)
+    check_least(cfg, 1, "frames", "steps", "threads")
+    check_least(cfg, 0, "seed")
+    if cfg.out:
+        check_file(cfg.out, cfg.overwrite)
+
+
+def draw_frames(
+    store: DemoStore, camera: str, count: int, seed: int, read: Literal["cube", "proprio"] = "cube"
+) -> ProbeSet:
+    """`count` frames of every episode and what is to be read from them.
+
+    The cube is read before the gripper first closes, as it has not moved yet; the proprioception at any step.
+    Errors of the latter are the root of their mean square over its entries, in standard deviations; entries
+    that never change are left out.
+
+    Raises UserError for an unknown camera, an empty store, and episodes without a cube pose.
+    """
+    if camera not in store.spec.cameras:
+        raise unknown("camera", camera, store.spec.cameras)
+    if not store.ids():
+        raise UserError(f"{store} holds no demos: `s2robot record` makes some")
+    rng = np.random.default_rng([seed, 6])
+    frames, targets, episodes = [], [], []
+    for number, episode_id in enumerate(tqdm(store.ids(), desc="read", unit="demo")):
+        episode = store.episode(episode_id)
+        if read == "cube" and "cube_pose" not in episode.attributes:
+            raise UserError(f"episode {episode_id} of {store} has no cube_pose to probe for")
+        last = max(1, _first_closing(episode)) if read == "cube" else episode.length
+        steps = np.sort(rng.choice(last, min(count, last), replace=False))
+        frames.append(np.stack([episode.images(camera, int(step)) for step in steps]))
+        cube = episode.attributes.get("cube_pose", ())[:2]
+        targets += [cube] * len(steps) if read == "cube" else list(episode.proprio[steps])
+        episodes += [number] * len(steps)
+    return _probe_set(np.concatenate(frames), np.array(targets, np.float32), np.array(episodes), read)
+
+
+def _first_closing(episode: EpisodeReader) -> int:
+    closing = np.flatnonzero(episode.action[:, -1] > 0)
+    return int(closing[0]) if len(closing) else episode.length
+
+
+def _probe_set(frames: np.ndarray, target: np.ndarray, episode: np.ndarray, read: str) -> ProbeSet:
+    if read == "cube":
+        return ProbeSet(frames, target, episode)
+    target = target[:, target.std(0) > _STILL]
+    if not target.shape[1]:
+        raise UserError("the proprioception never changes: nothing to probe for")
+    target = (target - target.mean(0)) / target.std(0)
+    return ProbeSet(frames, target, episode, "sd", 1 / np.sqrt(target.shape[1]))
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Euclidean, row by row: (F, D) -> (F,)."""
+    return np.linalg.norm(a - b, axis=1)
+
+
+def extract(extractor: FeatureExtractor, frames: np.ndarray) -> torch.Tensor:
+    """float16 (F, 1 + N, C)."""
+    starts = tqdm(range(0, len(frames), 8), desc=f"encode {extractor.encoder.name} {extractor.sizes}")
+    return torch.from_numpy(np.concatenate([extractor(frames[i : i + 8]) for i in starts]))
+
+
+def cross_validate(
+    features: torch.Tensor,
+    probe_set: ProbeSet,
+    pooling: str,
+    folds: int,
+    steps: int,
+    seed: int,
+    demos: int | None = None,
+) -> np.ndarray:
+    """Errors (F,), as distances between targets, of heads that saw no frame of the same episode.
+
+    Args:
+        features: (F, 1 + N, C).
+        demos: a head is trained on at most so many of the episodes outside its fold; default all.
+
+    Raises:
+        UserError: an unknown pooling, fewer episodes than folds, fewer than 2 folds.
+    """
+    errors = np.empty(len(features))
+    parts = fold_episodes(probe_set, folds, seed)
+    for i, part in enumerate(tqdm(parts, desc=pooling, unit="fold")):
+        held_out = np.isin(probe_set.episode, part)
+        others = np.concatenate([p for j, p in enumerate(parts) if j != i])
+        shown = np.random.default_rng([seed, 9, i]).permutation(others)[:demos]
+        training = np.flatnonzero(np.isin(probe_set.episode, shown))
+        head = _fit(features, probe_set.target, training, pooling, steps, seed)
+        found = _read(head, features[torch.from_numpy(held_out)])
+        errors[held_out] = distances(found, probe_set.target[held_out])
+    return errors
+
+
+def fold_episodes(probe_set: ProbeSet, folds: int, seed: int) -> list[np.ndarray]:
+    """The numbers of the episodes that each fold holds out.
+
+    Raises UserError for fewer episodes than folds or fewer than 2 folds.
+    """
+    episodes = np.unique(probe_set.episode)
+    if not 2 <= folds <= len(episodes):
+        raise UserError(f"folds={folds}: expected 2 to {len(episodes)}, the demos there are")
+    order = np.random.default_rng([seed, 7]).permutation(episodes)
+    return [order[fold::folds] for fold in range(folds)]
+
+
+class _Head(nn.Module):
+    def __init__(self, pooling: str, features: torch.Tensor, target: torch.Tensor) -> None:
+        super().__init__()
+        tokens, channels = features.shape[1:]
+        self.pooling = make_pooling(pooling, tokens, channels, _WIDTH, _DROPOUT)
+        self.pooling.standardize.fit(features)
+        self.linear = nn.Linear(_WIDTH, target.shape[1])
+        self.mean, self.std = nn.Buffer(target.mean(0)), nn.Buffer(target.std(0))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Normalised target (B, D)."""
+        return self.linear(self.pooling(features.float()))
+
+
+def _fit(
+    features: torch.Tensor, target: np.ndarray, training: np.ndarray, pooling: str, steps: int, seed: int
+) -> _Head:
+    torch.manual_seed(seed)
+    rng = np.random.default_rng([seed, 8])
+    wanted = torch.from_numpy(target)
+    head = _Head(pooling, features[training], wanted[training])
+    optimiser = torch.optim.AdamW(parameter_groups(head, _WEIGHT_DECAY), lr=_LR)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = _LR * cosine(step, steps, warmup=steps // 10)
+        chosen = rng.choice(training, min(_BATCH, len(training)), replace=False)
+        loss = F.l1_loss(head(features[chosen]), (wanted[chosen] - head.mean) / head.std)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return head.eval()
+
+
+@torch.inference_mode()
+def _read(head: _Head, features: torch.Tensor) -> np.ndarray:
+    parts = [head(part) * head.std + head.mean for part in features.split(_BATCH)]
+    return torch.cat(parts).numpy()
+
+
+def _result(
+    extractor: FeatureExtractor, pooling: str, errors: np.ndarray, probe_set: ProbeSet
+) -> dict[str, Any]:
+    by_episode = probe_set.by_episode(errors)
+    return {
+        "encoder": extractor.encoder.name,
+        "weights_sha256": extractor.encoder.weights_sha256,
+        "sizes": list(extractor.sizes),
+        "pooling": pooling,
+        "mean_cm": float(np.mean(by_episode)),
+        "median_cm": float(np.median(by_episode)),
+        "standard_error_cm": float(np.std(by_episode, ddof=1) / np.sqrt(len(by_episode))),
+        "episodes_cm": by_episode.round(3).tolist(),
+    }
+
+
+def _line(result: dict[str, Any]) -> str:
+    sizes = "+".join(map(str, result["sizes"]))
+    mean, error, median = (result[k] for k in ("mean_cm", "standard_error_cm", "median_cm"))
+    return (
+        f"{result['encoder']:14} {sizes:8} {result['pooling']:18} "
+        f"mean {mean:.2f} +- {error:.2f} cm, median {median:.2f} cm"
+    )

@@ -1,0 +1,1 @@
+"""What every part speaks: robot specs, observations, rollouts, errors."""

@@ -1,0 +1,66 @@
+"""One episode: the same loop in simulation and on an arm, for experts, people and policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+
+from s2robot.core.spec import Observation
+
+
+class Actor(Protocol):
+    """Whoever acts: a policy, an expert, a person at a device. Its state lives in the instance."""
+
+    def reset(self) -> None:
+        """A new episode begins."""
+        ...
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """The action (Da,) for this observation."""
+        ...
+
+
+class Subscriber:
+    """What listens to a rollout; override what is needed."""
+
+    def on_reset(self, observation: Observation, info: dict[str, Any]) -> None:
+        """The first observation, before any action."""
+
+    def on_step(self, observation: Observation, action: np.ndarray, info: dict[str, Any]) -> None:
+        """`action` was asked for at `observation`; `info` is what the environment said after taking it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an episode ended, as the environment says."""
+
+    success: bool
+    steps: int
+
+
+def run_episode(
+    env: gymnasium.Env,
+    actor: Actor,
+    *,
+    seed: int,
+    options: dict[str, Any] | None = None,
+    subscribers: Iterable[Subscriber] = (),
+) -> Outcome:
+    """Runs one episode to its end (success, or the environment's limit of steps)."""
+    subscribers = list(subscribers)
+    observation, info = env.reset(seed=seed, options=options)
+    actor.reset()
+    for subscriber in subscribers:
+        subscriber.on_reset(observation, info)
+    steps, done = 0, False
+    while not done:
+        action = actor.act(observation)
+        following, _, terminated, truncated, info = env.step(action)
+        for subscriber in subscribers:
+            subscriber.on_step(observation, action, info)
+        observation, steps, done = following, steps + 1, terminated or truncated
+    return Outcome(bool(info["success"]), steps)

@@ -1,0 +1,134 @@
+"""Zarr v2 as Diffusion Policy's ReplayBuffer reads it, and UMI's, which lies in a zip.
+
+    data/<camera>        uint8 (N, H, W, 3)     all episodes, one after the other
+    data/proprio, data/action, data/action_applied   float32 (N, D)
+    data/time            float64 (N,)
+    meta/episode_ends    int64 (E,)             the step after the last of each episode
+    .zattrs              the sidecar under `s2robot`
+
+Zstd is what every numcodecs reads that they pin (from 0.10), and unlike Blosc it notices a file that was cut
+short. Files by others are read too.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import zarr
+from numcodecs import Zstd
+
+from s2robot.data.formats.replay_buffer import ReplayArrays, open_replay_buffer
+from s2robot.data.formats.transfer import Incoming, Notes, Outgoing, Sidecar, Told, nominal_time
+from s2robot.data.store import Episode
+
+SERIES = {"proprio": "float32", "action": "float32", "action_applied": "float32", "time": "float64"}
+
+COMPRESSOR = Zstd(level=3)
+_CHUNK_BYTES = 2_000_000  # of a series: about what ReplayBuffer chooses
+
+
+def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor: Any = COMPRESSOR) -> Notes:
+    """Writes a folder, or a zip where the target ends in `.zip`; `compressor` (numcodecs) is for frames."""
+    if target.suffix == ".zip":
+        with TemporaryDirectory(dir=target.parent, prefix=target.name) as folder:
+            _write_folder(outgoing, Path(folder), frames_per_chunk, compressor)
+            _zip(Path(folder), target)
+    else:
+        _write_folder(outgoing, target, frames_per_chunk, compressor)
+    notes = Notes(kept=["action_applied and time as further arrays under data/"])
+    notes.kept.append("names, units, rate, ids and attributes in the root's attributes under `s2robot`")
+    notes.lost = outgoing.not_to_imitate()
+    return notes
+
+
+def read(source: Path, *, rate: float | None, proprio: list[str] | None) -> Incoming:
+    """What a folder or zip holds. Raises UserError for anything that ReplayBuffer would not take either.
+
+    Args:
+        rate: control steps a second (Hz), which a file by others does not say.
+        proprio: the arrays that make up the proprioception; default all that are left.
+    """
+    arrays, sidecar = open_replay_buffer(source, rate, proprio)
+    notes = arrays.notes
+    told = sidecar.of_episodes(len(arrays.ends), notes)
+    return Incoming(sidecar.spec, sidecar.attributes, len(told), _episodes(arrays, sidecar, told), notes)
+
+
+def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int, compressor: Any) -> None:
+    lengths = outgoing.lengths()
+    sidecar = {"s2robot": outgoing.sidecar().to_dict()}
+    root = zarr.create_group(folder, zarr_format=2, attributes=sidecar)
+    steps = sum(lengths)
+    data = root.create_group("data")
+    for camera, shape in outgoing.spec.cameras.items():
+        _create(data, camera, "uint8", (steps, *shape), frames_per_chunk, compressor)
+    sizes = {"proprio": outgoing.spec.proprio_dim, "time": None}
+    for name, dtype in SERIES.items():
+        size = sizes.get(name, outgoing.spec.action_dim)
+        shape = (steps,) if size is None else (steps, size)
+        chunk = _CHUNK_BYTES // (np.dtype(dtype).itemsize * (size or 1))
+        _create(data, name, dtype, shape, chunk, COMPRESSOR)
+    _fill(data, outgoing)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    array = root.create_group("meta").create_array(
+        "episode_ends", shape=ends.shape, dtype=ends.dtype, chunks=ends.shape, compressors=None
+    )
+    array[:] = ends
+
+
+def _create(
+    group: zarr.Group, name: str, dtype: str, shape: tuple[int, ...], chunk_steps: int, compressor: Any
+) -> None:
+    group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=(max(1, min(chunk_steps, shape[0])), *shape[1:]),
+        compressors=compressor,
+        config={"write_empty_chunks": True},  # a missing file is always a loss
+    )
+
+
+def _fill(data: zarr.Group, outgoing: Outgoing) -> None:
+    first = 0
+    for episode in outgoing.episodes:
+        steps = slice(first, first + episode.length)
+        for camera in outgoing.spec.cameras:
+            data[camera][steps] = episode.images(camera)  # type: ignore[index]
+        for name in SERIES:
+            data[name][steps] = getattr(episode, name)  # type: ignore[index]
+        first = steps.stop
+
+
+def _zip(folder: Path, target: Path) -> None:
+    """As ZipStore reads it: stored, since the chunks are compressed."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(file, file.relative_to(folder).as_posix())
+
+
+def _episodes(
+    arrays: ReplayArrays, sidecar: Sidecar, told: list[Told]
+) -> Iterator[tuple[str | None, Episode]]:
+    first = 0
+    for end, (episode_id, attributes) in zip(arrays.ends, told, strict=True):
+        steps = slice(first, int(end))
+        action = arrays.series("action", steps)
+        time = arrays.time(steps)
+        yield (
+            episode_id,
+            Episode(
+                images={camera: arrays.frames(camera, steps) for camera in sidecar.spec.cameras},
+                proprio=arrays.series("proprio", steps),
+                action=action,
+                action_applied=arrays.applied(steps, action),
+                time=nominal_time(len(action), sidecar.spec.rate) if time is None else time,
+                attributes=attributes,
+            ),
+        )
+        first = steps.stop

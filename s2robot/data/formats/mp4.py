@@ -1,0 +1,44 @@
+"""One film an episode and camera, for people and their players: `OUT/<episode>/<camera>.mp4`.
+
+`OUT/s2robot.json` is the sidecar, with the measured times of the frames: a film has a constant rate.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from s2robot.data.formats.transfer import Notes, Outgoing
+from s2robot.data.frame_error import FrameError
+from s2robot.utils.provenance import write_atomic, write_json
+from s2robot.utils.video import encode_mp4, read_mp4
+
+SIDECAR = "s2robot.json"
+
+
+def write(outgoing: Outgoing, target: Path) -> Notes:
+    """Writes a folder of films (H.264), as many frames a second as the robot's steps."""
+    sidecar = outgoing.sidecar().to_dict()
+    errors: dict[str, FrameError] = {}
+    for episode, told in zip(outgoing.episodes, sidecar["episodes"], strict=True):
+        told["time"] = episode.time.tolist()
+        for camera in outgoing.spec.cameras:
+            frames = episode.images(camera)
+            film = encode_mp4(frames, outgoing.spec.rate)
+            write_atomic(target / episode.id / f"{camera}.mp4", film)
+            if camera not in errors:
+                errors[camera] = FrameError.between(frames, _uncrop(read_mp4(film), frames))
+    write_json(target / SIDECAR, sidecar)
+    return Notes(
+        kept=[f"measured times, ids and attributes in {SIDECAR}"],
+        lost=[
+            "proprio, action and action_applied: a film holds none",
+            *(f"frames of {camera}: H.264, {error}" for camera, error in errors.items()),
+        ],
+    )
+
+
+def _uncrop(film: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Without the edge that makes odd sides even."""
+    return film[:, : frames.shape[1], : frames.shape[2]]

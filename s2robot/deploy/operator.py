@@ -1,0 +1,209 @@
+"""Who watches over a robot: says when a rollout may begin, stops it, and marks what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+
+from s2robot.core.spec import Observation
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor
+from s2robot.robot.arm import Mode
+from s2robot.robot.env import RobotEnv
+from s2robot.teleop.console import Console
+from s2robot.teleop.device import Event, Phase
+from s2robot.teleop.human import TakeEnded
+from s2robot.teleop.steering import Steering
+
+_LATCHED = (Mode.ESTOP, Mode.FAULT)
+
+
+class Verdict(StrEnum):
+    """What became of a rollout."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    REPEAT = "repeat"  # it does not count: the cube lay elsewhere, somebody was in the way
+
+
+class Operator(Protocol):
+    """Whoever is asked."""
+
+    def ready(self, where: str) -> bool:
+        """Waits until the cube lies there and the robot may move; False: no further rollout."""
+        ...
+
+    def attend(self, observation: Observation) -> np.ndarray | None:
+        """Called at each step: an action (Da,) where the operator acts, None where the policy shall.
+
+        Raises TakeEnded where the rollout is to end.
+        """
+        ...
+
+    def judge(self, success: bool, why: str | None) -> Verdict:
+        """What became of the rollout; `success` is what the robot knows, `why` why it was stopped."""
+        ...
+
+
+class Nobody:
+    """For a robot whose scene knows success."""
+
+    def ready(self, where: str) -> bool:
+        return True
+
+    def attend(self, observation: Observation) -> None:
+        return None
+
+    def judge(self, success: bool, why: str | None) -> Verdict:
+        return Verdict.SUCCESS if success else Verdict.FAILURE
+
+
+class Terminal:
+    """An operator at a keyboard. Ctrl-C stops the arm and ends everything."""
+
+    def __init__(self, env: RobotEnv, ask: Callable[[str], str] = input) -> None:
+        self._env, self._ask = env, ask
+
+    def ready(self, where: str) -> bool:
+        if self._env.safe.state() in _LATCHED:
+            if self._ask(f"{self._env.safe.reason}. Enter: clear it; q: end ") == "q":
+                return False
+            self._env.recover()
+        return self._ask(f"{where}. Enter: the robot moves; q: end ") != "q"
+
+    def attend(self, observation: Observation) -> None:
+        return None
+
+    def judge(self, success: bool, why: str | None) -> Verdict:
+        told = f"the arm was stopped ({why}). " if why else ""
+        answers = {"y": Verdict.SUCCESS, "n": Verdict.FAILURE, "r": Verdict.REPEAT}
+        while True:
+            answer = self._ask(f"{told}Picked up? y, n, or r: does not count ").strip().lower()
+            if answer in answers:
+                return answers[answer]
+
+
+class Page:
+    """An operator at the page in a browser, who may take over.
+
+    Args:
+        steering: from the page's motions to actions; None where nobody can steer this robot.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        env: RobotEnv,
+        executor: AsynchronousExecutor,
+        steering: Steering | None,
+    ) -> None:
+        self._console, self._env, self._executor, self._steering = console, env, executor, steering
+        self._steers = self._closed = False
+        self._steps = 0
+
+    def ready(self, where: str) -> bool:
+        self._steers, self._closed, self._steps = False, False, 0
+        if self._env.safe.state() in _LATCHED and not self.released():
+            return False
+        self._console.enter(Phase.WAITING, f"{where}. Start: the robot moves")
+        while True:
+            match self._wait():
+                case Event.START:
+                    self._console.enter(Phase.RECORDING, "the policy acts: move to take over")
+                    return True
+                case Event.FINISH:
+                    return False
+                case Event.STOP:
+                    self._env.estop()
+                    if not self.released():
+                        return False
+                    self._console.enter(Phase.WAITING, f"{where}. Start: the robot moves")
+
+    def attend(self, observation: Observation) -> np.ndarray | None:
+        self._show(observation)
+        while event := self._console.event():
+            self._hear(event)
+        command = self._console.command()
+        if self._steering is None:
+            return None
+        self._steers = self._steers or command.moves
+        if not self._steers:
+            last = self._executor.last
+            self._closed = last is not None and bool(last[-1] > 0)  # who takes over drops nothing
+            self._steering.reset()
+            return None
+        return self._steering.action(observation, command, self._closed)
+
+    def judge(self, success: bool, why: str | None) -> Verdict:
+        told = f"the arm was stopped: {why}" if why else f"{self._steps} steps"
+        self._console.status.success = success
+        self._console.enter(Phase.REVIEW, f"{told}. Did it pick up the cube?")
+        answers = {
+            Event.KEEP: Verdict.SUCCESS,
+            Event.DISCARD: Verdict.FAILURE,
+            Event.REDO: Verdict.REPEAT,
+        }
+        while True:
+            event = self._console.wait_for_event()
+            if event in answers:
+                return answers[event]
+            self._env.estop()
+            self.released()
+            self._console.enter(Phase.REVIEW, f"{told}. Did it pick up the cube?")
+
+    def released(self) -> bool:
+        """Stands still until the operator releases the stop; False where they end the session instead."""
+        self._console.enter(Phase.STOPPED, f"{self._env.safe.reason}: Home releases it")
+        if self._console.wait_for_event() is not Event.HOME:
+            return False
+        self._env.recover()
+        return True
+
+    def _wait(self) -> Event:
+        while (event := self._console.event()) is None:
+            self._console.idle(self._env.look()["images"], facts=self._facts())
+        return event
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case Event.GRIPPER if self._steering is not None:
+                self._closed, self._steers = not self._closed, True
+            case Event.TAKE_OVER if self._steering is not None:
+                self._steers = not self._steers
+            case Event.STOP:
+                self._env.estop()
+                raise TakeEnded(event)
+            case Event.KEEP | Event.DISCARD | Event.REDO | Event.PAUSE:
+                self._env.stop("ended by the operator")
+                raise TakeEnded(event)
+            case _:
+                self._console.show(message="nobody can steer this robot")
+
+    def _show(self, observation: Observation) -> None:
+        used, pace = self._executor.used, self._env.pace
+        self._console.show(
+            observation["images"],
+            steps=self._steps,
+            seconds=pace.now() if self._steps else 0.0,
+            achieved=pace.achieved(),
+            jitter=pace.jitter(),
+            overruns=pace.overruns,
+            closed=self._closed,
+            by_person=self._steers,
+            proprio=[float(value) for value in observation["proprio"]],
+            facts=self._facts(),
+            chunk=[] if used is None else used.actions.tolist(),
+        )
+        self._steps += 1
+
+    def _facts(self) -> dict[str, str]:
+        ages, counts = 1000 * np.array(self._executor.ages[-50:] or [np.nan]), self._env.safe.counts
+        events = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return {
+            "arm": self._env.safe.reason or "moves",
+            "capture to command": "–" if np.isnan(ages).any() else f"{ages[-1]:.0f} ms",
+            "its 99th percentile": "–" if np.isnan(ages).any() else f"{np.percentile(ages, 99):.0f} ms",
+            "safety layer": events or "has not acted",
+        }

@@ -1,0 +1,121 @@
+"""One rollout on a robot, recorded with its times."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from s2robot.core.rollout import Subscriber, run_episode
+from s2robot.core.spec import Observation
+from s2robot.data.recorder import Recorder
+from s2robot.deploy.operator import Operator, Verdict
+from s2robot.evaluation.failures import Trace
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, PolicySilent
+from s2robot.robot.env import RobotEnv
+from s2robot.teleop.device import Event
+from s2robot.teleop.human import TakeEnded
+
+
+class Watched:
+    """The policy under an operator's eyes, as an actor. `by_operator` tells who acted at each step."""
+
+    def __init__(self, executor: AsynchronousExecutor, operator: Operator) -> None:
+        self._executor, self._operator = executor, operator
+        self.by_operator: list[bool] = []
+
+    def reset(self) -> None:
+        self.by_operator = []
+        self._executor.reset()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        action = self._operator.attend(observation)
+        self.by_operator.append(action is not None)
+        if action is None:
+            return self._executor.act(observation)
+        self._executor.overruled(observation, action)
+        return action
+
+
+class Timing(Subscriber):
+    """When each step's command was sent, and how old the newest frame was that it came from."""
+
+    def __init__(self, executor: AsynchronousExecutor) -> None:
+        self._executor = executor
+        self.commands: list[float] = []
+        self.capture_to_command: list[float] = []
+        self.events: Counter[str] = Counter()
+        self.stopped: str | None = None
+
+    def on_step(self, observation: Observation, action: np.ndarray, info: dict[str, Any]) -> None:
+        self.stopped = info["stopped"]
+        self.events.update(info["safety"])
+        if "command_time" in info:
+            used = self._executor.used
+            captured = min(observation["times"].values()) if used is None else used.captured
+            self.commands.append(info["command_time"])
+            self.capture_to_command.append(info["command_time"] - float(captured))
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What happened.
+
+    Attributes:
+        stopped: why the arm was stopped; None where it was not.
+        failure: kind and distance, where the scene is known (`s2robot.evaluation.failures`).
+    """
+
+    verdict: Verdict
+    steps: int
+    stopped: str | None
+    recorder: Recorder
+    timing: Timing
+    by_operator: list[bool]
+    failure: tuple[str, float | None] | None
+
+    def attributes(self, env: RobotEnv) -> dict[str, Any]:
+        """What is stored with it: times in s, counts of what the safety layer did."""
+        return {
+            "success": self.verdict is Verdict.SUCCESS,
+            "stopped": self.stopped,
+            "by_person": self.by_operator,
+            "imitate": self.by_operator,
+            "timing": env.pace.attributes(),
+            "capture_to_command": [round(age, 4) for age in self.timing.capture_to_command],
+            "safety": dict(self.timing.events),
+        }
+
+
+def roll_out(
+    env: RobotEnv,
+    executor: AsynchronousExecutor,
+    operator: Operator,
+    seed: int,
+    pose: tuple[float, float, float] | None,
+) -> Rollout:
+    """Runs one episode to its end; whatever ends it, the arm stands still afterwards.
+
+    Raises UserError where the arm does not start.
+    """
+    watched, recorder, timing, trace = Watched(executor, operator), Recorder(), Timing(executor), Trace(env)
+    options = None if pose is None else {"cube_pose": pose}
+    success, stopped, repeat = False, None, False
+    try:
+        subscribers = [recorder, timing, trace]
+        outcome = run_episode(env, watched, seed=seed, options=options, subscribers=subscribers)
+        success, stopped = outcome.success, timing.stopped
+    except TakeEnded as ended:
+        repeat = ended.event is Event.REDO
+        success = ended.event is Event.KEEP
+        stopped = "emergency stop" if ended.event is Event.STOP else None
+    except PolicySilent as error:
+        stopped = str(error)
+    finally:
+        env.stop("the rollout is over")
+    verdict = Verdict.REPEAT if repeat else operator.judge(success, stopped)
+    failure = trace.failure(verdict is Verdict.SUCCESS)
+    kind = None if failure is None else (failure.kind, failure.missed_by)
+    return Rollout(verdict, recorder.steps, stopped, recorder, timing, watched.by_operator, kind)

@@ -1,0 +1,1 @@
+"""Other projects' robots, policies and environments."""

@@ -1,0 +1,1 @@
+"""From predicted chunks to actions, step by step."""

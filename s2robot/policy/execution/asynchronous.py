@@ -1,0 +1,254 @@
+"""Chunks that are predicted beside the control loop, which never waits for one.
+
+A slow encoder then costs freshness, not rate: each chunk is joined to the time at which its observation was
+taken, and the step that is due now is executed, whenever the chunk comes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import Observation
+from s2robot.policy.policy import Predictor
+
+JOINS = ("chunk", "ensemble")
+_LONGEST_WAIT = 0.6  # of a period
+
+
+class PolicySilent(Exception):
+    """The policy has given no chunk for too long, or has failed: the arm has to stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A prediction.
+
+    Attributes:
+        actions: (Ta, Da).
+        begun: when its first action was due (s).
+        captured: when the oldest source of its observation was measured (s).
+        step: of the episode, at which it was observed.
+    """
+
+    actions: np.ndarray
+    begun: float
+    captured: float
+    step: int
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How chunks become actions.
+
+    Attributes:
+        join: `chunk`: the newest one, cross-faded over `blend` steps from the one before (the gripper not);
+            `ensemble`: all that speak of this moment, with weights exp(-decay · i), i = 0 the oldest.
+        wait: s after the tick that a step may be sent later, for a chunk that is nearly there: the clock is
+            waited for, not the policy. At most 0.6 of a period.
+        patience: age (s) at which a chunk is too old to be acted on.
+        first: s that the first chunk of an episode may take, before which nothing moves.
+    """
+
+    join: str = "chunk"
+    blend: int = 2
+    decay: float = 0.2
+    wait: float = 0.06
+    patience: float = 1.0
+    first: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.join not in JOINS:
+            raise unknown("join", self.join, JOINS)
+        if self.blend < 0 or self.wait < 0 or self.patience <= 0 or self.first <= 0:
+            raise UserError(
+                f"blend={self.blend} wait={self.wait} patience={self.patience} first={self.first}: "
+                "expected no negative blend or wait, patience and first above 0 s"
+            )
+
+
+class AsynchronousExecutor:
+    """An actor around a predictor that lives in a thread of its own.
+
+    The predictor sees the newest observation whenever it is done with the last; steps in between are told to
+    it as not observed.
+
+    Args:
+        rate: control steps a second (Hz).
+        now: seconds on the clock of the observations' `times`.
+        real: how long so many of these seconds really take.
+
+    Attributes:
+        used: the newest chunk that the last action came from. ages: of each step's (s).
+    """
+
+    def __init__(
+        self,
+        policy: Predictor,
+        rate: float,
+        now: Callable[[], float],
+        joining: Joining | None = None,
+        real: Callable[[float], float] = float,
+    ) -> None:
+        self.policy, self.joining = policy, joining or Joining()
+        if self.joining.wait > _LONGEST_WAIT / rate:  # else two commands could follow too closely
+            raise UserError(f"wait={self.joining.wait}: expected at most {_LONGEST_WAIT / rate:g} s")
+        self._period, self._now, self._real = 1.0 / rate, now, real
+        self._changed = threading.Condition()
+        self._ending = False
+        self._episode = 0
+        self._clear()
+        self._thread = threading.Thread(target=self._run, name="policy", daemon=True)
+        self._thread.start()
+
+    def reset(self) -> None:
+        """A new episode: whatever is being predicted belongs to the last one."""
+        with self._changed:
+            self._episode += 1
+            self._clear()
+            self._changed.notify_all()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """The action (Da,) that is due now, within `wait` of the call once the arm moves.
+
+        Raises PolicySilent where there is none, and what the predictor has raised.
+        """
+        self._offer(observation)
+        with self._changed:
+            moving = bool(self._actions and self._chunks)
+            timeout = self.joining.wait if moving else self.joining.first
+            self._changed.wait_for(self._is_fresh, self._real(timeout))
+            self._refuse_failure()
+            action = self._due(moving)
+            self._actions.append(action)
+            return action
+
+    def overruled(self, observation: Observation, action: np.ndarray) -> None:
+        """Somebody else took this action: it belongs to the history, and the policy goes on looking."""
+        self._offer(observation)
+        with self._changed:
+            self._actions.append(np.asarray(action, np.float32))
+
+    @property
+    def last(self) -> np.ndarray | None:
+        """The last action of this episode; None before the first."""
+        return self._actions[-1] if self._actions else None
+
+    def close(self) -> None:
+        """Ends the thread."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+
+    # ------------------------------------------------------------------ the control loop's side
+
+    def _clear(self) -> None:
+        self._newest: tuple[Observation, float, int] | None = None
+        self._chunks: deque[Chunk] = deque(maxlen=self.policy.predicted)
+        self._actions: list[np.ndarray] = []
+        self._told = 0  # actions that the predictor knows
+        self._failure: Exception | None = None
+        self.used: Chunk | None = None
+        self.ages: list[float] = []
+
+    def _offer(self, observation: Observation) -> None:
+        with self._changed:
+            self._newest = observation, self._now(), len(self._actions)
+            self._changed.notify_all()
+
+    def _is_fresh(self) -> bool:
+        newest = self._chunks[-1].step if self._chunks else -1
+        return self._failure is not None or newest == len(self._actions)
+
+    def _refuse_failure(self) -> None:
+        if isinstance(self._failure, UserError):
+            raise self._failure
+        if self._failure is not None:
+            detail = " ".join(str(self._failure).split())
+            raise PolicySilent(
+                f"the policy failed: {type(self._failure).__name__}: {detail}"
+            ) from self._failure
+
+    def _due(self, moving: bool) -> np.ndarray:
+        now = self._now()
+        if self._chunks and not moving:  # nothing has moved since it was observed: it begins now
+            first = self._chunks.pop()
+            self._chunks.append(Chunk(first.actions, now, first.captured, first.step))
+        living = [c for c in self._chunks if now - c.begun <= self.joining.patience]
+        speaking = [(c, place) for c in living if (place := self._place(c, now)) < len(c.actions)]
+        if not speaking:
+            raise PolicySilent(f"the policy has given nothing to do now, after {len(self._actions)} steps")
+        self.used = speaking[-1][0]
+        self.ages.append(now - self.used.captured)
+        said = np.stack([chunk.actions[place] for chunk, place in speaking])
+        return self._joined(said, speaking[-1][1]).astype(np.float32)
+
+    def _place(self, chunk: Chunk, now: float) -> int:
+        """Which of a chunk's actions is due. Sent up to `wait` after its tick, it is still that tick's."""
+        late = now - chunk.begun
+        return max(0, int((late + 0.5 * (self._period - self.joining.wait)) / self._period))
+
+    def _joined(self, said: np.ndarray, place: int) -> np.ndarray:
+        """One action from those (n, Da) that chunks have said, oldest first; `place`: of the newest one's."""
+        if self.joining.join == "ensemble":
+            weights = np.exp(-self.joining.decay * np.arange(len(said)))
+            return (weights[:, None] * said).sum(0) / weights.sum()
+        if len(said) == 1 or not self.joining.blend:
+            return said[-1]
+        share = min(1.0, (place + 1) / (self.joining.blend + 1))
+        action = share * said[-1] + (1 - share) * said[-2]
+        action[-1] = said[-1][-1]
+        return action
+
+    # ------------------------------------------------------------------ the policy's thread
+
+    def _run(self) -> None:
+        seen = 0
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._ending or (self._newest is not None and self._failure is None)
+                )
+                if self._ending:
+                    return
+                assert self._newest is not None
+                observation, begun, step = self._newest
+                self._newest = None
+                episode, begins = self._episode, self._episode != seen
+                unknown_actions = self._actions[self._told : step]
+                self._told, seen = step, self._episode
+                self._changed.notify_all()
+            try:
+                actions = self._predict(observation, unknown_actions, begins)
+            except Exception as error:  # told to the control loop, which must not die of it here
+                self._keep(episode, error)
+                continue
+            times = observation.get("times", {})
+            captured = min((float(t) for t in times.values()), default=begun)
+            self._keep(episode, Chunk(actions, begun, captured, step))
+
+    def _predict(self, observation: Observation, acted: list[np.ndarray], begins: bool) -> np.ndarray:
+        if begins:
+            self.policy.reset()
+        for action in acted:
+            self.policy.acted(action)
+        self.policy.observe(observation)
+        return self.policy.predict()
+
+    def _keep(self, episode: int, result: Any) -> None:
+        with self._changed:
+            if episode != self._episode:
+                return
+            if isinstance(result, Exception):
+                self._failure = result
+            elif not np.isfinite(result.actions).all():
+                self._failure = ValueError("the policy predicted actions that are not finite")
+            else:
+                self._chunks.append(result)
+            self._changed.notify_all()

@@ -1,0 +1,1 @@
+"""`s2robot record`: episodes into a demo store."""

@@ -1,0 +1,45 @@
+"""Training curves as figures of a page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from s2robot.reports.html import STYLE, svg
+
+Points = Sequence[tuple[int, float]]
+"""(step, value) in the order of the steps."""
+
+
+def curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
+    """One (title, figure) for each group: `loss/train` and `loss/validation` are the group `loss`."""
+    groups: dict[str, dict[str, Points]] = defaultdict(dict)
+    for name, points in curves.items():
+        group, _, label = name.rpartition("/")
+        if len(points):
+            groups[group or label][label] = points
+    return [(title, _curve_figure(title, group)) for title, group in groups.items()]
+
+
+def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        axes = figure.add_subplot(xlabel="step")
+        lines = {label: np.asarray(points, dtype=float) for label, points in group.items()}
+        for label, line in lines.items():
+            axes.plot(*line.T, label=label, marker=".", markevery=[-1])  # one point alone shows too
+        values = np.concatenate([line[:, 1] for line in lines.values()])
+        if values.min() > 0 and values.max() > 20 * values.min():
+            axes.set_yscale("log", subs=())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+        axes.grid()
+        if list(group) != [title]:
+            axes.legend()
+        return svg(figure, title)

@@ -1,0 +1,113 @@
+"""`s2robot reproduce table10`: every arm at every training seed, and the report. Run again, it goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from s2robot.config import compose
+from s2robot.config.targets import locate
+from s2robot.core.errors import UserError, unknown
+from s2robot.reproduce.commands import TARGETS, Command, Work
+from s2robot.reproduce.plan import CELLS, chosen_arms, seeds_of
+from s2robot.reproduce.report import write_report
+from s2robot.utils.provenance import sha256_json, write_atomic, write_json
+
+EXPERIMENTS = ("table10",)
+_MADE_BY = "made_by.json"  # beside outcomes: what of the options they were made by
+_AS_BEFORE = ("policy.grasp_told=false", "policy.visual_dropout=0.0")
+"""Options that came after the first runs, at what stood before them: the same run with them and without."""
+
+
+def main(cfg: DictConfig) -> None:
+    """Runs what is missing. `results` gets raw outcomes, the commands of all that is there, and `report.md`.
+
+    The first seed of all arms comes first, then the second: whenever it is stopped, arms are comparable.
+    Raises UserError for outcomes in `results` that were made with other options.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.what not in EXPERIMENTS:
+        raise unknown("experiment", cfg.what, EXPERIMENTS)
+    arms = chosen_arms(plain["cells"], plain["arms"])
+    works = [Work(a, s, plain) for s in plain["seeds"] for a in arms if s in seeds_of(a, plain["seeds"])]
+    results = Path(plain["results"])
+    left = [work for work in works if not is_done(work, results)]
+    if plain["dry"]:
+        print("\n".join(_overview(works, left)))
+        return
+    commands = _once([*_made_before(results, plain), *works])
+    write_atomic(results / "commands.txt", "".join(f"{command}\n" for command in commands))
+    for number, work in enumerate(left, start=1):
+        print(f"== {work.name}: {number} of {len(left)} that are left", flush=True)
+        _run(work)
+        _publish(work, results)
+        write_report(results)
+    write_report(results)
+    print(f"{len(works)} of {len(works)} done: open {results / 'report.md'}")
+
+
+def is_done(work: Work, results: Path) -> bool:
+    """Whether the raw outcomes are there, made anywhere. Raises UserError for those of other options."""
+    if not (results / f"{work.name}.json").is_file():
+        return False
+    if _read(results / _MADE_BY, {}).get(work.name) != _identity(work):
+        raise UserError(
+            f"{results} holds {work.name}, made with other options: give the same, or another results="
+        )
+    return True
+
+
+def _run(work: Work) -> None:
+    """The stages. Each goes on by itself where it stopped, and has nothing to do where it is complete."""
+    stamp = work.evaluation / _MADE_BY
+    if _read(stamp, _identity(work)) != _identity(work):
+        raise UserError(f"{work.evaluation} was begun with other options: give the same, or another out=")
+    write_json(stamp, _identity(work))
+    for command in work.commands():
+        if command.verb == "evaluate" and (work.evaluation / "evaluation.json").is_file():
+            continue
+        print(f"== {command}", flush=True)
+        locate(TARGETS[command.verb])(compose(command.verb, list(command.overrides)))
+
+
+def _publish(work: Work, results: Path) -> None:
+    """The raw outcomes, byte for byte, once it is written by what they were made."""
+    write_json(results / _MADE_BY, _read(results / _MADE_BY, {}) | {work.name: _identity(work)})
+    write_atomic(results / f"{work.name}.json", (work.evaluation / "evaluation.json").read_bytes())
+
+
+def _made_before(results: Path, plain: dict[str, Any]) -> list[Work]:
+    """What lies in `results` and was made with these options, in the order in which it came."""
+    arms = {arm.name: arm for cell in CELLS.values() for arm in cell}
+    made_by = _read(results / _MADE_BY, {})
+    named = [name.rpartition("_seed") for name in made_by]
+    works = [Work(arms[arm], int(seed), plain) for arm, _, seed in named if arm in arms]
+    return [work for work in works if made_by[work.name] == _identity(work)]
+
+
+def _read(file: Path, otherwise: Any) -> Any:
+    return json.loads(file.read_text()) if file.is_file() else otherwise
+
+
+def _identity(work: Work) -> str:
+    """Of all commands to the outcomes, without what changes nothing: folders, processes, `_AS_BEFORE`."""
+    anywhere = replace(work, plain={**work.plain, "out": "OUT"})
+    commands = [
+        [c.verb, *(o for o in c.overrides if not o.startswith("workers=") and o not in _AS_BEFORE)]
+        for c in anywhere.commands()
+    ]
+    return sha256_json(commands)
+
+
+def _once(works: list[Work]) -> list[Command]:
+    """Every command, in order, those that several arms share once."""
+    return list(dict.fromkeys(command for work in works for command in work.commands()))
+
+
+def _overview(works: list[Work], left: list[Work]) -> list[str]:
+    lines = [f"{'left' if work in left else 'done'}  {work.name}" for work in works]
+    return [*lines, f"{len(works) - len(left)} of {len(works)} done", *map(str, _once(left))]

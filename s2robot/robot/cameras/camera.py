@@ -1,0 +1,211 @@
+"""Cameras: the newest frame with the time it was captured, read in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+
+from s2robot.core.errors import UserError
+from s2robot.robot.clock import Clock
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture: uint8 RGB (H, W, 3), when it was captured (s), and how many there were before it."""
+
+    image: np.ndarray
+    time: float
+    number: int
+
+
+class Camera(Protocol):
+    """Frames of one shape, the newest first. Nothing here waits but `open`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    def open(self) -> None:
+        """Begins to read. Raises UserError where no frame comes."""
+        ...
+
+    def latest(self) -> Frame:
+        """The newest frame, however old: its time tells."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the camera."""
+        ...
+
+
+class ThreadedCamera(ABC):
+    """Reads as quickly as frames come, and keeps the newest.
+
+    Args:
+        size: side of the square frames in px; the middle of what the camera sees is cut out and resized.
+        clock: of the session.
+        wait: s until the first frame has to be there.
+    """
+
+    def __init__(self, size: int, clock: Clock | None = None, wait: float = 5.0) -> None:
+        self.shape = (size, size, 3)
+        self._clock, self._wait = clock or Clock(), wait
+        self._frame: Frame | None = None
+        self._first, self._ending = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self.problem: str | None = None
+
+    def open(self) -> None:
+        self._ending.clear()
+        self._first.clear()
+        self._start()
+        self._thread = threading.Thread(target=self._run, name=f"camera {self}", daemon=True)
+        self._thread.start()
+        if not self._first.wait(self._wait) or self._frame is None:
+            self.close()
+            why = self.problem or "it is silent"
+            raise UserError(f"{self} gives no frame within {self._wait:g} s: {why}")
+
+    def latest(self) -> Frame:
+        assert self._frame is not None, "open comes first"
+        return self._frame
+
+    def close(self) -> None:
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(2 * self._wait)
+        self._release()
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Opens the device. Raises UserError where it is not there."""
+
+    @abstractmethod
+    def _grab(self) -> tuple[np.ndarray, float] | None:
+        """The next picture, uint8 RGB (h, w, 3), and when it was captured; None where none came."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Closes the device."""
+
+    def _run(self) -> None:
+        number = 0
+        while not self._ending.is_set():
+            try:
+                grabbed = self._grab()
+            except Exception as error:  # a driver raises what it likes: the frame grows stale, the arm stops
+                self.problem = f"{type(error).__name__}: {error}"
+                self._first.set()
+                return
+            if grabbed is None:
+                continue
+            image, time = grabbed
+            self._frame = Frame(fitted(image, self.shape[0]), time, number)
+            number += 1
+            self._first.set()
+
+
+class VideoCamera(ThreadedCamera):
+    """What OpenCV opens: a UVC camera by its number or `/dev/video0`, a film, or the URL of a stream.
+
+    A film plays at its own rate, again and again; the end of a stream is retried.
+
+    Args:
+        source: number, path or URL.
+        width, height, fps: asked of a UVC camera (px, Hz); None leaves them as they are.
+
+    Raises UserError where OpenCV is missing.
+    """
+
+    def __init__(
+        self,
+        source: int | str,
+        size: int,
+        clock: Clock | None = None,
+        wait: float = 5.0,
+        width: int | None = None,
+        height: int | None = None,
+        fps: float | None = None,
+    ) -> None:
+        super().__init__(size, clock, wait)
+        if find_spec("cv2") is None:
+            raise UserError('OpenCV missing: pip install "s2robot[cameras]"')
+        self._source, self._asked = source, {"WIDTH": width, "HEIGHT": height, "FPS": fps}
+        self._is_film = isinstance(source, str) and "://" not in source and not source.startswith("/dev/")
+
+    def __str__(self) -> str:
+        return f"camera {self._source}"
+
+    def _start(self) -> None:
+        import cv2
+
+        parameters: list[int] = []
+        if isinstance(self._source, str) and "://" in self._source:  # a server that stalls must not hold us
+            wait = round(1000 * self._wait)
+            parameters = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, wait, cv2.CAP_PROP_READ_TIMEOUT_MSEC, wait]
+        self._capture = cv2.VideoCapture(self._source, cv2.CAP_ANY, parameters)
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise UserError(f"cannot open {self}: no such device, file or stream, or of an unknown kind")
+        if not self._is_film:
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+            self._set(self._asked)
+        self._period = 1.0 / (self._capture.get(cv2.CAP_PROP_FPS) or 30.0)
+        self._due = self._clock.now()
+
+    def _set(self, asked: dict[str, float | None]) -> None:
+        import cv2
+
+        names = {
+            "WIDTH": cv2.CAP_PROP_FRAME_WIDTH,
+            "HEIGHT": cv2.CAP_PROP_FRAME_HEIGHT,
+            "FPS": cv2.CAP_PROP_FPS,
+        }
+        for name, value in asked.items():
+            if value is not None:
+                self._capture.set(names[name], value)
+
+    def _grab(self) -> tuple[np.ndarray, float] | None:
+        import cv2
+
+        if self._is_film:
+            self._clock.sleep(self._due - self._clock.now())
+            self._due = max(self._due + self._period, self._clock.now())
+        good = self._capture.grab()
+        time = self._clock.now()  # before it is decoded
+        picture = self._capture.retrieve()[1] if good else None
+        if picture is None:
+            return self._again()
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), time
+
+    def _again(self) -> None:
+        import cv2
+
+        if self._is_film:
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+        elif not self._ending.wait(0.1):
+            self.problem = "it has stopped"
+            self._capture.release()
+            self._capture.open(self._source)
+
+    def _release(self) -> None:
+        if hasattr(self, "_capture"):
+            self._capture.release()
+
+
+def fitted(image: np.ndarray, size: int) -> np.ndarray:
+    """The largest square in the middle of a picture, resized to `size` px."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side]
+    if side == size:
+        return np.ascontiguousarray(square)
+    import cv2
+
+    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(square, (size, size), interpolation=how))

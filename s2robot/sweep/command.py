@@ -1,0 +1,94 @@
+"""`s2robot sweep`: Hydra's multirun over `s2robot train`, here or, through submitit, on a Slurm cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from s2robot.config import compose
+from s2robot.config.defaults import config_folder
+from s2robot.config.overrides import as_override, parse
+from s2robot.core.errors import UserError, unknown
+from s2robot.data.durable import disk_errors
+from s2robot.data.tools.table import table
+from s2robot.sweep.job import run_job
+from s2robot.sweep.table import cells, collect, write_results
+
+LAUNCHERS = {"basic": "basic", "local": "submitit_local", "slurm": "submitit_slurm"}
+"""The value of `launcher`, and the name that Hydra knows it by."""
+
+
+def main(cfg: DictConfig) -> int:
+    """Runs every combination, prints the table; 1 where a job ended with a mistake."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    varied = check_sweep(plain)
+    out = Path(plain["out"]).resolve()
+    with disk_errors(f"write to {out}"):
+        out.mkdir(parents=True, exist_ok=True)
+    with _arguments(["s2robot sweep", *hydra_arguments(plain, out)]):
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(run_job)()
+    rows = collect(out, varied)
+    write_results(out, rows)
+    print(table(list(rows[0]), cells(rows)))
+    return int(any(row["error"] for row in rows))
+
+
+def check_sweep(plain: dict[str, Any]) -> list[str]:
+    """The names of the options that vary. Raises UserError for a mistake in any value before any job runs."""
+    if plain["launcher"] not in LAUNCHERS:
+        raise unknown("launcher", plain["launcher"], LAUNCHERS)
+    if plain["launcher"] != "basic" and not importlib.util.find_spec("submitit"):
+        raise UserError(f'launcher={plain["launcher"]} needs submitit: pip install "s2robot[slurm]"')
+    if not plain["over"]:
+        raise UserError('over=[]: name options of train with their values, e.g. over=["seed=0,1,2"]')
+    fixed = [f"out={plain['out']}", *plain["train"]]
+    names = []
+    for text in plain["over"]:
+        name = text.partition("=")[0]
+        for value in _values(text):
+            compose("train", [*fixed, f"{name}={value}"])
+        names.append(name)
+    if plain["evaluate"] is not None:
+        compose("evaluate", ["checkpoint=policy", "out=evaluation", *plain["evaluate"]])
+    return names
+
+
+def hydra_arguments(plain: dict[str, Any], out: Path) -> list[str]:
+    """What Hydra is told: every job has a folder in `out`, named by its number."""
+    given = [str(parse(text).input_line) for text in (*plain["train"],)]
+    evaluation = [] if plain["evaluate"] is None else [f"+evaluation={_quoted(plain['evaluate'])}"]
+    launcher = [f"hydra.launcher.{option}" for option in plain["options"]]
+    return [
+        *("--multirun", f"hydra.sweep.dir={out}", "hydra.sweep.subdir=${hydra.job.num}"),
+        f"hydra/launcher={LAUNCHERS[plain['launcher']]}",
+        *(*launcher, *given, *plain["over"], *evaluation),
+    ]
+
+
+def _values(text: str) -> list[str]:
+    """Those of `name=a,b,c` or `name=range(0,3)`. Raises UserError where there is but one."""
+    override = parse(text)
+    if not override.is_sweep_override():
+        raise UserError(f"over: {text}: expected several values, name=a,b")
+    return list(override.sweep_string_iterator())
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return as_override([f"'{text}'" for text in texts])
+
+
+@contextmanager
+def _arguments(given: list[str]) -> Iterator[None]:
+    """Hydra takes its arguments from the command line alone."""
+    before, sys.argv = sys.argv, given
+    try:
+        yield
+    finally:
+        sys.argv = before

@@ -1,0 +1,74 @@
+"""Where the cube is put: the rectangle, the 16 evaluation positions, and seeded draws of further ones.
+
+All poses are (x, y, yaw) in the table frame: origin at the table's centre, x away from the robot, y to the
+robot's left, both in m; yaw in rad about the vertical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from s2robot.core.errors import UserError
+
+X_RANGE = (-0.12, 0.12)
+Y_RANGE = (-0.15, 0.15)
+EXCLUSION_RADIUS = 0.01
+"""Demos and pre-training frames keep the cube at least this far (m) from each of the 16 positions."""
+
+CubePose = tuple[float, float, float]
+
+_GRID = 4
+_EVALUATION_SEED = 16
+
+
+def _uniform(rng: np.random.Generator) -> CubePose:
+    x, y = rng.uniform(*X_RANGE), rng.uniform(*Y_RANGE)
+    return float(x), float(y), float(rng.uniform(-np.pi, np.pi))
+
+
+def evaluation_positions() -> list[CubePose]:
+    """The 16 positions every success rate is counted on: one in each cell of a 4 x 4 grid over the rectangle.
+
+    Inside its cell (0.06 x 0.075 m) a position is drawn once, from a fixed seed, away from the cell's rim by
+    a tenth of its side; so the 16 cover the rectangle without lying on a lattice. Rounded to 0.1 mm and 1
+    mrad so that they can be written down and laid out by hand on a real table.
+    """
+    rng = np.random.default_rng(_EVALUATION_SEED)
+    positions = []
+    for row in range(_GRID):
+        for column in range(_GRID):
+            u, v = (np.array([row, column]) + rng.uniform(0.1, 0.9, size=2)) / _GRID
+            x = X_RANGE[0] + u * (X_RANGE[1] - X_RANGE[0])
+            y = Y_RANGE[0] + v * (Y_RANGE[1] - Y_RANGE[0])
+            yaw = rng.uniform(-np.pi, np.pi)
+            positions.append((round(float(x), 4), round(float(y), 4), round(float(yaw), 3)))
+    return positions
+
+
+def further_positions(count: int, seed: int) -> list[CubePose]:
+    """`count` poses drawn uniformly over the rectangle; a seed's first k are the same for every count."""
+    rng = np.random.default_rng([seed, 1])
+    return [_uniform(rng) for _ in range(count)]
+
+
+def demo_position(rng: np.random.Generator) -> CubePose:
+    """A uniform draw over the rectangle, `EXCLUSION_RADIUS` away from the 16 evaluation positions."""
+    held_out = np.array([(x, y) for x, y, _ in evaluation_positions()])
+    while True:
+        pose = _uniform(rng)
+        if np.linalg.norm(held_out - np.array(pose[:2]), axis=1).min() >= EXCLUSION_RADIUS:
+            return pose
+
+
+def check_pose(pose: Sequence[float]) -> CubePose:
+    """The pose as floats. Raises UserError where it is malformed or outside the rectangle."""
+    try:
+        x, y, yaw = (float(v) for v in pose)
+    except (TypeError, ValueError):
+        raise UserError(f"cube_pose={pose!r}: expected (x [m], y [m], yaw [rad])") from None
+    inside = X_RANGE[0] <= x <= X_RANGE[1] and Y_RANGE[0] <= y <= Y_RANGE[1]
+    if not (inside and np.isfinite(yaw)):
+        raise UserError(f"cube_pose={pose!r}: expected x in {X_RANGE} m, y in {Y_RANGE} m and a finite yaw")
+    return x, y, yaw

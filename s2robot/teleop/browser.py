@@ -1,0 +1,139 @@
+"""`device=browser`: what the page has said, and what it is to show."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from s2robot.teleop.device import Command, Event, Images, Status, plain_status
+
+SILENCE = 0.2  # s without a word from the page after which nothing moves: with a step of 0.1 s, within 300 ms
+GONE = 1.0  # s of silence after which nobody is there
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the control loop showed last: `number` counts the states, `frame` the frames."""
+
+    number: int
+    frame: int
+    status: Mapping[str, Any]
+    images: Images
+
+
+class BrowserDevice:
+    """Between the control loop and the server's thread: neither waits for the other.
+
+    One page at a time steers, the one that connected last.
+
+    Args:
+        invitation: how a person gets to the page.
+        clock: seconds; for tests.
+    """
+
+    def __init__(self, invitation: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self.invitation = invitation
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pages, self._page = 0, 0  # how many there were; the one that steers, 0: none
+        self._heard, self._focused = -math.inf, False
+        self._motion, self._tapped = np.zeros(3), np.zeros(3)
+        self._events: list[Event] = []
+        self.shown = Shown(0, 0, plain_status(Status()), {})
+        self.changed: Callable[[], None] = lambda: None
+        self.stop: Callable[[], None] = lambda: None
+
+    # ------------------------------------------------------------------ the control loop's side
+
+    def command(self) -> Command:
+        with self._lock:
+            silence = self._clock() - self._heard
+            if absence := self._absence(silence):
+                self._let_go()
+                return Command(absence=absence)
+            if silence > SILENCE:
+                self._let_go()
+            motion = np.where(self._motion != 0, self._motion, self._tapped)
+            self._tapped = np.zeros(3)
+            return Command(motion)
+
+    def events(self) -> list[Event]:
+        with self._lock:
+            events, self._events = self._events, []
+            return events
+
+    def show(self, status: Status, images: Images) -> None:
+        before = self.shown
+        frame = before.frame + (images is not before.images)
+        self.shown = Shown(before.number + 1, frame, plain_status(status), images)
+        self.changed()
+
+    def close(self) -> None:
+        self.stop()
+
+    # ------------------------------------------------------------------ the page's side
+
+    def connect(self) -> int:
+        """A page is there, and steers from now on; returns its number."""
+        with self._lock:
+            self._pages += 1
+            self._page = self._pages
+            self._heard, self._focused = self._clock(), True
+            self._let_go()
+            return self._page
+
+    def steers(self, page: int) -> bool:
+        """Whether it is this page that steers: no other has connected since."""
+        return page == self._pages
+
+    def disconnect(self, page: int) -> None:
+        """The page is gone."""
+        with self._lock:
+            if page == self._page:
+                self._page = 0
+                self._let_go()
+
+    def hear(self, page: int, message: Any) -> None:
+        """Takes `{"motion": [x, y, z], "focused": bool}` or `{"event": name}` from a page.
+
+        Raises ValueError for anything else; a page that does not steer is not listened to.
+        """
+        if not isinstance(message, dict):
+            raise ValueError("no message")
+        if not self.steers(page):
+            return
+        with self._lock:
+            self._heard = self._clock()
+            if "event" in message:
+                self._events.append(Event(message["event"]))
+            elif "motion" in message:
+                self._focused = bool(message.get("focused"))
+                self._move(_motion(message["motion"]))
+
+    def _move(self, motion: np.ndarray) -> None:
+        # A key that is pressed and released between two control steps still counts for one.
+        self._tapped = np.where((self._motion == 0) & (motion != 0), motion, self._tapped)
+        self._motion = motion
+
+    def _absence(self, silence: float) -> str | None:
+        if not self._page:
+            return "no page is connected"
+        if silence > GONE:
+            return "the page has fallen silent"
+        return None if self._focused else "the page has lost the focus"
+
+    def _let_go(self) -> None:
+        self._motion, self._tapped = np.zeros(3), np.zeros(3)
+
+
+def _motion(values: Any) -> np.ndarray:
+    motion = np.array(values, float)
+    if motion.shape != (3,) or not np.isfinite(motion).all():
+        raise ValueError(f"motion {values}: expected three finite numbers")
+    return np.clip(motion, -1.0, 1.0)

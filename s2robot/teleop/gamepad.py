@@ -1,0 +1,110 @@
+"""`device=gamepad`: a gamepad at this machine, without a browser, as SDL knows it (through pygame)."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from s2robot.teleop.device import Command, Event, Images, Status, likely, require, seen_from
+
+_DEAD = 0.15  # of the full deflection: a stick at rest
+_FULL = 32767  # an axis at its end
+_SPEED, _SLOW = 0.5, 0.25  # of full speed, and of that while RB is held: as the page begins
+
+
+class Gamepad:
+    """Sticks move, buttons press, as on the page: its help lists them.
+
+    Raises UserError where the extra is missing. A gamepad may be plugged in at any time.
+
+    Args:
+        view: whose right and whose far side count, see `seen_from`.
+    """
+
+    invitation = (
+        "gamepad: left stick over the table, right stick and triggers up and down; A gripper; "
+        "Start: start, go on, keep a success; B discard; Y redo; X pause; Back undo the last demo; "
+        "LB take over; RB slower; D-pad up home, down emergency stop"
+    )
+
+    def __init__(self, view: str = "front") -> None:
+        require("gamepad", "gamepad", "pygame")
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # a gamepad needs no window, but SDL does
+        os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")
+        import pygame  # pyright: ignore[reportMissingImports]
+        from pygame._sdl2 import controller  # pyright: ignore[reportMissingImports]
+
+        pygame.display.init()
+        controller.init()
+        self._pygame, self._controller = pygame, controller
+        self._view = view
+        self._pads: dict[int, Any] = {}
+        self._axes: dict[int, float] = {}
+        self._slow = False
+        self._events: list[Event] = []
+        self._status = Status()
+        self._wishes = {
+            pygame.CONTROLLER_BUTTON_A: Event.GRIPPER,
+            pygame.CONTROLLER_BUTTON_B: Event.DISCARD,
+            pygame.CONTROLLER_BUTTON_X: Event.PAUSE,
+            pygame.CONTROLLER_BUTTON_Y: Event.REDO,
+            pygame.CONTROLLER_BUTTON_BACK: Event.UNDO,
+            pygame.CONTROLLER_BUTTON_LEFTSHOULDER: Event.TAKE_OVER,
+            pygame.CONTROLLER_BUTTON_DPAD_UP: Event.HOME,
+            pygame.CONTROLLER_BUTTON_DPAD_DOWN: Event.STOP,
+        }
+
+    def command(self) -> Command:
+        self._hear()
+        if not self._pads:
+            return Command(absence="no gamepad is connected")
+        p, axes = self._pygame, self._axes
+        lift = axes.get(p.CONTROLLER_AXIS_TRIGGERRIGHT, 0.0) - axes.get(p.CONTROLLER_AXIS_TRIGGERLEFT, 0.0)
+        wish = (
+            _curved(axes.get(p.CONTROLLER_AXIS_LEFTX, 0.0)),
+            -_curved(axes.get(p.CONTROLLER_AXIS_LEFTY, 0.0)),
+            _curved(lift) - _curved(axes.get(p.CONTROLLER_AXIS_RIGHTY, 0.0)),
+        )
+        return Command(seen_from(self._view, *wish) * _SPEED * (_SLOW if self._slow else 1.0))
+
+    def events(self) -> list[Event]:
+        self._hear()
+        events, self._events = self._events, []
+        return events
+
+    def show(self, status: Status, images: Images) -> None:
+        self._status = status
+
+    def close(self) -> None:
+        self._controller.quit()
+        self._pygame.display.quit()
+
+    def _hear(self) -> None:
+        p = self._pygame
+        for event in p.event.get():
+            if event.type == p.CONTROLLERAXISMOTION:
+                self._axes[event.axis] = event.value / _FULL
+            elif event.type in (p.CONTROLLERBUTTONDOWN, p.CONTROLLERBUTTONUP):
+                self._press(event.button, event.type == p.CONTROLLERBUTTONDOWN)
+            elif event.type == p.CONTROLLERDEVICEADDED:
+                pad = self._controller.Controller(event.device_index)
+                self._pads[pad.id] = pad
+            elif event.type == p.CONTROLLERDEVICEREMOVED and self._pads.pop(event.instance_id, None):
+                self._axes.clear()
+
+    def _press(self, button: int, down: bool) -> None:
+        if button == self._pygame.CONTROLLER_BUTTON_RIGHTSHOULDER:
+            self._slow = down
+        elif down:
+            starts = button == self._pygame.CONTROLLER_BUTTON_START
+            wish = likely(self._status) if starts else self._wishes.get(button)
+            self._events += [wish] if wish else []
+
+
+def _curved(value: float) -> float:
+    """Nothing near rest, then gently more: small corrections need a fine stick."""
+    beyond = max(0.0, (abs(value) - _DEAD) / (1.0 - _DEAD))
+    return float(np.sign(value)) * beyond**2

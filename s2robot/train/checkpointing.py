@@ -1,0 +1,172 @@
+"""What a training leaves behind: checkpoints, the state to resume from, and what is needed to repeat it."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s2robot.core.errors import UserError
+from s2robot.core.spec import RobotSpec
+from s2robot.data.durable import disk_errors
+from s2robot.policy.checkpoint import save_checkpoint
+from s2robot.policy.config import PolicyConfig
+from s2robot.train.demos import Demos
+from s2robot.train.run import Curves, Run
+from s2robot.utils.distributed import World
+from s2robot.utils.provenance import git_state, machine, sha256_json, versions, write_atomic, write_json
+from s2robot.vision.cache import make_extractor
+
+STATE = "training_state.pt"
+RECORD = "run.json"
+BEST = "best"
+SCORE = "action/validation"
+"""The curve whose lowest point is the best checkpoint, where no rollouts are made."""
+
+_LATER = {"ema": 0.0, "precision": "fp32", "filter": {"success": None, "operators": None, "acted": None}}
+"""Options that came later, with the values that change nothing: a run begun without them is resumed."""
+_LATER_OF_POLICY = ("trunk", "layout", "attention", "head", "flow_steps", "vision", "action_noise")
+_LATER_OF_POLICY += ("proprio_dropout", "feature_noise", "patch_dropout")
+
+
+def recipe(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that decide the weights."""
+    kept = ("cameras", "encoder", "policy", "steps", "batch_size", "lr", "warmup", "weight_decay", "clip")
+    later = {key: plain[key] for key, neutral in _LATER.items() if plain[key] != neutral}
+    if plain["augment"]["variants"]:
+        later["augment"] = plain["augment"]
+    policy = dict(plain["policy"])
+    for name in _LATER_OF_POLICY:
+        if policy[name] == getattr(PolicyConfig, name):
+            del policy[name]
+    return {key: plain[key] for key in (*kept, "validation", "seed", "bf16")} | {"policy": policy} | later
+
+
+def identity(plain: Mapping[str, Any], demos: Demos) -> str:
+    """The hash of options and demos: what a run that is resumed must agree on."""
+    return sha256_json([recipe(plain), demos.digest])
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of one training.
+
+    Attributes:
+        settings: what a checkpoint says of itself beside its weights.
+    """
+
+    out: Path
+    spec: RobotSpec
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], demos: Demos) -> Folder:
+        """The folder that the options name."""
+        extractor = make_extractor(plain["encoder"], plain["bf16"])
+        paths = [str(source.store) for source in demos.sources]
+        named = {"demos": paths[0] if len(paths) == 1 else paths, "episodes": len(demos)}
+        settings = {
+            "encoder": plain["encoder"],
+            "encoder_identity": extractor.identity,
+            "bf16": extractor.bf16,
+            "env": demos.env,
+            "training": recipe(plain) | named,
+            "demos_sha256": demos.digest,
+            "versions": versions(),
+            "git": git_state(),
+            "machine": machine(),
+        }
+        return cls(Path(plain["out"]), demos.spec, settings)
+
+    def resume(self, run: Run) -> None:
+        """Takes a run to where it was saved last. Raises UserError where that is another one, or damaged."""
+        path = self.out / STATE
+        if not path.is_file():
+            if (self.out / "model.safetensors").exists():
+                raise UserError(
+                    f"{self.out} holds a checkpoint without {STATE} to resume from: give another out="
+                )
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+            raise UserError(
+                f"{path} is damaged: delete {self.out} and train again, or give another out="
+            ) from error
+        if state["recipe"] != run.recipe:
+            what = "was trained with other options or other demos"
+            raise UserError(f"{self.out} {what}: give the same ones, or another out=")
+        run.model.load_state_dict(state["model"])
+        run.optimiser.load_state_dict(state["optimiser"])
+        run.step, run.curves = state["step"], state["curves"]
+        if run.averaged is not None:
+            run.averaged.load_state_dict(state["averaged"])
+
+    def save(self, run: Run, keep_best: bool, curves: Curves) -> None:
+        """The last checkpoint, the best one where this is it, and last of all the state: it counts them in.
+
+        `curves` are the run's own and others. Raises UserError where the disk refuses; what was saved before
+        can be loaded and resumed from.
+        """
+        with disk_errors(f"save {self.out}"):
+            self.save_policy(run, self.out)
+            write_json(self.out / "curves.json", curves)
+            if keep_best and best_step(run.curves.get(SCORE, [])) == run.step:
+                self.save_policy(run, self.out / BEST)
+            state = {
+                "recipe": run.recipe,
+                "step": run.step,
+                "model": run.model.state_dict(),
+                "optimiser": run.optimiser.state_dict(),
+                "curves": run.curves,
+            }
+            if run.averaged is not None:
+                state["averaged"] = run.averaged.state_dict()
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            write_atomic(self.out / STATE, buffer.getvalue())
+
+    def save_policy(self, run: Run, folder: Path) -> None:
+        """A checkpoint of the policy as it is now."""
+        save_checkpoint(folder, run.kept, self.spec, self.settings)
+
+    def record(self, plain: Mapping[str, Any], demos: Demos, run: Run, world: World) -> None:
+        """Notes in `run.json` all that is needed to repeat the training, and that it was begun or resumed."""
+        path = self.out / RECORD
+        sessions = json.loads(path.read_text())["sessions"] if path.is_file() else []
+        session = {
+            "from_step": run.step,
+            "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "processes": world.size,
+            **{name: self.settings[name] for name in ("versions", "git", "machine")},
+        }
+        record = {
+            "options": dict(plain),
+            "recipe_sha256": run.recipe,
+            "seed": plain["seed"],
+            "demos": [source.to_dict() for source in demos.sources],
+            "encoder_identity": self.settings["encoder_identity"],
+            "sessions": [*sessions, session],
+        }
+        with disk_errors(f"save {self.out}"):
+            write_json(path, record)
+
+    def timed(self, steps: int, seconds: float, waited: float) -> None:
+        """Notes how long the session took (s), and for how long of it (s) its steps waited for data."""
+        path = self.out / RECORD
+        record = json.loads(path.read_text())
+        record["sessions"][-1] |= {"steps": steps, "seconds": seconds, "waited": waited}
+        with disk_errors(f"save {self.out}"):
+            write_json(path, record)
+
+
+def best_step(scores: list[tuple[int, float]]) -> int | None:
+    """The step of the lowest score, the earlier one of equals; None where there is none."""
+    return min(scores, key=lambda scored: scored[1])[0] if scores else None

@@ -1,0 +1,1 @@
+"""Tools that know nothing of robots: atomic files, hashes, worker processes, rendering back ends, rates."""

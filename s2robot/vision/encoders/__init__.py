@@ -1,0 +1,1 @@
+"""Frozen vision encoders: MVP's own, timm's, controls."""

@@ -1,0 +1,1 @@
+"""`s2robot pretrain`: an encoder from frames, by masked autoencoding."""

@@ -1,0 +1,222 @@
+"""The command line as a user types it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+import s2robot
+from s2robot import cli
+from s2robot.config.defaults import config_folder, load_defaults, names_in
+from s2robot.config.targets import locate
+from s2robot.core.errors import UserError
+
+ROOT = Path(s2robot.__file__).parents[1]
+
+
+def s2robot_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`s2robot ...` in a process of its own."""
+    command = [sys.executable, "-m", "s2robot.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A module in the place of `s2robot doctor`, whose `main` a test may set."""
+    module = types.ModuleType("a_stage")
+    monkeypatch.setitem(sys.modules, "a_stage", module)
+    monkeypatch.setattr(cli, "VERBS", (cli.Verb("doctor", "for tests", "a_stage:main"),))
+    return module
+
+
+def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    listed = [line.split()[0] for line in printed if line.startswith("  ")]
+    assert listed == [
+        "quickstart",
+        "doctor",
+        "record",
+        "demos",
+        "export",
+        "import",
+        "encode",
+        "pretrain",
+        "probe",
+        "advise",
+        "train",
+        "sweep",
+        "evaluate",
+        "compare",
+        "calibrate",
+        "deploy",
+        "reproduce",
+        "serve",
+        "bench",
+    ]
+    assert all(len(line) <= 100 for line in printed)
+
+
+def test_help_of_a_family_lists_its_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    for family, *help_ in (["demos"], ["demos", "--help"], ["bench", "-h"]):
+        assert cli.main([family, *help_]) == 0
+        printed = capsys.readouterr().out.splitlines()
+        listed = [" ".join(line.split()[:2]) for line in printed if line.startswith("  ")]
+        assert listed == [verb.name for verb in cli.VERBS if verb.name.startswith(f"{family} ")]
+        assert printed[0] == f"usage: s2robot {family} VERB [option=value ...]"
+        assert all(len(line) <= 100 for line in printed)
+
+
+def test_help_needs_none_of_the_heavy_packages() -> None:
+    heavy = "{'torch', 'mujoco', 'numpy', 'hydra', 'zarr'}"
+    code = f"import sys; from s2robot.cli import main; main(['--help']); print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.endswith("units.\n\n"), "one of them was imported"
+
+
+def test_version() -> None:
+    assert s2robot_process("--version").stdout == f"s2robot {s2robot.__version__}\n"
+
+
+@pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
+def test_every_verb_shows_its_options(verb: cli.Verb, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*verb.name.split(), "--help"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith(f"s2robot {verb.name}: {verb.help}\n")
+    assert f"s2robot {verb.name} " in page.partition("usage:")[0], "the YAML opens with an example"
+    options = page.partition("options:")[2].splitlines()
+    assert all(len(line) <= 100 for line in options)
+    assert [line for line in options if "=" in line]
+
+
+@pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
+def test_every_verb_refuses_an_unknown_option(verb: cli.Verb, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*verb.name.split(), "no_such_option=1"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"s2robot {verb.name}: unknown option 'no_such_option': ")
+    assert message.count("\n") == 1
+
+
+def test_a_policy_server_can_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["deploy", "server=gpu-box:8000", f"out={tmp_path}"]) == 2
+    said = "gpu-box:8000 is no address of a policy server: expected ws://host:port"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", names_in(config_folder()))
+def test_no_option_bears_the_name_of_a_group_that_its_verb_does_not_choose_from(name: str) -> None:
+    """Hydra would take it for a choice: the option could not be given."""
+    defaults = load_defaults(name)
+    groups = {folder.name for folder in config_folder().iterdir() if folder.is_dir()}
+    assert groups & {str(option) for option in defaults.config} <= set(defaults.groups)
+
+
+@pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
+def test_every_verb_leads_to_a_function(verb: cli.Verb) -> None:
+    assert callable(locate(verb.target))
+
+
+def test_an_unknown_verb_is_refused_in_one_line() -> None:
+    done = s2robot_process("trian")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "s2robot trian: unknown verb 'trian': did you mean 'train'? valid: quickstart"
+    )
+    assert (done.stderr.count("\n"), done.stdout) == (1, "")
+
+
+def test_an_unknown_verb_of_a_family_is_answered_with_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demos", "lst", "runs/demos"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(
+        "s2robot demos lst: unknown verb 'demos lst': did you mean 'demos list'? valid: "
+    )
+    assert message.count("\n") == 1
+
+
+def test_arguments_without_a_name_are_given_by_place(
+    stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos drop", "", "a_stage:main", ("path", "ids...")),))
+    assert cli.main(["demos", "drop", "runs/a=1/demos", "000012", "b-1"]) == 0
+    assert cli.main(["demos", "drop", "ids=[000012,b-1]", "path=runs/a=1/demos"]) == 0
+    assert seen == [{"path": "runs/a=1/demos", "ids": ["000012", "b-1"]}] * 2
+
+
+def test_one_argument_too_many_is_refused(
+    stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos list", "", "a_stage:main", ("path",)),))
+    assert cli.main(["demos", "list", "a", "b"]) == 2
+    assert "'b' is no option: options are written name=value" in capsys.readouterr().err
+
+
+def test_a_verb_gets_its_configuration(stage: types.ModuleType) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    assert cli.main(["doctor", "timeout=3"]) == 0
+    assert seen == [{"json": False, "timeout": 3, "encoders": False}]
+
+
+def test_dashes_are_understood(stage: types.ModuleType) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    assert cli.main(["doctor", "--json", "--timeout=3"]) == 0
+    assert seen == [{"json": True, "timeout": 3, "encoders": False}]
+
+
+def test_the_exit_code_is_the_verb_s(stage: types.ModuleType) -> None:
+    stage.main = lambda cfg: 7
+    assert cli.main(["doctor"]) == 7
+
+
+def test_a_mistake_is_one_line(
+    stage: types.ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def main(cfg: DictConfig) -> None:
+        raise UserError("no store\nat x")
+
+    stage.main = main
+    assert cli.main(["doctor"]) == 2
+    assert capsys.readouterr().err == "s2robot doctor: no store at x\n"
+    monkeypatch.setenv("S2ROBOT_DEBUG", "1")
+    with pytest.raises(UserError):
+        cli.main(["doctor"])
+
+
+def test_a_bug_keeps_its_traceback(stage: types.ModuleType) -> None:
+    stage.main = lambda cfg: cfg.timeout / 0
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["doctor"])
+
+
+def test_an_interruption_is_one_line(stage: types.ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.main = lambda cfg: signal.raise_signal(signal.SIGINT)
+    assert cli.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_option_with_dashes_takes_the_value_behind_it(stage: types.ModuleType) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    assert cli.main(["doctor", "--timeout", "3", "--json"]) == 0
+    assert cli.main(["doctor", "--json", "--timeout", "3"]) == 0
+    assert seen == [{"json": True, "timeout": 3, "encoders": False}] * 2
+
+
+def test_a_flag_leaves_the_value_behind_it_alone(
+    stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[DictConfig] = []
+    stage.main = seen.append
+    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos list", "", "a_stage:main", ("path",)),))
+    assert cli.main(["demos", "list", "--json", "runs/demos"]) == 0
+    assert (seen[0].json, seen[0].path) == (True, "runs/demos")

@@ -1,0 +1,123 @@
+"""Training windows: what is shown, what is to be predicted, what is masked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_loop import made_track
+
+from s2robot.core.errors import UserError
+from s2robot.data.dataset import Track, WindowDataset
+
+LENGTH = 20
+
+
+def gripper(*commands: float) -> np.ndarray:
+    """Actions (T, 2) whose last entry is the gripper's command."""
+    return np.stack([np.zeros(len(commands)), commands], axis=1).astype(np.float32)
+
+
+def steps_of(window: dict[str, torch.Tensor]) -> np.ndarray:
+    """The steps of a window of `made_track`, told by its proprioception."""
+    return (window["proprio"][:, 0] / 3).int().numpy()
+
+
+def test_every_step_of_every_episode_is_the_end_of_one_window() -> None:
+    tracks = [made_track(5), made_track(9), made_track(1)]
+    dataset = WindowDataset(tracks, observed=4, predicted=3)
+    ends = [int(steps_of(dataset[i])[-1]) for i in range(len(dataset))]
+    assert ends == [*range(5), *range(9), *range(1)]
+
+
+@given(st.integers(1, 30), st.integers(1, 20), st.integers(1, 20), st.data())
+def test_a_window_holds_its_steps_and_the_actions_from_each_on(
+    length: int, observed: int, predicted: int, data: st.DataObject
+) -> None:
+    track = made_track(length)
+    t = data.draw(st.integers(0, length - 1))
+    window = WindowDataset([track], observed, predicted)[t]
+    steps = steps_of(window)
+    assert window["valid"].sum() == min(observed, t + 1)
+    assert np.array_equal(window["features/front"].numpy(), track.features["front"][steps])
+    assert window["chunk"].shape == (observed, predicted, 2)
+    for row in np.flatnonzero(window["valid"]):
+        inside = track.action[steps[row] : steps[row] + predicted]
+        assert window["imitate"][row].sum() == len(inside)
+        assert np.array_equal(window["chunk"][row][window["imitate"][row]], inside)
+    assert not window["imitate"][~window["valid"]].any(), "padding is not learned from"
+
+
+def test_previous_actions_are_known_but_at_step_0_and_in_padding() -> None:
+    window = WindowDataset([made_track(LENGTH)], observed=6, predicted=2)[3]
+    assert window["known"].tolist() == [False, False, False, True, True, True]
+    assert window["previous_action"].tolist()[2:] == [[0, 0], [1, 2], [3, 4], [5, 6]]
+
+
+def test_actions_not_to_be_imitated_are_masked_wherever_a_chunk_holds_them() -> None:
+    imitate = np.ones(LENGTH, bool)
+    imitate[[4, 5]] = False
+    window = WindowDataset([made_track(LENGTH, imitate=imitate)], observed=3, predicted=4)[4]
+    assert window["imitate"].tolist() == [
+        [True, True, False, False],  # from step 2: 2, 3, 4, 5
+        [True, False, False, True],
+        [False, False, True, True],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("commands", "step"),
+    [
+        ([-1, -1, 1, 1], 2),
+        ([-1, 1, -1, 1, 1], 3),  # the last one: the grasp after a miss
+        ([-1, -1, -1], None),
+        ([1, 1, 1], None),  # closed from the start: no grasp is seen
+        ([1, -1, 1], 2),
+        ([-1], None),
+    ],
+)
+def test_the_grasp_is_where_the_gripper_closes_last(commands: list[float], step: int | None) -> None:
+    length = len(commands)
+    assert made_track(length, action=gripper(*commands)).grasp() == step
+
+
+def test_the_grasp_to_come_is_told_up_to_it_and_not_after() -> None:
+    track = made_track(8, action=gripper(-1, -1, -1, -1, 1, 1, 1, 1))
+    window = WindowDataset([track], observed=8, predicted=1)[7]
+    assert window["before_grasp"].tolist() == [True] * 5 + [False] * 3
+
+
+@pytest.mark.parametrize("length", [7, 12])
+def test_the_place_of_the_grasp_is_a_mean_while_the_gripper_closes(length: int) -> None:
+    """A hand that trembles, or is disturbed, is rarely at the place it keeps to."""
+    track = made_track(length, action=gripper(*[-1] * 4, *[1] * (length - 4)))
+    grasp = WindowDataset([track], observed=8, predicted=1)[length - 1]["grasp"]
+    np.testing.assert_allclose(grasp, track.proprio[4:10].mean(0), rtol=1e-6)
+
+
+def test_no_grasp_is_told_in_padding_in_planned_mistakes_and_without_one() -> None:
+    imitate = np.array([True, False, True, True])
+    track = made_track(4, action=gripper(-1, -1, -1, 1), imitate=imitate)
+    window = WindowDataset([track], observed=5, predicted=1)[2]
+    assert window["before_grasp"].tolist() == [False, False, True, False, True]
+    none = WindowDataset([made_track(4, action=gripper(-1, -1, -1, -1))], observed=4, predicted=1)[3]
+    assert not none["before_grasp"].any()
+
+
+@pytest.mark.parametrize("name", ["proprio", "action"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(name: str, value: float) -> None:
+    array = getattr(made_track(LENGTH), name).copy()
+    array[7, 1] = value
+    with pytest.raises(UserError, match=f"^{name} is not finite at step 7: [^\n]+$"):
+        made_track(LENGTH, **{name: array})
+
+
+def test_a_window_does_not_write_through_to_the_episode() -> None:
+    track: Track = made_track(LENGTH)
+    before = track.proprio.copy(), track.action.copy(), track.features["front"].copy()
+    for tensor in WindowDataset([track])[10].values():
+        tensor.zero_()
+    assert all(map(np.array_equal, before, (track.proprio, track.action, track.features["front"])))

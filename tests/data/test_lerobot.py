@@ -1,0 +1,248 @@
+"""LeRobotDataset v3.0: the pipe to lerobot's own environment, and (slow) lerobot itself at its other end."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy_loop
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from kill_writer import SPEC, made_episode
+from mistakes import refusal
+
+from s2robot.bench.act import train_act
+from s2robot.data.store import DemoStore
+from s2robot.integrations.lerobot.bridge import receive, send
+from s2robot.integrations.lerobot.environment import lerobot_python
+from s2robot.integrations.lerobot.process import Bridge
+
+TESTS = Path(__file__).parents[1]
+
+# The pipe
+
+numbers = st.sampled_from([np.uint8, np.float32, np.float64, np.int64, np.bool_])
+shapes = arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5)
+messages = st.dictionaries(
+    st.text(max_size=5), numbers.flatmap(lambda d: arrays.arrays(d, shapes)), max_size=3
+)
+
+
+@settings(max_examples=30)
+@given(sent=st.lists(messages, max_size=3))
+def test_messages_arrive_as_they_were_sent(sent: list[dict[str, np.ndarray]]) -> None:
+    stream = io.BytesIO()
+    for n, message in enumerate(sent):
+        send(stream, {"n": n}, message)
+    stream.seek(0)
+    for n, message in enumerate(sent):
+        received = receive(stream)
+        assert received is not None
+        assert received[0] == {"n": n}
+        assert {name: (a.dtype, a.shape, a.tobytes()) for name, a in received[1].items()} == {
+            name: (a.dtype, a.shape, a.tobytes()) for name, a in message.items()
+        }
+    assert receive(stream) is None
+
+
+def test_a_message_larger_than_a_pipe_arrives() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), dtype=np.uint8)
+    ends = os.pipe()
+    with os.fdopen(ends[0], "rb") as source, os.fdopen(ends[1], "wb") as target:
+        writer = threading.Thread(target=send, args=(target, {}, {"frames": frames[::2, ::-1]}))
+        writer.start()
+        received = receive(source)
+        writer.join()
+    assert received is not None
+    np.testing.assert_array_equal(received[1]["frames"], frames[::2, ::-1])
+
+
+def test_a_message_that_is_cut_short_is_an_error() -> None:
+    stream = io.BytesIO()
+    send(stream, {}, {"a": np.ones(9)})
+    with pytest.raises(EOFError):
+        receive(io.BytesIO(stream.getvalue()[:-1]))
+
+
+def test_what_ends_the_other_side_is_told_in_one_line(tmp_path: Path) -> None:
+    """Our own Python has no lerobot, which it says at once."""
+
+    def read() -> None:
+        with Bridge(Path(sys.executable), "read", tmp_path) as bridge:
+            bridge.hear()
+
+    def write() -> None:
+        with Bridge(Path(sys.executable), "write", tmp_path) as bridge:
+            bridge.tell({"fps": 10, "features": {}})
+            while True:
+                bridge.ask({"task": ""}, {"a": np.ones(100_000)})
+
+    said = "lerobot failed: ModuleNotFoundError: No module named 'lerobot'"
+    assert refusal(read) == refusal(write) == said
+
+
+# The environment
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches the user's environments."""
+    if "slow" not in request.keywords:
+        monkeypatch.setenv("S2ROBOT_CACHE", str(tmp_path / "cache"))
+
+
+def test_an_environment_without_lerobot_is_refused(tmp_path: Path) -> None:
+    assert "does not find it" in refusal(lambda: lerobot_python(str(tmp_path), None))
+    assert "does not find it" in refusal(lambda: lerobot_python(sys.prefix, None))
+
+
+def test_a_python_that_is_too_old_is_refused_by_name(tmp_path: Path) -> None:
+    old = script(tmp_path / "python3.8", "echo 3 8")
+    assert f"needs Python 3.12 or newer and {old} is not one" in refusal(lambda: lerobot_python(None, old))
+    assert "nowhere is not one" in refusal(lambda: lerobot_python(None, "nowhere"))
+
+
+def test_a_failed_installation_is_tried_again(tmp_path: Path) -> None:
+    """What stands in for Python fails to make the environment, then to install into it, then neither."""
+    pip = 'mkdir -p "$4/bin" && cp "$0.pip" "$4/bin/python"'
+    fake = script(
+        tmp_path / "python", 'case "$*" in *version_info*) echo 3 12;; *) echo no disk >&2; exit 1;; esac'
+    )
+    assert refusal(lambda: lerobot_python(None, fake)).endswith("failed: no disk")
+    script(tmp_path / "python.pip", "echo no network >&2; exit 1")
+    script(tmp_path / "python", f'case "$*" in *version_info*) echo 3 12;; *) {pip};; esac')
+    assert refusal(lambda: lerobot_python(None, fake)).endswith("failed: no network")
+    script(tmp_path / "python.pip", 'echo "$*" >> "$0.calls"')
+    made = lerobot_python(None, fake)
+    assert lerobot_python(None, fake) == made == tmp_path / "cache" / "lerobot-venv" / "bin" / "python"
+    calls = made.with_name("python.calls").read_text().splitlines()
+    assert calls == ["-m pip install --quiet lerobot[dataset]==0.6.1"], "once: the second call found it"
+
+
+def test_mistakes_are_told_before_an_environment_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    store.append(made_episode(0, 0))
+    common = ("format=lerobot", f"out={tmp_path / 'out'}", "lerobot.python=nowhere")
+    said = toy_loop.refusal(capsys, "import", f"demos={tmp_path}", *common)
+    assert f"{tmp_path} is no LeRobotDataset" in said
+    said = toy_loop.refusal(capsys, "export", f"demos={store.path}", "images=vidio", *common)
+    assert "unknown value of images 'vidio': did you mean 'video'?" in said
+    said = toy_loop.refusal(capsys, "export", f"demos={store.path}", *common)
+    assert "nowhere is not one" in said
+    assert not (tmp_path / "out").exists()
+
+
+# lerobot itself
+
+
+@pytest.fixture(scope="module")
+def environment() -> list[str]:
+    """Options that name lerobot's environment: S2ROBOT_LEROBOT, else the command makes one (several GB)."""
+    given = os.environ.get("S2ROBOT_LEROBOT")
+    return [f"lerobot.environment={given}"] if given else []
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> DemoStore:
+    store = DemoStore.create(tmp_path_factory.mktemp("lerobot") / "demos", SPEC)
+    for n, steps in enumerate((6, 9)):
+        episode = made_episode(0, n, steps=steps)
+        episode.attributes |= {"task": f"task {n}", "imitate": [True] * steps}
+        store.append(episode, f"{3 * n:06d}")
+    return store
+
+
+def moved(verb: str, source: Path, out: Path, *options: str) -> Path:
+    assert toy_loop.s2robot(verb, "format=lerobot", f"demos={source}", f"out={out}", *options) == 0
+    return out
+
+
+@pytest.mark.slow
+def test_lerobot_reads_trains_and_gives_back_what_it_was_given(
+    demos: DemoStore, tmp_path: Path, environment: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = moved("export", demos.path, tmp_path / "dataset", *environment)
+    assert "kept: frames of front as image, 15 frames compared: equal" in capsys.readouterr().out
+    back = DemoStore.open(moved("import", folder, tmp_path / "back", *environment))
+    assert back.spec == demos.spec
+    for episode_id in demos.ids():
+        assert back.episode(episode_id).digest() == demos.episode(episode_id).digest()
+
+    python = environment[0].partition("=")[2] + "/bin/python" if environment else lerobot_python(None, None)
+    env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    command = [python, "-I", TESTS / "lerobot_trains.py", folder, "0", "7", "14"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    read: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert read["version"] == "v3.0"
+    assert read["outputs"] == {"action": [2]}, "action_applied is nothing to predict"
+    assert len(read["losses"]) == 2
+    assert np.isfinite(read["losses"]).all()
+    assert read["losses"][0] != read["losses"][1]
+    for step, episode_id, at in (("0", "000000", 0), ("7", "000003", 1), ("14", "000003", 8)):
+        episode = demos.episode(episode_id)
+        assert read["steps"][step] == {
+            "state": hashlib.sha256(episode.proprio[at].tobytes()).hexdigest(),
+            "action": hashlib.sha256(episode.action[at].tobytes()).hexdigest(),
+            "task": episode.attributes["task"],
+            "frames": {
+                f"observation.images.{camera}": hashlib.sha256(
+                    episode.images(camera, at).tobytes()
+                ).hexdigest()
+                for camera in SPEC.cameras
+            },
+        }
+
+
+@pytest.mark.slow
+def test_video_loses_no_number_and_says_what_it_does_to_frames(
+    tmp_path: Path, environment: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = DemoStore.open(toy_loop.record(tmp_path / "demos", 2))
+    options = ("images=video", "task=lift", *environment)
+    folder = moved("export", original.path, tmp_path / "dataset", *options)
+    steps = sum(original.episode(i).length for i in original.ids())
+    assert f"lost: frames of front as video, {steps} frames compared: mean error" in capsys.readouterr().out
+    (folder / "meta" / "s2robot.json").unlink()  # as if others had made it
+    back = DemoStore.open(moved("import", folder, tmp_path / "back", *environment))
+    assert back.spec.action == original.spec.action
+    for mine, theirs in zip(original.ids(), back.ids(), strict=True):
+        one, other = original.episode(mine), back.episode(theirs)
+        for name in ("proprio", "action", "action_applied", "time"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert other.attributes["task"] == "lift"
+        difference = one.images("front").astype(int) - other.images("front")
+        assert 0 < np.abs(difference).mean() < 10
+
+
+@pytest.mark.slow
+def test_act_as_lerobot_configures_it_is_timed(
+    demos: DemoStore, tmp_path: Path, environment: list[str]
+) -> None:
+    given = environment[0].partition("=")[2] if environment else None
+    plain = {"act_steps": 2, "lerobot": {"environment": given, "python": None}, "scratch": str(tmp_path)}
+    result = train_act(demos, plain, batch_size=2, threads=1)
+    assert result["steps"] == 2
+    assert result["steps_per_second"] > 0
+    assert result["parameters"] > 40e6  # ResNet-18 and a transformer of width 512
+    assert len(set(result["losses"])) == 3
+    assert np.isfinite(result["losses"]).all()

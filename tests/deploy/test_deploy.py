@@ -1,0 +1,203 @@
+"""`s2robot deploy`: checks before anything moves, what is kept of each rollout, and who may stop it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mistakes import refusal
+from robots import FakeRobot
+
+from s2robot.core.spec import Observation
+from s2robot.data.store import DemoStore
+from s2robot.deploy.checks import dry_run, look, refuse
+from s2robot.deploy.command import _placements, _roll_all
+from s2robot.deploy.operator import Nobody, Terminal, Verdict
+from s2robot.deploy.result import outcomes, write
+from s2robot.deploy.rollout import roll_out
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, Joining
+from s2robot.robot.arm import Mode
+from s2robot.tasks.cube_pick import evaluation_positions
+from s2robot.teleop.device import Event
+from s2robot.teleop.human import TakeEnded
+
+PLAIN: dict[str, Any] = {
+    "positions": 3,
+    "rollouts": 1,
+    "seed": 0,
+    "device": "none",
+    "notes": "",
+    "rectangle": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
+    "position_source": {"_target_": "s2robot.tasks.cube_pick.evaluation_positions"},
+}
+
+
+class Forward:
+    """A policy that creeps forward, or does what the test says at an observation."""
+
+    predicted = 16
+
+    def __init__(self) -> None:
+        self.action = np.array([0.004, 0.0, 0.0, -1.0], np.float32)
+        self.error: Exception | None = None
+
+    def reset(self) -> None: ...
+
+    def observe(self, observation: Observation) -> None:
+        if self.error:
+            raise self.error
+
+    def acted(self, action: np.ndarray) -> None: ...
+
+    def predict(self) -> np.ndarray:
+        return np.tile(self.action, (self.predicted, 1))
+
+
+class Judging(FakeRobot):
+    """Succeeds once the gripper has come far enough forward, where `wins`."""
+
+    wins = True
+
+    def step(self, action: np.ndarray):
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.wins and self._steps == 5:
+            info["success"] = terminated = True
+        return observation, reward, terminated, truncated, info
+
+
+@pytest.fixture
+def rig() -> Any:
+    env, policy = Judging(max_steps=8), Forward()
+    executor = AsynchronousExecutor(policy, 10.0, env.clock.now, Joining(wait=0.0))
+    yield env, policy, executor
+    executor.close()
+    env.close()
+
+
+def test_checks_find_a_robot_that_is_as_it_must_be(rig: Any) -> None:
+    env, _, executor = rig
+    checks = look(env, env.robot_spec) + dry_run(env, executor, 0.5)
+    assert [c.name for c in checks if not c.good] == [], checks
+    assert {"robot", "clock", "camera front", "arm", "rate", "dry run"} <= {c.name for c in checks}
+    assert env.arm.sent == [], "nothing has moved"
+    refuse(checks, force=False)
+
+
+def test_checks_find_what_is_wrong(rig: Any) -> None:
+    env, _, _ = rig
+    env.connect()
+    env.eyes["front"].freeze()
+    env.clock.time += 5
+    env.arm.fault = "joint_reflex"
+    other = FakeRobot(action_space="joint").robot_spec
+    failed = {check.name: check.found for check in look(env, other) if not check.good}
+    assert failed.keys() == {"robot", "camera front", "arm"}
+    assert failed["arm"] == "reflex: joint_reflex" and "action" in failed["robot"]
+    said = refusal(lambda: refuse(look(env, other), force=False))
+    assert said.startswith("nothing was moved: robot, camera front, arm failed; force=true")
+    assert all(check.good for check in look(env, env.robot_spec, recover=True) if check.name == "arm")
+
+
+def run(rig: Any, store: DemoStore, operator: Any = None, **plain: Any) -> None:
+    env, _, executor = rig
+    _roll_all(PLAIN | plain, env, executor, operator or Nobody(), store)
+
+
+def test_rollouts_are_kept_counted_and_not_made_twice(rig: Any, tmp_path: Path) -> None:
+    env, _, _ = rig
+    store = DemoStore.create(tmp_path / "demos", env.robot_spec)
+    run(rig, store, positions=1)
+    env.wins = False
+    run(rig, store)
+    found = outcomes(store)
+    assert [found[i]["success"] for i in range(3)] == [True, False, False]
+    assert [(o["x"], o["y"], o["yaw"]) for o in found.values()] == evaluation_positions()[:3]
+    assert list(_placements(PLAIN, store)) == []
+    episode = store.episodes()[0]
+    assert episode.length == 5 and episode.attributes["timing"]["achieved_rate"] == pytest.approx(10.0)
+    ages = episode.attributes["capture_to_command"]
+    assert len(ages) == 5 and all(0 <= age < 1 for age in ages)
+    write(tmp_path, store, PLAIN, {"checkpoint_sha256": "0" * 64, "config": {}, "max_steps": 8})
+    evaluation = json.loads((tmp_path / "evaluation.json").read_text())
+    assert (evaluation["successes"], evaluation["trials"]) == (1, 3)
+    assert evaluation["robot"]["steps"] == 5 + 8 + 8
+    assert "1 of 3" in (tmp_path / "report.html").read_text()
+
+
+def test_a_policy_that_fails_stops_the_arm_and_counts_as_a_failure(rig: Any) -> None:
+    env, policy, executor = rig
+    policy.error = ConnectionError("the network is cut")
+    rollout = roll_out(env, executor, Nobody(), 0, None)
+    assert rollout.verdict is Verdict.FAILURE and "the network is cut" in str(rollout.stopped)
+    assert env.arm.mode is Mode.STOPPED
+
+
+def test_a_reflex_ends_the_rollout_with_its_reason(rig: Any) -> None:
+    env, policy, executor = rig
+    observe = policy.observe
+
+    def reflex(observation: Observation) -> None:
+        observe(observation)
+        env.arm.fault = "cartesian_reflex"
+
+    policy.observe = reflex
+    assert roll_out(env, executor, Nobody(), 0, None).stopped == "reflex: cartesian_reflex"
+
+
+class Scripted(Nobody):
+    """Steers at one step and presses a button at another."""
+
+    def __init__(self, steers: int = -1, presses: tuple[int, Event] | None = None) -> None:
+        self.step, self.steers, self.presses = 0, steers, presses
+
+    def attend(self, observation: Observation) -> np.ndarray | None:
+        self.step += 1
+        if self.presses and self.step == self.presses[0]:
+            raise TakeEnded(self.presses[1])
+        return np.array([0, 0.004, 0, -1], np.float32) if self.step == self.steers else None
+
+
+def test_an_operator_who_steers_is_noted(rig: Any) -> None:
+    env, _, executor = rig
+    rollout = roll_out(env, executor, Scripted(steers=2), 0, None)
+    assert rollout.by_operator == [False, True, False, False, False]
+    assert rollout.recorder.episode({}).action[1].tolist() == pytest.approx([0, 0.004, 0, -1])
+
+
+@pytest.mark.parametrize(
+    ("event", "verdict"),
+    [(Event.KEEP, Verdict.SUCCESS), (Event.DISCARD, Verdict.FAILURE), (Event.REDO, Verdict.REPEAT)],
+)
+def test_an_operator_ends_a_rollout(rig: Any, event: Event, verdict: Verdict) -> None:
+    env, _, executor = rig
+    rollout = roll_out(env, executor, Scripted(presses=(3, event)), 0, None)
+    assert (rollout.verdict, rollout.steps, env.arm.mode) == (verdict, 2, Mode.STOPPED)
+
+
+def test_what_does_not_count_is_made_again(rig: Any, tmp_path: Path) -> None:
+    env, _, _ = rig
+    store = DemoStore.create(tmp_path / "demos", env.robot_spec)
+    answers = iter(["", "r", "", "y", "q"])
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return next(answers)
+
+    run(rig, store, Terminal(env, ask))
+    assert [(o["position"], o["success"]) for o in outcomes(store).values()] == [(0, True)]
+    assert asked[0].startswith("Position 0: from the table's middle 8.7 cm towards the robot, 11.7 cm to")
+    assert asked[0] == asked[2] != asked[4]
+
+
+def test_at_the_terminal_a_latched_stop_is_cleared_by_the_operator_alone(rig: Any) -> None:
+    env, _, _ = rig
+    env.connect()
+    env.estop()
+    asked = []
+    terminal = Terminal(env, lambda question: asked.append(question) or "")
+    assert terminal.ready("here")
+    assert asked[0] == "emergency stop. Enter: clear it; q: end " and env.safe.state() is Mode.STOPPED

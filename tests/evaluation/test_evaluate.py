@@ -1,0 +1,397 @@
+"""Evaluation: what is counted, that it is repeatable, and that a rollout sees only what a robot sees."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from toy_loop import refusal, s2robot
+
+import s2robot.evaluation.rollouts as stage
+from envs.toy import STEP
+from s2robot.compare.read import read
+from s2robot.core.spec import Observation
+from s2robot.evaluation import command as verb
+from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
+from s2robot.policy.policy import HORIZON, Policy
+from s2robot.reports.evaluation import FIELDS
+from s2robot.statistics import wilson
+from s2robot.tasks.cube_pick import X_RANGE, Y_RANGE, evaluation_positions, further_positions
+
+ROOT = Path(stage.__file__).parents[2]
+
+# Of the toy, in m.
+HALF_VIEW = 0.2  # from the middle of the front camera's frame to its edge
+TOP = 0.2  # where the gripper starts
+NEAR = 0.005  # to the cube
+
+
+def arguments(checkpoint: Path, out: Path, *options: str) -> list[str]:
+    return ["evaluate", f"checkpoint={checkpoint}", f"out={out}", "workers=0", *options]
+
+
+def evaluate(checkpoint: Path, out: Path, *options: str) -> dict[str, Any]:
+    assert s2robot(*arguments(checkpoint, out, *options)) == 0
+    return json.loads((out / "evaluation.json").read_text())
+
+
+def videos(out: Path) -> list[str]:
+    """The H.264 files within a report, as they stand there."""
+    return re.findall(r'src="data:video/mp4;base64,([^"]+)"', (out / "report.html").read_text())
+
+
+class Watched:
+    """An actor that is given what the policy would be, and takes note of it."""
+
+    seen: list[Observation]
+    resets: int
+
+    def __init__(self) -> None:
+        self.seen, self.resets = [], 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def act(self, observation: Observation) -> np.ndarray:
+        self.seen.append(observation)
+        return np.array([0.0, 0.0, 0.0, -1.0], np.float32)
+
+
+class PixelExpert(Watched):
+    """Picks the cube up as the toy's expert does, but finds it in the frame of the front camera."""
+
+    def reset(self) -> None:
+        super().reset()
+        self.closed = False
+
+    def act(self, observation: Observation) -> np.ndarray:
+        super().act(observation)
+        frame, gripper = observation["images"]["front"], observation["proprio"][:3]
+        if not self.closed:
+            rows, columns = np.nonzero(frame[..., 0] == 200)
+            centre = np.array([rows.mean(), columns.mean()]) + 0.5 - len(frame) / 2
+            self.cube = centre / len(frame) * 2 * HALF_VIEW
+        aligned = np.linalg.norm(self.cube - gripper[:2]) < NEAR
+        self.closed = self.closed or bool(aligned and gripper[2] < NEAR)
+        height = TOP if self.closed or not aligned else 0.0
+        target = np.append(gripper[:2] if self.closed else self.cube, height)
+        return np.append(np.clip(target - gripper, -STEP, STEP), 1 if self.closed else -1).astype(np.float32)
+
+
+def act_as(actor: Watched, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """This actor executes instead of the checkpoint's policy."""
+    monkeypatch.setattr(stage, "make_executor", lambda policy, plain: actor)
+    return actor
+
+
+@pytest.fixture(scope="module")
+def evaluated(toy_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluated")
+    evaluate(toy_checkpoint, out, "positions=3", "extra=2", "max_steps=8", "seed=5")
+    return out
+
+
+@pytest.fixture(scope="module")
+def evaluation(evaluated: Path) -> dict[str, Any]:
+    return json.loads((evaluated / "evaluation.json").read_text())
+
+
+def test_an_expert_that_acts_by_what_it_sees_succeeds_everywhere(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    act_as(PixelExpert(), monkeypatch)
+    result = evaluate(toy_checkpoint, tmp_path, "extra=10")
+    assert (result["successes"], result["trials"], result["success_rate"]) == (16, 16, 1.0)
+    assert (result["extra"]["successes"], result["extra"]["trials"]) == (10, 10)
+    assert all(0 < p["steps"] < 40 for p in result["positions"])
+    assert "picked up the cube at 16 of 16 positions (100 %, " in capsys.readouterr().out
+
+
+def test_a_policy_that_does_nothing_fails_everywhere(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act_as(Watched(), monkeypatch)
+    result = evaluate(toy_checkpoint, tmp_path, "extra=3", "max_steps=11")
+    assert (result["successes"], result["trials"], result["extra"]["successes"]) == (0, 16, 0)
+    assert not any(p["success"] for p in result["positions"])
+    assert {p["steps"] for p in result["positions"]} == {11}
+
+
+def test_an_actor_sees_what_a_robot_sees_and_no_more(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = act_as(PixelExpert(), monkeypatch)
+    evaluate(toy_checkpoint, tmp_path, "positions=2")
+    assert actor.resets == 2 and actor.seen
+    for observation in actor.seen:
+        assert observation.keys() == {"images", "proprio"}
+        assert observation["images"].keys() == {"front", "wrist"}
+        assert all(frame.dtype == np.uint8 for frame in observation["images"].values())
+        assert observation["proprio"].shape == (4,)
+
+
+def test_the_policy_sees_the_cameras_it_was_trained_on_alone(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = shutil.copytree(toy_checkpoint, tmp_path / "policy")
+    config = yaml.safe_load((checkpoint / "config.yaml").read_text())
+    config["policy"]["cameras"] = ["wrist"]
+    (checkpoint / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setattr(stage, "load_policy", lambda path: load_policy(toy_checkpoint))
+    actor = act_as(Watched(), monkeypatch)
+    evaluate(checkpoint, tmp_path / "out", "positions=1", "max_steps=2")
+    assert {tuple(observation["images"]) for observation in actor.seen} == {("wrist",)}
+
+
+def test_the_evaluation_says_everything(evaluation: dict[str, Any], toy_checkpoint: Path) -> None:
+    assert set(FIELDS) <= evaluation.keys()
+    assert evaluation["trials"] == 3 == len(evaluation["positions"])
+    assert evaluation["successes"] == sum(p["success"] for p in evaluation["positions"])
+    assert evaluation["success_rate"] == evaluation["successes"] / 3
+    assert evaluation["wilson_95"] == list(wilson(evaluation["successes"], 3))
+    assert evaluation["checkpoint_sha256"] == checkpoint_sha256(toy_checkpoint)
+    assert (evaluation["seed"], evaluation["max_steps"], evaluation["rate"]) == (5, 8, 10.0)
+    assert {"python", "torch", "gymnasium"} <= evaluation["versions"].keys()
+    assert evaluation["config"]["evaluate"]["horizon"] == HORIZON
+    assert evaluation["config"]["encoder"]["name"] == "random-tiny"
+    assert evaluation["config"]["env"]["_target_"] == "envs.toy.Toy"
+    assert "workers" not in evaluation["config"]["evaluate"], "they change nothing"
+
+
+def test_positions_are_the_fixed_ones_then_further_ones(evaluation: dict[str, Any]) -> None:
+    fixed = [(p["x"], p["y"], p["yaw"]) for p in evaluation["positions"]]
+    further = [(p["x"], p["y"], p["yaw"]) for p in evaluation["extra"]["positions"]]
+    assert fixed == evaluation_positions()[:3]
+    assert further == further_positions(2, seed=5)
+    seeds = [p["seed"] for p in evaluation["positions"] + evaluation["extra"]["positions"]]
+    assert len(set(seeds)) == 5
+
+
+def test_the_map_shows_the_rectangle_that_cubes_are_put_in(evaluation: dict[str, Any]) -> None:
+    assert evaluation["rectangle"] == {"x": list(X_RANGE), "y": list(Y_RANGE)}
+
+
+def test_the_report_has_a_video_of_each_position_and_the_curves(evaluated: Path) -> None:
+    assert len(videos(evaluated)) == 3
+    page = (evaluated / "report.html").read_text()
+    assert "Training" in page and "action" in page
+
+
+def test_further_positions_alone_are_counted(toy_checkpoint: Path, tmp_path: Path) -> None:
+    result = evaluate(toy_checkpoint, tmp_path, "positions=0", "extra=2", "max_steps=2")
+    assert (result["trials"], result["extra"]) == (2, None)
+    assert [(p["x"], p["y"], p["yaw"]) for p in result["positions"]] == further_positions(2, seed=0)
+
+
+def test_positions_are_repeated_from_other_starts(
+    toy_checkpoint: Path, tmp_path: Path, evaluation: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "positions=3", "extra=2", "max_steps=8", "seed=5"
+    result = evaluate(toy_checkpoint, tmp_path / "out", *options, "repeats=2")
+    assert (result["trials"], result["extra"]["trials"]) == (6, 4)
+    for part, once in ((result, evaluation), (result["extra"], evaluation["extra"])):
+        count = once["trials"]
+        assert part["positions"][:count] == once["positions"], "the first are the same"
+        repeated = part["positions"][count:]
+        assert [p["index"] for p in repeated] == [10_000 + p["index"] for p in once["positions"]]
+        for again, first in zip(repeated, once["positions"], strict=True):
+            assert [again[k] == first[k] for k in ("x", "y", "yaw", "seed")] == [True, True, True, False]
+    assert len(videos(tmp_path / "out")) == 3
+    assert s2robot("evaluate", f"replay={tmp_path / 'out'}", "position=10001") == 0
+    assert "position 10001: " in capsys.readouterr().out
+    assert len(read([str(tmp_path / "out")])[0].outcomes("positions")) == 6, "each pairs with its own"
+
+
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_the_outcome_is_the_same_for_any_number_of_workers(
+    evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path, workers: int
+) -> None:
+    options = "positions=3", "extra=2", "max_steps=8", "seed=5", f"workers={workers}"
+    result = evaluate(toy_checkpoint, tmp_path, *options)
+    result["config"]["evaluate"]["out"] = evaluation["config"]["evaluate"]["out"]
+    assert result == evaluation
+    assert videos(tmp_path) == videos(evaluated), "frame by frame"
+
+
+def test_another_seed_starts_the_arm_elsewhere(
+    evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    result = evaluate(toy_checkpoint, tmp_path, "positions=3", "max_steps=8", "seed=6")
+    assert [p["seed"] for p in result["positions"]] != [p["seed"] for p in evaluation["positions"]]
+    assert videos(tmp_path) != videos(evaluated)
+
+
+def test_a_rollout_does_not_depend_on_how_many_there_are(
+    evaluated: Path, toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    evaluate(toy_checkpoint, tmp_path, "positions=2", "max_steps=8", "seed=5")
+    assert videos(tmp_path) == videos(evaluated)[:2]
+
+
+def test_a_position_is_the_same_alone_and_in_any_order(
+    evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = evaluation["positions"] + evaluation["extra"]["positions"]
+    monkeypatch.setattr(verb, "jobs", lambda plain: stage.jobs(plain)[::-1])
+    backwards = evaluate(toy_checkpoint, tmp_path / "b", "positions=3", "extra=2", "max_steps=8", "seed=5")
+    assert backwards["positions"] + backwards["extra"]["positions"] == whole[::-1]
+    monkeypatch.setattr(verb, "jobs", lambda plain: [j for j in stage.jobs(plain) if j.index == 17])
+    alone = evaluate(toy_checkpoint, tmp_path / "a", "positions=0", "extra=2", "max_steps=8", "seed=5")
+    assert alone["positions"] == whole[4:] and alone["positions"][0]["index"] == 17
+
+
+def test_a_rollout_tells_what_it_was_to_the_last_bit(
+    evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    changed = ("positions=3", "max_steps=7", "seed=5"), ("positions=3", "max_steps=8", "seed=6")
+    shorter, elsewhere = (evaluate(toy_checkpoint, tmp_path / str(i), *o) for i, o in enumerate(changed))
+    for p, s, e in zip(evaluation["positions"], shorter["positions"], elsewhere["positions"], strict=True):
+        assert p["digests"].keys() == {"model", "start", "rollout"}
+        assert p["digests"]["start"] == s["digests"]["start"] != e["digests"]["start"]
+        assert p["digests"]["rollout"] != s["digests"]["rollout"] != e["digests"]["rollout"]
+
+
+def test_an_evaluation_that_was_killed_goes_on(
+    evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = arguments(toy_checkpoint, tmp_path, "positions=3", "extra=2", "max_steps=8", "seed=5")
+    command = [sys.executable, "-m", "s2robot.cli", *options]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while len(list((tmp_path / "unfinished").glob("0*.json"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    kept = sorted((tmp_path / "unfinished").glob("0*.json"))
+    assert 2 <= len(kept) < 5 and not (tmp_path / "evaluation.json").exists()
+    marked = json.loads(kept[0].read_text()) | {"steps": -1}
+    kept[0].write_text(json.dumps(marked))
+    result = evaluate(toy_checkpoint, tmp_path, "positions=3", "extra=2", "max_steps=8", "seed=5")
+    assert result["positions"][0]["steps"] == -1, "it was not rolled out again"
+    result["positions"][0]["steps"] = evaluation["positions"][0]["steps"]
+    result["config"]["evaluate"]["out"] = evaluation["config"]["evaluate"]["out"]
+    assert result == evaluation
+    assert videos(tmp_path) == videos(evaluated)
+    assert not (tmp_path / "unfinished").exists()
+
+
+def crash_after(rollouts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evaluation breaks off after that many."""
+
+    def roll_out(made: stage.Stage, job: stage.Job) -> Any:
+        if job.index == rollouts:
+            raise KeyboardInterrupt
+        return stage.roll_out(made, job)
+
+    monkeypatch.setattr(verb, "roll_out", roll_out)
+
+
+def test_only_the_same_evaluation_goes_on(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = Path(shutil.copytree(toy_checkpoint, tmp_path / "policy"))
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        crash_after(1, patch)
+        assert s2robot(*arguments(checkpoint, out, "positions=2", "max_steps=2")) == 130
+    said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2", "horizon=4"))
+    assert "holds an unfinished evaluation with another horizon (2, not 4)" in said
+    assert "max_steps (2, not 3)" in refusal(capsys, *arguments(checkpoint, out, "max_steps=3"))
+    (checkpoint / "stats.json").write_text((checkpoint / "stats.json").read_text() + " ")
+    said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2"))
+    assert "with another checkpoint (" in said and "overwrite=true to begin anew" in said
+    assert len(list((out / "unfinished").glob("0*.json"))) == 1, "a refusal destroys nothing"
+    anew = evaluate(checkpoint, out, "positions=2", "max_steps=3", "overwrite=true")
+    assert [p["steps"] for p in anew["positions"]] == [3, 3]
+
+
+def test_execution_is_by_choice(evaluated: Path, toy_checkpoint: Path, tmp_path: Path) -> None:
+    evaluate(toy_checkpoint, tmp_path, "positions=3", "max_steps=8", "seed=5", "execution=ensemble")
+    assert videos(tmp_path) != videos(evaluated)
+
+
+def test_stage_times_are_shown(toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    act_as(Watched(), monkeypatch)
+    (tmp_path / "stages.json").write_text('{"record": 61.0, "train": 2.5}')
+    evaluate(toy_checkpoint, tmp_path, "positions=1", "max_steps=2", f"stages={tmp_path / 'stages.json'}")
+    assert "1 min 01 s" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["positions=17"], "positions=17 extra=0: expected 0 to 16 positions"),
+        (["positions=-1"], "positions=-1"),
+        (["positions=0"], "at least one in all"),
+        (["extra=-1"], "extra=-1"),
+        (["execution=chnk"], "unknown execution 'chnk': did you mean 'chunk'? valid: chunk, ensemble"),
+        (["repeats=0"], "repeats=0 extra=0: expected 1 to 99 rollouts from each position"),
+        (["horizon=17"], "horizon=17: expected 1 to 16"),
+        (["horizon=0"], "horizon=0: expected 1 to 16"),
+        (["workers=-1"], "workers=-1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    toy_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    expected: str,
+) -> None:
+    assert expected in refusal(capsys, *arguments(toy_checkpoint, tmp_path / "out", *options))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_no_checkpoint(
+    toy_store: Path, toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal(capsys, *arguments(toy_store, tmp_path / "out"))
+    assert f"no checkpoint at {toy_store}" in said
+    assert f"checkpoints in {toy_store.parent}: {toy_checkpoint.name}" in said
+
+
+def test_a_policy_of_no_simulated_environment(
+    toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = shutil.copytree(toy_checkpoint, tmp_path / "policy")
+    config = yaml.safe_load((checkpoint / "config.yaml").read_text())
+    (checkpoint / "config.yaml").write_text(yaml.safe_dump(config | {"env": None}))
+    said = refusal(capsys, *arguments(checkpoint, tmp_path / "out"))
+    assert "was trained on demos of no simulated environment" in said
+
+
+def test_a_mistake_ends_in_its_own_line_in_a_worker_too(
+    toy_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert s2robot(*arguments(toy_checkpoint, tmp_path / "out", "horizon=17", "workers=1")) == 2
+    said = capfd.readouterr().err
+    assert "horizon=17: expected 1 to 16" in said.splitlines()[-1]
+    assert "Traceback" not in said
+
+
+def test_policies_are_made_as_their_options_say(toy_checkpoint: Path) -> None:
+    policy: Policy = load_policy(toy_checkpoint)
+    chunk = stage.make_executor(policy, {"execution": "chunk", "horizon": 5, "decay": 0.2})
+    ensemble = stage.make_executor(policy, {"execution": "ensemble", "horizon": 5, "decay": 0.7})
+    assert (chunk.horizon, ensemble.decay) == (5, 0.7)  # type: ignore[attr-defined]
+
+
+def test_an_evaluation_that_lies_there_is_replaced_only_where_asked(
+    toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = evaluate(toy_checkpoint, tmp_path, "positions=1", "max_steps=2")
+    before = (tmp_path / "evaluation.json").read_bytes(), (tmp_path / "report.html").read_bytes()
+    said = refusal(capsys, *arguments(toy_checkpoint, tmp_path, "positions=2", "max_steps=2"))
+    assert "holds an evaluation already: give another out=, or overwrite=true" in said
+    assert before == ((tmp_path / "evaluation.json").read_bytes(), (tmp_path / "report.html").read_bytes())
+    again = evaluate(toy_checkpoint, tmp_path, "positions=2", "max_steps=2", "overwrite=true")
+    assert (first["trials"], again["trials"]) == (1, 2)

@@ -1,0 +1,284 @@
+"""Why a rollout failed: by hand, on the toy and in the simulator, and what does not change the answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_loop import s2robot
+
+import s2robot.evaluation.rollouts as stage
+from demos.cube_pick import ScriptedExpert, Variation
+from envs.cube_pick.env import EE_STEP, CubePick
+from envs.toy import STEP, Toy
+from s2robot.core.rollout import run_episode
+from s2robot.core.spec import Observation
+from s2robot.evaluation.failures import KINDS, Failure, Scene, Trace, classify, count, in_words
+
+OPEN, SHUT, AROUND = 0.08, 0.0, 0.042  # m between the fingers; around a cube
+START, CUBE = (0.0, 0.0, 0.2), (0.1, 0.0, 0.02)
+
+
+def at(gripper: tuple[float, float, float], opening: float, cube: tuple[float, float, float] = CUBE) -> Scene:
+    return Scene(gripper, opening, cube)
+
+
+def beside(x: float, z: float = 0.0) -> tuple[float, float, float]:
+    """x m short of the cube's centre and z m above it."""
+    return CUBE[0] - x, CUBE[1], CUBE[2] + z
+
+
+BY_HAND = {
+    "it stayed away": ([at(START, OPEN)] * 5, Failure("never reached", 0.2059)),
+    "it closed far away": ([at(START, OPEN), at(beside(0.09), SHUT)], Failure("never reached", 0.09)),
+    "it closed on the way": (
+        [at(START, OPEN), at(beside(0.09), SHUT), at(beside(0.02), SHUT)],
+        Failure("timed out", 0.02),
+    ),
+    "it closed beside": (
+        [at(START, OPEN), at(beside(0.03), OPEN), at(beside(0.03), SHUT)],
+        Failure("missed", 0.03),
+    ),
+    "it closed above": ([at(START, OPEN), at(beside(0, 0.04), SHUT)], Failure("missed", 0.04)),
+    "its second attempt was nearer": (
+        [at(START, OPEN), at(beside(0.05), SHUT), at(beside(0.05), OPEN), at(beside(0.025), SHUT)],
+        Failure("missed", 0.025),
+    ),
+    "what counts is where it closed": (
+        [at(START, OPEN), at(beside(0.04), SHUT), at(beside(0.01), SHUT)],
+        Failure("missed", 0.04),
+    ),
+    "it hovered": ([at(START, OPEN), at(beside(0.02), OPEN)], Failure("timed out", 0.02)),
+    "it pushed": (
+        [at(START, OPEN), at(beside(0.03), SHUT), at(CUBE, SHUT, (0.15, 0.0, 0.02))],
+        Failure("pushed away", 0.03),
+    ),
+    "it let go": (
+        [
+            at(START, OPEN),
+            at(CUBE, AROUND),
+            at((0.1, 0, 0.08), AROUND, (0.1, 0, 0.08)),
+            at((0.1, 0, 0.1), OPEN),
+        ],
+        Failure("grasped and dropped", None),
+    ),
+    "it let go elsewhere": (
+        [at(START, OPEN), at((0.1, 0, 0.08), AROUND, (0.1, 0, 0.08)), at(START, OPEN, (0.2, 0, 0.02))],
+        Failure("grasped and dropped", None),
+    ),
+    "it still held": (
+        [at(START, OPEN), at((0.1, 0, 0.05), AROUND, (0.1, 0, 0.05))],
+        Failure("timed out", None),
+    ),
+}
+
+
+def told(failure: Failure) -> tuple[str, float | None]:
+    return failure.kind, None if failure.missed_by is None else pytest.approx(failure.missed_by, abs=1e-4)
+
+
+@pytest.mark.parametrize(("scenes", "failure"), BY_HAND.values(), ids=BY_HAND)
+def test_by_hand(scenes: list[Scene], failure: Failure) -> None:
+    found = classify(scenes)
+    assert (found.kind, found.missed_by) == told(failure)
+
+
+lengths = st.floats(-0.3, 0.3)
+places = st.tuples(lengths, lengths, st.floats(0, 0.3))
+rollouts = st.lists(st.builds(Scene, places, st.floats(0, 0.08), places), min_size=1, max_size=12)
+
+
+@given(rollouts, lengths, lengths)
+def test_where_the_table_stands_and_how_long_it_went_on_afterwards_change_nothing(scenes, dx, dy) -> None:
+    def moved(place):
+        return place[0] + dx, place[1] + dy, place[2]
+
+    found = classify(scenes)
+    assert found.kind in KINDS
+    assert found.missed_by is None or found.missed_by >= 0
+    longer = [Scene(moved(s.gripper), s.opening, moved(s.cube)) for s in [*scenes, scenes[-1]]]
+    again = classify(longer)
+    assert (again.kind, again.missed_by) == (found.kind, pytest.approx(found.missed_by))
+
+
+# On the toy
+
+
+class Goes:
+    """Goes to each place (relative to the cube, m) in turn, opens or closes there, and waits at the end."""
+
+    def __init__(self, env: Toy, *steps: tuple[tuple[float, float, float], float]) -> None:
+        self.env, self.steps = env, steps
+
+    def reset(self) -> None:
+        self.left = list(self.steps)
+        self.command = -1.0
+        self.cube = np.append(self.env.cube_pose()[:2], 0.0)
+
+    def act(self, observation: Observation) -> np.ndarray:
+        gap = np.zeros(3)
+        if self.left:
+            offset, command = self.left[0]
+            gap = self.cube + offset - observation["proprio"][:3]
+            if np.abs(gap).max() < 1e-4:
+                self.command = command
+                self.left.pop(0)
+        return np.append(np.clip(gap, -STEP, STEP), self.command).astype(np.float32)
+
+
+ABOVE, ON, HIGH = (0.0, 0.0, 0.2), (0.0, 0.0, 0.0), (0.0, 0.0, 0.04)
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind", "missed_by"),
+    [
+        ([], "never reached", None),
+        ([(ABOVE, -1.0), ((0.03, 0.0, 0.0), 1.0)], "missed", 0.03),
+        ([(ABOVE, -1.0), (ON, -1.0)], "timed out", 0.0),
+        ([(ABOVE, -1.0), (ON, 1.0), (HIGH, -1.0), (HIGH, -1.0)], "grasped and dropped", None),
+        ([(ABOVE, -1.0), (ON, 1.0), (HIGH, 1.0)], "timed out", None),
+    ],
+)
+def test_on_the_toy(steps: list, kind: str, missed_by: float | None) -> None:
+    env = Toy(image_size=8)
+    trace = Trace(env)
+    outcome = run_episode(env, Goes(env, *steps), seed=0, subscribers=[trace])
+    failure = trace.failure(outcome.success)
+    assert failure is not None and failure.kind == kind
+    if missed_by is not None:
+        assert failure.missed_by == pytest.approx(missed_by, abs=1e-3)
+
+
+def test_a_success_is_no_failure() -> None:
+    env = Toy(image_size=8)
+    trace = Trace(env)
+    steps = [(ABOVE, -1.0), (ON, 1.0), (ABOVE, 1.0)]
+    outcome = run_episode(env, Goes(env, *steps), seed=0, subscribers=[trace])
+    assert outcome.success and trace.failure(outcome.success) is None
+    assert len(trace.scenes) == outcome.steps + 1
+
+
+def test_a_trace_begins_anew_with_each_rollout() -> None:
+    env = Toy(image_size=8, max_steps=5)
+    trace = Trace(env)
+    for _ in range(2):
+        run_episode(env, Goes(env), seed=0, subscribers=[trace])
+        assert len(trace.scenes) == 6
+
+
+def test_where_the_cube_is_not_known_nothing_is_said() -> None:
+    class Arm(gymnasium.Env):
+        """Does not know where the cube is, as a real one."""
+
+    trace = Trace(Arm())
+    trace.on_reset({}, {})
+    trace.on_step({}, np.zeros(4), {})
+    assert trace.failure(False) is None
+
+
+# In the simulator
+
+
+def test_the_simulator_tells_where_gripper_and_cube_are(cube_pick: CubePick) -> None:
+    observation, info = cube_pick.reset(seed=1, options={"cube_pose": (0.05, -0.1, 0.3)})
+    scene = cube_pick.scene()
+    np.testing.assert_allclose(scene.cube[:2], (0.05, -0.1), atol=1e-6)
+    gripper = observation["proprio"][8:11] + cube_pick.base_position
+    np.testing.assert_allclose(scene.gripper, gripper, atol=1e-6)
+    assert scene.opening == pytest.approx(observation["proprio"][7])
+    assert info.keys() == {"success", "time"}, "nothing of it where a policy looks"
+
+
+class Pushes:
+    """Goes down in front of the cube, its gripper closed, and on through where the cube lies."""
+
+    def __init__(self, env: CubePick) -> None:
+        self.env = env
+
+    def reset(self) -> None:
+        x, y, _ = self.env.cube_pose()
+        self.left = [
+            np.array([x - 0.07, y, 0.1]),
+            np.array([x - 0.07, y, 0.02]),
+            np.array([x + 0.06, y, 0.02]),
+        ]
+
+    def act(self, observation: Observation) -> np.ndarray:
+        gap = self.left[0] - self.env.scene().gripper
+        if np.abs(gap).max() < 0.01 and len(self.left) > 1:
+            self.left.pop(0)
+        return np.append(np.clip(1.6 * gap, -EE_STEP, EE_STEP), 1.0).astype(np.float32)
+
+
+def miss_of_4_cm(env: CubePick) -> ScriptedExpert:
+    return ScriptedExpert(
+        env, Variation(hover=0.08, hover_offset=np.zeros(2), miss=np.array([0.04, 0.0, 0.0]))
+    )
+
+
+@pytest.mark.parametrize(
+    ("actor", "kind", "least", "most"),
+    [(miss_of_4_cm, "missed", 0.035, 0.045), (Pushes, "pushed away", 0.0, 0.06)],
+)
+def test_in_the_simulator(
+    cube_pick: CubePick, monkeypatch: pytest.MonkeyPatch, actor: Any, kind: str, least: float, most: float
+) -> None:
+    monkeypatch.setattr(cube_pick, "max_steps", 26)
+    trace = Trace(cube_pick)
+    options = {"cube_pose": (0.02, 0.03, 0.0)}
+    outcome = run_episode(cube_pick, actor(cube_pick), seed=1, options=options, subscribers=[trace])
+    failure = trace.failure(outcome.success)
+    assert failure is not None and failure.kind == kind
+    assert failure.missed_by is not None and least < failure.missed_by < most
+
+
+# In an evaluation
+
+
+class Waits:
+    def reset(self) -> None:
+        pass
+
+    def act(self, observation: Observation) -> np.ndarray:
+        return np.array([0.0, 0.0, 0.0, -1.0], np.float32)
+
+
+def test_an_evaluation_says_why_it_failed(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "make_executor", lambda policy, plain: Waits())
+    options = ("positions=2", "extra=1", "max_steps=3", "workers=0")
+    assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
+    result = json.loads((tmp_path / "evaluation.json").read_text())
+    for outcome in result["positions"] + result["extra"]["positions"]:
+        assert outcome["failure"] == "never reached"
+        assert 0.15 < outcome["missed_by_m"] < 0.4
+    page = (tmp_path / "report.html").read_text()
+    assert "Failures: 2 never reached" in page
+    assert page.count("✗ never reached, missed by ") == 3
+
+
+def test_counted_and_in_words() -> None:
+    outcomes = [
+        {"success": True, "failure": None, "missed_by_m": None},
+        {"success": False, "failure": "missed", "missed_by_m": 0.0234},
+        {"success": False, "failure": "never reached", "missed_by_m": 0.1},
+        {"success": False, "failure": "grasped and dropped", "missed_by_m": None},
+        {"success": False, "failure": "missed", "missed_by_m": 0.03},
+    ]
+    assert list(count(outcomes).items()) == [("never reached", 1), ("missed", 2), ("grasped and dropped", 1)]
+    words = [
+        "missed by 2.3 cm",
+        "never reached, missed by 10.0 cm",
+        "grasped and dropped",
+        "missed by 3.0 cm",
+    ]
+    assert [in_words(outcome) for outcome in outcomes[1:]] == words
+    assert in_words({"success": False}) == "missed", "an older file does not say"
+    assert count([{"success": False}]) == {}

@@ -1,0 +1,25 @@
+"""A trial tells what the safety layer did to each fault."""
+
+from __future__ import annotations
+
+from robots import FakeRobot
+from test_deploy import Forward
+
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, Joining
+from s2robot.robot.arm import Mode
+from tests.stress.fault_injection import trial
+
+
+def test_faults_are_clamped_refused_and_stopped() -> None:
+    env = FakeRobot()
+    joining = Joining(wait=0.05, patience=5.0)
+    # The clock is turned by hand, the policy's thread lives in real time: each step waits for it.
+    executor = AsynchronousExecutor(Forward(), 10.0, env.clock.now, joining, real=lambda _: 10.0)
+    told = trial(env, executor, 4.0)
+    executor.close()
+    beside, nan, frozen = (told["faults"][name] for name in ("beside", "nan", "frozen_camera"))
+    assert "acceleration" in beside["events"] and 0 < beside["largest_step_rad"] < 0.15
+    assert nan["events"] == ["not_finite"] and nan["largest_step_rad"] == 0.0
+    assert "camera front" in frozen["stopped"] and frozen["after_s"] < 0.5
+    assert (told["steps"], told["reflexes"], told["watchdog"]) == (40, 0, 0)
+    assert told["stopped_before_the_last_fault"] is None and env.arm.mode is Mode.STOPPED

@@ -1,0 +1,409 @@
+"""Training: it learns, it is repeatable, it resumes, and it keeps what it has."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pickle
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_loop import curves, made_track, record, refusal, s2robot, train, training
+
+import s2robot.train.command as stage
+from envs.toy import Toy
+from s2robot.core.errors import UserError
+from s2robot.data.store import DemoStore, Episode
+from s2robot.policy.checkpoint import FILES, load_policy, read_config
+from s2robot.train.demos import split_episodes
+
+MODEL, STATE = "model.safetensors", "training_state.pt"
+FRONT = "cameras=[front]"
+
+
+def weights(checkpoint: Path) -> bytes:
+    return (checkpoint / MODEL).read_bytes()
+
+
+def test_the_loss_falls(toy_store: Path, tmp_path: Path) -> None:
+    losses = curves(train(toy_store, tmp_path, FRONT, "steps=50", "lr=0.003"))["total/train"]
+    assert [step for step, _ in losses] == [*range(1, 51)]
+    values = [value for _, value in losses]
+    assert np.mean(values[-10:]) < 0.7 * np.mean(values[:5])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(toy_store: Path, tmp_path: Path) -> None:
+    made = {
+        name: weights(train(toy_store, tmp_path / name, FRONT, "policy.dropout=0.1", f"seed={seed}"))
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    }
+    assert made["a"] == made["b"] != made["c"]
+
+
+def test_how_often_it_saves_and_logs_does_not_change_the_weights(
+    toy_store: Path, toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    other = train(toy_store, tmp_path, "checkpoint_every=5", "log_every=4")
+    assert weights(other) == weights(toy_checkpoint)
+
+
+def test_another_history_and_another_chunk_train_and_act(toy_store: Path, tmp_path: Path) -> None:
+    policy = load_policy(train(toy_store, tmp_path, "policy.observed=5", "policy.predicted=3"))
+    env = Toy()
+    observation, _ = env.reset(seed=0)
+    policy.observe(observation)
+    assert policy.predict().shape == (3, env.robot_spec.action_dim)
+
+
+def test_a_checkpoint_says_what_made_it(toy_store: Path, toy_checkpoint: Path) -> None:
+    config = read_config(toy_checkpoint)
+    assert config["env"]["_target_"] == "envs.toy.Toy"
+    assert config["demos_sha256"] == DemoStore.open(toy_store).digest()
+    assert config["training"]["seed"] == 0 and config["training"]["episodes"] == 4
+    assert torch.__version__.startswith(config["versions"]["torch"])
+    assert {"git", "machine", "encoder_identity"} <= config.keys()
+    record = json.loads((toy_checkpoint / "run.json").read_text())
+    assert record["options"]["lr"] == 1e-3 and record["options"]["policy"]["width"] == 32
+    (demos,) = record["demos"]
+    assert (demos["sha256"], len(demos["episodes"])) == (config["demos_sha256"], 4)
+    (session,) = record["sessions"]
+    assert (session["from_step"], session["steps"]) == (0, 12)
+    assert 0 <= session["waited"] <= session["seconds"]
+    assert list((toy_checkpoint / "log").glob("events*")), "for TensorBoard"
+
+
+def test_the_statistics_are_those_of_the_training_episodes(toy_store: Path, tmp_path: Path) -> None:
+    policy = load_policy(train(toy_store, tmp_path, FRONT, "validation=0", "steps=1"))
+    store = DemoStore.open(toy_store)
+    actions = np.concatenate([store.episode(i).action for i in store.ids()])
+    np.testing.assert_allclose(policy.model.action_normalizer.mean, actions.mean(0), rtol=1e-4, atol=1e-6)
+
+
+def test_held_out_episodes_are_scored_when_it_saves(toy_store: Path, tmp_path: Path) -> None:
+    made = curves(train(toy_store, tmp_path, FRONT, "validation=0.25"))
+    assert [step for step, _ in made["action/validation"]] == [6, 12]
+    assert "action/validation" not in curves(train(toy_store, tmp_path / "all", FRONT, "validation=0"))
+
+
+@given(st.integers(1, 12), st.floats(0, 1, exclude_max=True), st.integers(0, 20))
+def test_held_out_episodes_are_whole_and_none_is_lost(count: int, share: float, seed: int) -> None:
+    tracks = [made_track(3) for _ in range(count)]
+    kept, held_out = split_episodes(tracks, share, seed)
+    assert sorted(map(id, kept + held_out)) == sorted(map(id, tracks))
+    assert kept, "at least one to train on"
+    assert len(held_out) == min(round(share * count), count - 1)
+    again = split_episodes(tracks, share, seed)
+    assert [[id(t) for t in part] for part in again] == [[id(t) for t in part] for part in (kept, held_out)]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(UserError, match="^validation=.*: expected a share from 0 to below 1$"):
+        split_episodes([made_track(3)], share, 0)
+
+
+def test_the_best_checkpoint_is_that_of_the_best_score_on_held_out_demos(
+    toy_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, seen = iter([3.0, 1.0, 2.0]), []
+
+    def validate(model: torch.nn.Module, *_: Any) -> dict[str, float]:
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {"action": next(scores)}
+
+    monkeypatch.setattr(stage, "validate", validate)
+    out = train(toy_store, tmp_path, FRONT, "validation=0.25", "checkpoint_every=4")
+    for folder, state in ((out / "best", seen[1]), (out, seen[2])):
+        found = load_policy(folder).model.state_dict()
+        assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_without_held_out_demos_there_is_no_best(toy_store: Path, tmp_path: Path) -> None:
+    out = train(toy_store, tmp_path / "out", FRONT, "validation=0", "steps=2")
+    assert not (out / "best").exists()
+
+
+# ---------------------------------------------------------------------- resuming
+
+LONG = (FRONT, "steps=120", "checkpoint_every=6", "policy.dropout=0.1", "ema=0.9", "validation=0.25")
+
+
+def killed(arguments: list[str], out: Path, moment: Callable[[], bool]) -> None:
+    """Runs the command line in a process of its own and kills it with SIGKILL once a moment has come."""
+    process = subprocess.Popen([sys.executable, "-m", "s2robot.cli", *arguments], stderr=subprocess.DEVNULL)
+    while not moment():
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(toy_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(toy_store, tmp_path_factory.mktemp("uninterrupted") / "policy", *LONG)
+
+
+def assert_resumes(toy_store: Path, out: Path, uninterrupted: Path, extra: float) -> None:
+    def moment() -> bool:
+        if not (out / STATE).is_file():
+            return False
+        time.sleep(extra)
+        return True
+
+    killed(training(toy_store, out, *LONG), out, moment)
+    reached = torch.load(out / STATE, weights_only=True)["step"]
+    assert 6 <= reached < 120
+    assert load_policy(out), "what was saved last is whole"
+    train(toy_store, out, *LONG)
+    assert weights(out) == weights(uninterrupted)
+    assert weights(out / "best") == weights(uninterrupted / "best")
+    assert curves(out) == curves(uninterrupted)
+
+
+def test_after_kill_9_it_goes_on_to_the_same_weights(
+    toy_store: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    assert_resumes(toy_store, tmp_path / "policy", uninterrupted, extra=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(8))
+def test_after_kill_9_at_any_moment(
+    toy_store: Path, uninterrupted: Path, tmp_path: Path, attempt: int
+) -> None:
+    extra = random.Random(attempt).uniform(0, 1.0)
+    assert_resumes(toy_store, tmp_path / "policy", uninterrupted, extra)
+
+
+def test_run_again_it_changes_nothing(toy_store: Path, toy_checkpoint: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(toy_checkpoint, tmp_path / "policy")
+    before = {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()}
+    train(toy_store, out)
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("option", ["seed=1", "lr=0.5", "steps=13", "policy.width=64", FRONT, "batch_size=5"])
+def test_other_options_are_refused_and_the_checkpoint_kept(
+    toy_store: Path, toy_checkpoint: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    before = weights(toy_checkpoint)
+    said = refusal(capsys, *training(toy_store, toy_checkpoint, option))
+    assert f"{toy_checkpoint} was trained with other options or other demos" in said
+    assert weights(toy_checkpoint) == before
+
+
+def test_other_demos_are_refused(
+    toy_store: Path, toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = shutil.copytree(toy_store, tmp_path / "demos")
+    DemoStore.open(store).drop(DemoStore.open(store).ids()[-1])
+    assert "other options or other demos" in refusal(capsys, *training(store, toy_checkpoint))
+
+
+def test_a_checkpoint_that_cannot_be_resumed_is_not_overwritten(
+    toy_store: Path, toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in FILES:
+        shutil.copy(toy_checkpoint / name, tmp_path)
+    before = weights(tmp_path)
+    said = refusal(capsys, *training(toy_store, tmp_path))
+    assert f"{tmp_path} holds a checkpoint without {STATE}" in said
+    assert weights(tmp_path) == before
+
+
+class Malicious:
+    """Pickled, it creates a file when it is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch"])
+def test_code_in_a_training_state_is_not_run(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    mark, out = tmp_path / "executed", tmp_path / "policy"
+    out.mkdir()
+    if form == "pickle":
+        (out / STATE).write_bytes(pickle.dumps(Malicious(mark), protocol=2))
+    else:
+        torch.save({"recipe": "", "step": Malicious(mark)}, out / STATE)
+    assert f"{out / STATE} is damaged" in refusal(capsys, *training(toy_store, out))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.9])
+def test_a_training_state_that_is_cut_short(
+    toy_store: Path, toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
+) -> None:
+    out = shutil.copytree(toy_checkpoint, tmp_path / "policy")
+    os.truncate(out / STATE, int(share * (out / STATE).stat().st_size))
+    assert f"{out / STATE} is damaged" in refusal(capsys, *training(toy_store, out))
+    assert load_policy(out), "the policy itself is whole"
+
+
+@pytest.mark.parametrize("fits", [None, MODEL])
+def test_when_saving_fails_the_last_checkpoint_stays(
+    toy_store: Path,
+    toy_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fits: str | None,
+) -> None:
+    """No file may grow beyond a limit, from the second save on: the weights do not fit, or only they do."""
+    size = (toy_checkpoint / fits).stat().st_size + 10_000 if fits else 100_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    scored, score = [], stage.validate
+
+    def validate(*arguments: Any) -> dict[str, float]:  # what is done just before a save
+        scored.append(1)
+        if len(scored) == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        return score(*arguments)
+
+    monkeypatch.setattr(stage, "validate", validate)
+    options = ("validation=0.25", "checkpoint_every=4")
+    try:
+        said = refusal(capsys, *training(toy_store, tmp_path, *options))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"cannot save {tmp_path}: " in said
+    assert load_policy(tmp_path)
+    assert torch.load(tmp_path / STATE, weights_only=True)["step"] == 4
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")], (
+        "nothing is left lying about"
+    )
+    monkeypatch.undo()
+    train(toy_store, tmp_path, *options)
+    assert torch.load(tmp_path / STATE, weights_only=True)["step"] == 12
+
+
+# ---------------------------------------------------------------------- mistakes
+
+
+def test_a_missing_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, *training(tmp_path / "none", tmp_path / "out"))
+    assert str(tmp_path / "none") in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    DemoStore.create(tmp_path / "demos", Toy().robot_spec)
+    said = refusal(capsys, *training(tmp_path / "demos", tmp_path / "out"))
+    assert "holds no demos: `s2robot record` makes some" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("policy.pooling=atention", "unknown pooling 'atention': did you mean 'attention'?"),
+        ("cameras=[frnt]", "unknown camera 'frnt': did you mean 'front'?"),
+        ("encoder.name=random-tyni", "unknown architecture 'tyni': valid: tiny"),
+        ("validation=1.0", "validation=1.0: expected a share from 0 to below 1"),
+        ("lr=1.0e30", "the loss is"),
+        ("policy.widht=3", "widht"),
+        ("steps=many", "steps"),
+        ("steps=0", "steps=0: expected 1 or more"),
+        ("batch_size=0", "batch_size=0: expected 1 or more"),
+        ("log_every=0", "log_every=0: expected 1 or more"),
+        ("seed=-1", "seed=-1: expected 0 or more"),
+        ("lr=-1", "lr=-1: expected more than 0"),
+        ("clip=-1", "clip=-1: expected more than 0"),
+        ("device=nowhere", "device=nowhere: expected cpu, or cuda where there is a GPU"),
+        ("device=meta", "device=meta: expected cpu, or cuda where there is a GPU"),
+        ("device=cuda:99", "device=cuda:99: expected cpu, or cuda where there is a GPU"),
+        ("cameras=[]", "cameras=[]: expected a list of one or more of front"),
+        ("policy.predicted=0", "predicted=0: expected 1 or more"),
+        ("policy.dropout=2", "dropout=2: expected a share from 0 to 1"),
+        ("policy.grasp_weight=-1", "grasp_weight=-1: expected 0 or more"),
+        ("policy.heads=5", "expected a multiple of heads=5"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_no_checkpoint(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, expected: str
+) -> None:
+    assert expected in refusal(capsys, *training(toy_store, tmp_path / "out", option))
+    assert not (tmp_path / "out" / MODEL).exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
+def test_a_missing_extra_is_named(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal(capsys, *training(toy_store, tmp_path / "out", FRONT, "wandb=project"))
+    assert 'wandb is not installed: pip install "s2robot[wandb]"' in said
+
+
+def test_places_that_cannot_take_a_checkpoint_are_refused(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(capsys, *training(toy_store, tmp_path / "file"))
+    assert "file is a file: expected a folder" in said
+    assert "is a demo store: give another out=" in refusal(capsys, *training(toy_store, toy_store))
+    assert not (toy_store / MODEL).exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_is_told_without_a_network(
+    toy_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert s2robot(*training(toy_store, tmp_path / "out", FRONT, "wandb=project")) == 0
+    (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*/run-*.wandb")
+    logged = run.read_bytes()
+    assert b"action/train" in logged and b"batch_size" in logged
+
+
+def test_features_that_another_encoder_made_are_told(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They lie where those of this encoder belong: somebody has put them there."""
+    features = shutil.copytree(toy_store / "features", tmp_path / "features")
+    path = next(features.glob("*/*/front.npy"))
+    np.save(path, np.load(path)[:, :, :100])
+    options = (FRONT, f"features={features}")
+    said = refusal(capsys, *training(toy_store, tmp_path / "out", *options))
+    assert f"{path} is float16 (" in said and "another one made it" in said
+
+
+def test_an_episode_with_nan_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = record(tmp_path / "demos", 1, "env.cameras=[front]")
+    episode = DemoStore.open(store).ids()[0]
+    action: Any = zarr.open_array(store / episode / "action", mode="r+")
+    action[3, 1] = np.nan
+    said = refusal(capsys, *training(store, tmp_path / "out"))
+    assert f"episode {episode} of {store}: action is not finite at step 3" in said
+
+
+def test_one_episode_is_enough_even_one_of_a_single_step(tmp_path: Path) -> None:
+    store = DemoStore.open(record(tmp_path / "demos", 1, "env.cameras=[front]"))
+    whole = store.episode("000000")
+    first = {name: getattr(whole, name)[:1] for name in ("proprio", "action", "action_applied", "time")}
+    store.append(Episode({"front": whole.images("front", slice(0, 1))}, **first, attributes={}))
+    store.drop("000000")
+    assert load_policy(train(store.path, tmp_path / "out", "steps=2"))
+
+
+def test_help_shows_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert s2robot("train", "--help") == 0
+    assert "checkpoint_every" in capsys.readouterr().out

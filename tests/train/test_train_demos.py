@@ -1,0 +1,137 @@
+"""Which demos are trained on: of several stores, and those that pass the filters."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kill_writer import SPEC, made_episode
+from mistakes import refusal
+
+from s2robot.core.spec import RobotSpec
+from s2robot.data.store import DemoStore
+from s2robot.train.demos import choose_demos, passes, who_acted
+
+NO_FILTER = {"success": None, "operators": None, "acted": None}
+
+
+def store(path: Path, spec: RobotSpec = SPEC, seed: int = 0, *attributes: dict[str, Any]) -> str:
+    """A store of short episodes with these attributes."""
+    made = DemoStore.create(path, spec)
+    for n, given in enumerate(attributes or ({}, {})):
+        episode = made_episode(seed, n, spec, steps=2)
+        episode.attributes |= given
+        made.append(episode)
+    return str(path)
+
+
+def chosen(*stores: str, cameras: list[str] | None = None, **wanted: Any) -> Any:
+    """Of one store by its path, of several as a list: as they come from the command line."""
+    demos = stores[0] if len(stores) == 1 else list(stores)
+    return choose_demos({"demos": demos, "cameras": cameras, "filter": NO_FILTER | wanted})
+
+
+BY_PERSON = {"by_person": [True, True], "operator": "ada"}
+INTERVENTION = {"by_person": [False, True], "operator": "bob"}
+SCRIPTED = {"config": {"device": "scripted"}}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "who"),
+    [(BY_PERSON, "person"), (INTERVENTION, "intervention"), (SCRIPTED, "scripted"), ({}, "unknown")],
+)
+def test_who_acted_is_told_by_what_was_recorded(attributes: dict[str, Any], who: str) -> None:
+    assert who_acted(attributes) == who
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({}, ["000000", "000001", "000002", "000003"]),
+        ({"success": True}, ["000001", "000003"]),
+        ({"success": False}, ["000000", "000002"]),
+        ({"operators": ["ada"]}, ["000000"]),
+        ({"operators": ["ada", "bob"]}, ["000000", "000001"]),
+        ({"acted": ["scripted", "intervention"]}, ["000001", "000002"]),
+        ({"acted": ["scripted", "intervention"], "success": True}, ["000001"]),
+    ],
+)
+def test_filters_choose_episodes(tmp_path: Path, wanted: dict[str, Any], expected: list[str]) -> None:
+    path = store(tmp_path / "demos", SPEC, 0, BY_PERSON, INTERVENTION, SCRIPTED, {})
+    demos = chosen(path, **wanted)
+    assert [list(source.ids) for source in demos.sources] == [expected]
+    assert len(demos) == len(expected)
+
+
+def test_what_a_demo_does_not_say_passes_no_filter_of_it() -> None:
+    assert not passes({}, NO_FILTER | {"success": False})
+    assert not passes({}, NO_FILTER | {"operators": ["ada"]})
+    assert passes({}, NO_FILTER)
+
+
+def test_several_stores_are_one_training(tmp_path: Path) -> None:
+    first, second = store(tmp_path / "a"), store(tmp_path / "b", seed=1)
+    demos = chosen(first, second)
+    assert [str(source.store) for source in demos.sources] == [first, second]
+    assert len(demos) == 4
+    digests = {chosen(*paths).digest for paths in ((first,), (second,), (first, second), (second, first))}
+    assert len(digests) == 4
+    assert chosen(first).digest == DemoStore.open(first).digest()
+
+
+def test_other_episodes_of_a_store_are_other_demos(tmp_path: Path) -> None:
+    path = store(tmp_path / "a")
+    assert chosen(path, success=True).digest != chosen(path).digest
+
+
+def test_the_environment_is_the_one_they_share(tmp_path: Path) -> None:
+    def recorded(name: str, env: dict[str, Any]) -> str:
+        made = DemoStore.create(tmp_path / name, SPEC, {"record": {"env": env}})
+        made.append(made_episode(0, 0, steps=2))
+        return str(tmp_path / name)
+
+    one, same, other = recorded("a", {"rate": 10}), recorded("b", {"rate": 10}), recorded("c", {"rate": 20})
+    assert chosen(one, same).env == {"rate": 10}
+    assert chosen(one, other).env is None
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"action_space": "joint"}, "action_space: ee_delta against joint"),
+        ({"cameras": {"front": (24, 32, 3)}}, "cameras: "),
+        ({"rate": 20.0}, "rate: 10.0 against 20.0"),
+    ],
+)
+def test_stores_of_different_robots_are_refused(
+    tmp_path: Path, change: dict[str, Any], difference: str
+) -> None:
+    first = store(tmp_path / "a")
+    second = store(tmp_path / "b", dataclasses.replace(SPEC, **change))
+    said = refusal(lambda: chosen(first, second))
+    assert said.startswith(f"{first} and {second} hold demos of different robots: {difference}")
+
+
+def test_stores_that_share_the_cameras_asked_for_go_together(tmp_path: Path) -> None:
+    front = dataclasses.replace(SPEC, cameras={"front": (24, 32, 3)})
+    demos = chosen(store(tmp_path / "a"), store(tmp_path / "b", front), cameras=["front"])
+    assert list(demos.spec.cameras) == ["front"]
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    path, empty = store(tmp_path / "a"), str(tmp_path / "empty")
+    DemoStore.create(empty, SPEC)
+    assert refusal(lambda: chosen(path, path)) == f"demos=[{path},{path}]: a store is named twice"
+    assert "holds no demos: `s2robot record`" in refusal(lambda: chosen(path, empty))
+    assert refusal(lambda: choose_demos({"demos": [], "cameras": None, "filter": NO_FILTER})) == (
+        "demos=[]: name at least one store"
+    )
+    said = refusal(lambda: chosen(path, operators=["ada"]))
+    assert said == f"none of the 2 demos of {path} passes filter.operators=['ada']"
+    assert "unknown value of filter.acted 'persn': did you mean 'person'?" in refusal(
+        lambda: chosen(path, acted=["persn"])
+    )
+    assert "filter.success=yes: expected true, false or null" in refusal(lambda: chosen(path, success="yes"))
+    assert "filter.operators=ada: expected a list or null" in refusal(lambda: chosen(path, operators="ada"))

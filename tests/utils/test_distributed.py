@@ -1,0 +1,144 @@
+"""One command on one process or many: the same features, the same curve."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from loopback import free_port
+from test_train_run import DATASET, begun, options, windows
+from toy_loop import ENCODER, curves, train, training
+
+from s2robot.train.batches import Batches
+from s2robot.train.run import Trainer
+from s2robot.utils.distributed import World, join_world
+
+
+@given(st.integers(1, 6), st.lists(st.integers(), max_size=20))
+def test_shares_are_even_and_make_the_whole(size: int, items: list[int]) -> None:
+    shares = [World(rank, size).share(items) for rank in range(size)]
+    assert sorted(item for share in shares for item in share) == sorted(items)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.lists(st.integers(), max_size=20))
+def test_each_machine_does_for_itself_all_there_is(machines: int, each: int, items: list[int]) -> None:
+    for machine in range(machines):
+        ranks = range(machine * each, (machine + 1) * each)
+        shares = [World(rank, machines * each, each).share_of_machine(items) for rank in ranks]
+        assert sorted(item for share in shares for item in share) == sorted(items)
+
+
+def test_alone_a_process_leads_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with join_world() as world:
+        assert world == World() and world.leads
+        world.wait()
+        assert world.total(torch.ones(2)).tolist() == [1, 1]
+
+
+def test_processes_share_the_cores_they_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert [World(0, 4, 4).threads(asked) for asked in (None, 3)] == [2, 3]
+    assert World(0, 16, 16).threads(None) == 1
+
+
+def test_a_device_is_the_one_asked_for() -> None:
+    assert World().device("cpu") == torch.device("cpu")
+    assert World(5, 8, 4).device("cuda") == torch.device("cuda", 1)
+
+
+def take_steps(rank: int, size: int, port: int, accumulate: int, out: Path) -> None:
+    """What a process of a training does, of which process 0 writes the losses down."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    plain = options("policy.action_noise=0.1")
+    with join_world() as world:
+        assert (world.rank, world.size) == (rank, size)
+        sizes = {"rank": rank, "processes": size, "accumulate": accumulate}
+        batches = Batches(len(DATASET), 8, 0, 0, 4, **sizes)
+        trainer = Trainer(plain, begun(plain), world)
+        losses = [trainer.step([windows(*part) for part in parts]) for parts in batches]
+        if world.leads:
+            out.write_text(json.dumps(losses))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_steps_of_two_processes_are_those_of_one(tmp_path: Path, accumulate: int) -> None:
+    """Of a server that has torch, and has computed no gradient: after one a fork cannot."""
+    losses = {}
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["torch"])
+    for size in (1, 2):
+        out, port = tmp_path / f"{size}.json", free_port()
+        arguments = (size, port, accumulate if size > 1 else 1, out)
+        processes = [server.Process(target=take_steps, args=(rank, *arguments)) for rank in range(size)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(300)
+            assert process.exitcode == 0
+        losses[size] = json.loads(out.read_text())
+    assert len(losses[2]) == 4
+    for one, two, rel in zip(losses[1], losses[2], (1e-4, 1e-2, 1e-2, 1e-2), strict=True):
+        assert two == pytest.approx(one, rel=rel)
+
+
+def torchrun(processes: int, *arguments: str) -> None:
+    """Runs the command line on as many processes; fails with what they said."""
+    start = ("-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={free_port()}")
+    done = subprocess.run(
+        [sys.executable, *start, "--master-addr=127.0.0.1", "-m", "s2robot.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+SAME = ("cameras=[front]", "policy.pooling_dropout=0", "validation=0.25", "steps=20", "lr=0.003")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_train_as_one_does(toy_store: Path, tmp_path: Path, accumulate: int) -> None:
+    """Dropout is each process's own: without it the curves are the same."""
+    one = train(toy_store, tmp_path / "one", *SAME)
+    torchrun(2, *training(toy_store, tmp_path / "two", *SAME, f"accumulate={accumulate}"))
+    expected, found = curves(one), curves(tmp_path / "two")
+    assert found.keys() == expected.keys()
+    for name, points in expected.items():
+        np.testing.assert_allclose(found[name], points, rtol=1e-2, err_msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_encode_what_one_does(toy_demos: Path, tmp_path: Path) -> None:
+    files = []
+    for processes in (1, 2):
+        root = tmp_path / str(processes)
+        torchrun(processes, "encode", f"demos={toy_demos}", f"features={root}", *ENCODER, "workers=0")
+        files.append({path.relative_to(root): path.read_bytes() for path in root.rglob("*.npy")})
+    assert files[0] == files[1]
+    assert len(files[0]) == 8
+
+
+@pytest.mark.slow
+def test_two_processes_pretrain_as_one_does(tmp_path: Path) -> None:
+    losses = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        small = ("states=2", "steps=4", "batch_size=4", "warmup=1", "bf16=false", "workers=0", "threads=1")
+        source = ("source._target_=envs.cube_pick.frames.RandomFrames", "source.image_size=224")
+        torchrun(processes, "pretrain", f"out={out}", *small, *source)
+        losses.append(np.array(json.loads((out / "losses.json").read_text())))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
