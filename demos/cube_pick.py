@@ -65,7 +65,7 @@ class Variation:
 class ScriptedExpert:
     """Hovers over the cube, goes down, closes, lifts; starts over where a grasp has missed.
 
-    `imitate` says, step by step, which of its actions are worth learning: those of a planned miss are not.
+    `action_loss_mask` says of each step whether its action is worth learning: that of a planned miss is not.
     """
 
     def __init__(self, env: CubePick, variation: Variation) -> None:
@@ -78,7 +78,7 @@ class ScriptedExpert:
         self._enter(Phase.HOVER)
         self._miss = self._variation.miss
         self._opening = 0.0
-        self.imitate: list[bool] = []
+        self.action_loss_mask: list[bool] = []
 
     def act(self, observation: Observation) -> np.ndarray:
         """The action in the environment's action space; gripper -1 open, 1 close."""
@@ -87,7 +87,7 @@ class ScriptedExpert:
         cube = self._cube()
         self._advance(gripper, opening, cube)
         self._steps_in_phase += 1
-        self.imitate.append(self._miss is None)
+        self.action_loss_mask.append(self._miss is None)
         displacement = np.clip(_GAIN * (self._target(gripper, cube) - gripper), -EE_STEP, EE_STEP)
         command = CLOSE if self._phase in (Phase.CLOSING, Phase.LIFT) else OPEN
         self._opening = opening
@@ -160,7 +160,7 @@ class ActionNoise(gymnasium.ActionWrapper):
 def cube_pick_demonstration(
     env: CubePick, rng: np.random.Generator, noise: float, miss_share: float
 ) -> Demonstration:
-    """A demo of `CubePick` with the cube anywhere in the rectangle but at the 16 evaluation positions.
+    """A demo of `CubePick` with the cube anywhere in the spawn_region but at the 16 evaluation positions.
 
     Raises UserError for another environment.
     """

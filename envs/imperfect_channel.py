@@ -15,7 +15,7 @@ NOISE = {"ee_delta": 0.006, "joint": 0.012}
 """Standard deviation of the action noise of scale 1 (m, rad): the joint angle moves the gripper as far."""
 
 
-class Channel(gymnasium.Wrapper):
+class ImperfectChannel(gymnasium.Wrapper):
     """An environment seen and moved through an imperfect channel; seeded with its episode.
 
     Args:

@@ -15,7 +15,7 @@ from s2robot.core.errors import unknown
 
 @dataclass(frozen=True)
 class Suite:
-    """Options of the environment and of `envs.imperfect_channel.Channel` that a suite sets."""
+    """Options of the environment and of `envs.imperfect_channel.ImperfectChannel` that a suite sets."""
 
     env: Mapping[str, Any] = field(default_factory=dict)
     channel: Mapping[str, Any] = field(default_factory=dict)
@@ -47,5 +47,7 @@ def suite(name: str) -> dict[str, Any]:
     if name not in SUITES:
         raise unknown("suite", name, SUITES)
     chosen = SUITES[name]
-    channel = {"_target_": "envs.imperfect_channel.Channel", **chosen.channel} if chosen.channel else None
+    channel = (
+        {"_target_": "envs.imperfect_channel.ImperfectChannel", **chosen.channel} if chosen.channel else None
+    )
     return {"env": dict(chosen.env), "channel": channel}

@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 
 from s2robot.core.errors import unknown
-from s2robot.core.spec import GRIPPER_POSITION, Observation, RobotSpec, check_action
+from s2robot.core.spec import GRIPPER_POSITION, GripperSpec, Observation, RobotSpec, check_action
 from s2robot.evaluation.failures import Scene
 from s2robot.tasks.cube_pick import CubePose, check_pose, demo_position
 
@@ -59,6 +59,7 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
             action=("dx [m]", "dy [m]", "dz [m]", "gripper [-1 open, 1 close]"),
             action_space="ee_delta",
             rate=float(rate),
+            grippers=(GripperSpec(index=3, open=-1.0, closed=1.0),),
         )
         high = np.array([STEP, STEP, STEP, 1.0], np.float32)
         self.action_space = gymnasium.spaces.Box(-high, high, dtype=np.float32)
@@ -150,14 +151,14 @@ class ToyExpert:
 
     def reset(self) -> None:
         self._closed = False
-        self.imitate: list[bool] = []
+        self.action_loss_mask: list[bool] = []
 
     def act(self, observation: Observation) -> np.ndarray:
         gripper = observation["proprio"][:3]
         cube = np.append(self._env.cube_pose()[:2], 0.0)
         aligned = np.linalg.norm(cube[:2] - gripper[:2]) < 0.005
         self._closed = self._closed or bool(aligned and gripper[2] < 0.01)
-        self.imitate.append(True)
+        self.action_loss_mask.append(True)
         if self._closed:
             target, command = np.append(gripper[:2], _TOP), 1.0
         else:

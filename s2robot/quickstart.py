@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from s2robot.commands import run_command
 from s2robot.config import compose
-from s2robot.config.targets import locate
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.reports.evaluation import headline
 from s2robot.utils.provenance import sha256_json, write_json
@@ -24,11 +24,10 @@ def main(cfg: DictConfig) -> None:
     common = [f"seed={cfg.seed}", f"workers={cfg.workers}"]
     data = [f"demos={demos}", f"features={features}", f"workers={cfg.workers}"]
     recording = [f"out={demos}", f"episodes={cfg.episodes}", *common]
-    stages.run("record", "s2robot.record.command:main", [*recording, *cfg.record])
-    stages.run("encode", "s2robot.vision.cache:main", [*data, *cfg.encode])
+    stages.run("record", [*recording, *cfg.record])
+    stages.run("encode", [*data, *cfg.encode])
     stages.run(
         "train",
-        "s2robot.train:main",
         [*data, f"out={checkpoint}", f"seed={cfg.seed}", f"steps={cfg.steps}", *cfg.encode, *cfg.train],
     )
     evaluation = _evaluate(cfg, out, checkpoint, stages, common)
@@ -45,15 +44,15 @@ class Stages:
         self.path = path
         self._seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
 
-    def run(self, verb: str, target: str, overrides: list[str]) -> None:
-        """Runs a verb with overrides as its command line would."""
-        print(f"== {verb}: s2robot {verb} {' '.join(overrides)}", flush=True)
+    def run(self, command: str, overrides: list[str]) -> None:
+        """Runs a command with overrides as its command line would."""
+        print(f"== {command}: s2robot {command} {' '.join(overrides)}", flush=True)
         began = time.monotonic()
-        locate(target)(compose(verb, overrides))
+        run_command(command, overrides)
         seconds = time.monotonic() - began
-        self._seconds[verb] = max(seconds, self._seconds.get(verb, 0.0))
+        self._seconds[command] = max(seconds, self._seconds.get(command, 0.0))
         write_json(self.path, self._seconds)
-        print(f"== {verb} took {seconds:.0f} s", flush=True)
+        print(f"== {command} took {seconds:.0f} s", flush=True)
 
 
 def _evaluate(
@@ -68,6 +67,6 @@ def _evaluate(
     path = out / "evaluation.json"
     done = path.is_file() and stamp.is_file() and json.loads(stamp.read_text()) == identity
     if not done:
-        stages.run("evaluate", "s2robot.evaluation.command:main", overrides)
+        stages.run("evaluate", overrides)
         write_json(stamp, identity)
     return json.loads(path.read_text())

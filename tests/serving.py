@@ -52,7 +52,7 @@ def small_policy(cameras: tuple[str, ...] = ("front",)) -> Policy:
 class Adder:
     """A predictor without an encoder: each action is what it was told so far, summed up."""
 
-    predicted = PREDICTED
+    chunk_size = PREDICTED
 
     def __init__(self) -> None:
         self.reset()
@@ -69,7 +69,7 @@ class Adder:
         ahead = np.arange(PREDICTED, dtype=np.float32)
         return np.stack([ahead + self.total, ahead], axis=1)
 
-    def acted(self, action: np.ndarray) -> None:
+    def record_action(self, action: np.ndarray) -> None:
         self.calls.append(action.tolist())
         self.total += 3 * float(action.sum())
 
@@ -80,8 +80,8 @@ def service_of(policy: Policy, **options: Any) -> Service:
     return Service(
         Contract(policy.spec.select_cameras(list(config.cameras))),
         new_predictor=lambda: Policy(policy.model, policy.extractor, policy.spec),
-        observed=config.observed,
-        predicted=config.predicted,
+        n_obs_steps=config.n_obs_steps,
+        chunk_size=config.chunk_size,
         **options,
     )
 

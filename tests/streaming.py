@@ -12,7 +12,7 @@ from s2robot.robot.arm import ArmCommand
 from s2robot.robot.arms.franka import FrankaArm
 from s2robot.robot.arms.franky import FrankyArm
 from s2robot.robot.arms.models import PANDA_HOME
-from s2robot.robot.motion_limits import Envelope
+from s2robot.robot.motion_limits import MotionLimits
 from s2robot.robot.safety import SafeArm
 
 RATE = 10.0
@@ -21,7 +21,7 @@ RATE = 10.0
 @contextmanager
 def at_home(arm: FrankaArm | FrankyArm) -> Iterator[SafeArm]:
     """Connected, homed and started; closed at the end."""
-    safe = SafeArm(arm, Envelope(arm.limits, arm.kinematics, None, RATE, velocity=0.3), RATE)
+    safe = SafeArm(arm, MotionLimits(arm.limits, arm.kinematics, None, RATE, velocity=0.3), RATE)
     safe.connect()
     safe.home(PANDA_HOME, 0.08)
     safe.start()

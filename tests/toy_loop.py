@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from s2robot import cli
-from s2robot.data.dataset import Track
+from s2robot.data.dataset import EpisodeFeatures
 
 ENCODER = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false")
 TRAIN = (
@@ -63,13 +63,13 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return said[0]
 
 
-def made_track(length: int = 20, seed: int = 0, **arrays: Any) -> Track:
+def made_track(length: int = 20, seed: int = 0, **arrays: Any) -> EpisodeFeatures:
     """An episode of noise, with a camera of 4 patches; action and proprioception tell their step."""
     rng = np.random.default_rng(seed)
     made = {
         "features": {"front": rng.standard_normal((length, 5, 6)).astype(np.float16)},
         "proprio": np.arange(length * 3, dtype=np.float32).reshape(length, 3),
         "action": np.arange(1, 1 + length * 2, dtype=np.float32).reshape(length, 2),
-        "imitate": np.ones(length, bool),
+        "action_loss_mask": np.ones(length, bool),
     }
-    return Track(**(made | arrays))
+    return EpisodeFeatures(**(made | arrays))

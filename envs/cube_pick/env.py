@@ -38,7 +38,7 @@ from envs.cube_pick.simulation import (
     move_front_camera,
     mujoco,
 )
-from s2robot.core.spec import Observation, RobotSpec, check_action
+from s2robot.core.spec import GripperSpec, Observation, RobotSpec, check_action
 from s2robot.evaluation.failures import Scene
 from s2robot.tasks.cube_pick import CubePose, check_pose, demo_position
 
@@ -109,6 +109,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
             action=ACTION[action_space],
             action_space=action_space,
             rate=float(rate),
+            grippers=(GripperSpec(index=len(ACTION[action_space]) - 1, open=-1.0, closed=1.0),),
         )
         self.action_space = action_box(action_space, self._joint_range())
         self.observation_space = observation_space(self.robot_spec)
@@ -123,7 +124,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Arm near home, gripper open, cube at `options["cube_pose"] = (x, y, yaw)` or drawn.
 
-        Raises UserError for a pose outside the rectangle.
+        Raises UserError for a pose outside the spawn_region.
         """
         super().reset(seed=seed)
         pose = (options or {}).get("cube_pose")

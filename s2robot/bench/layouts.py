@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from numcodecs import Blosc
 
-from s2robot.data.dataset import Ta, To, Track, WindowDataset
+from s2robot.data.dataset import EpisodeFeatures, Ta, To, WindowDataset
 from s2robot.data.formats import diffusion_policy
 from s2robot.data.formats.replay_buffer import register_image_codecs
 from s2robot.data.formats.target import size_of
@@ -77,7 +77,9 @@ def _feature_cache(outgoing: Outgoing, plain: dict[str, Any]) -> Contestant:
         features: dict[str, Any] = {
             c: cache.load(outgoing.store, episode.id, c) for c in outgoing.spec.cameras
         }
-        tracks.append(Track(features, episode.proprio, episode.action, np.ones(episode.length, bool)))
+        tracks.append(
+            EpisodeFeatures(features, episode.proprio, episode.action, np.ones(episode.length, bool))
+        )
     dataset = WindowDataset(tracks)
     starts = np.cumsum([0, *outgoing.lengths()])
     size = sum(features.nbytes for track in tracks for features in track.features.values())

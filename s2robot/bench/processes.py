@@ -18,7 +18,7 @@ from s2robot.config import compose
 from s2robot.config.checks import check_file
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
-from s2robot.train.demos import choose_demos, load_tracks, split_episodes
+from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
 from s2robot.utils.distributed import World
 from s2robot.utils.provenance import git_state, machine, versions, write_json
 
@@ -53,7 +53,9 @@ def _length(plain: Mapping[str, Any]) -> tuple[int, int]:
     cfg = compose("train", [f"demos={plain['demos']}", "out=unused", *plain["train"]])
     options: Any = OmegaConf.to_container(cfg, resolve=True)
     demos = choose_demos(options)
-    tracks = [t for source in demos.sources for t in load_tracks(source, demos.spec, options, World())]
+    tracks = [
+        t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
+    ]
     windows = len(WindowDataset(split_episodes(tracks, options["validation"], options["seed"])[0]))
     return plain["epochs"] * -(-windows // options["batch_size"]), windows
 

@@ -20,7 +20,15 @@ from s2robot.bench.clock import Clock
 from s2robot.config import compose
 from s2robot.config.checks import check_file
 from s2robot.core.errors import UserError
-from s2robot.evaluation.rollouts import Job, Setting, Stage, jobs, read_setting, roll_out, set_stage
+from s2robot.evaluation.rollouts import (
+    EvalConfig,
+    RolloutSpec,
+    WorkerContext,
+    jobs,
+    read_setting,
+    roll_out,
+    set_stage,
+)
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.utils.provenance import git_state, machine, versions, write_json
 from s2robot.utils.workers import run_jobs
@@ -100,18 +108,18 @@ def lines(result: dict[str, Any]) -> list[str]:
     return [*parts, *rates]
 
 
-def _measure(setting: Setting, workers: int) -> list[Measured]:
+def _measure(setting: EvalConfig, workers: int) -> list[Measured]:
     todo = jobs(setting.options)
     return list(run_jobs(_timed, todo, workers=workers, start=_start, start_args=(setting,)))
 
 
-def _start(setting: Setting) -> tuple[Stage, Clock]:
+def _start(setting: EvalConfig) -> tuple[WorkerContext, Clock]:
     stage, clock = set_stage(setting), Clock()
     time_parts(stage, clock)
     return stage, clock
 
 
-def time_parts(stage: Stage, clock: Clock) -> None:
+def time_parts(stage: WorkerContext, clock: Clock) -> None:
     """From now on the clock is told what is running."""
     simulator: Any = stage.env.unwrapped
     simulator.frames = clock.timed("rendering", simulator.frames)
@@ -122,7 +130,7 @@ def time_parts(stage: Stage, clock: Clock) -> None:
     actor.act = clock.timed("policy", actor.act)
 
 
-def _timed(context: tuple[Stage, Clock], job: Job) -> Measured:
+def _timed(context: tuple[WorkerContext, Clock], job: RolloutSpec) -> Measured:
     stage, clock = context
     clock.seconds.clear()
     began = time.monotonic()

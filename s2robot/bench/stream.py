@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from s2robot.bench.memory import peak_resident
-from s2robot.data.dataset import Track, WindowDataset
+from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.memmap import MappedArray
 from s2robot.train.batches import Batches, Loader
 from s2robot.utils.workers import run_jobs
@@ -64,9 +64,9 @@ def _read(folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _track(folder: Path, index: int) -> Track:
+def _track(folder: Path, index: int) -> EpisodeFeatures:
     rng = np.random.default_rng(index)
-    return Track(
+    return EpisodeFeatures(
         {"front": MappedArray.open(place(folder, index))},
         rng.standard_normal((_STEPS, _PROPRIO), dtype=np.float32),
         rng.standard_normal((_STEPS, _ACTION), dtype=np.float32),

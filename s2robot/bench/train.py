@@ -21,10 +21,10 @@ from s2robot.bench.act import train_act
 from s2robot.bench.stream import stream
 from s2robot.config import compose
 from s2robot.config.checks import check_file
-from s2robot.data.dataset import Track, WindowDataset
+from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.windows import history_window
 from s2robot.train.batches import Batches, Loader, Window
-from s2robot.train.demos import Demos, choose_demos, load_tracks
+from s2robot.train.demos import Demos, choose_demos, load_episode_features
 from s2robot.train.run import Trainer, start
 from s2robot.utils.distributed import World
 from s2robot.utils.provenance import git_state, machine, versions, write_json
@@ -40,7 +40,9 @@ def main(cfg: DictConfig) -> None:
     cfg = compose("train", [f"demos={plain['demos']}", "out=unused", *plain["train"]])
     options: Any = OmegaConf.to_container(cfg, resolve=True)
     demos = choose_demos(options)
-    tracks = [t for source in demos.sources for t in load_tracks(source, demos.spec, options, World())]
+    tracks = [
+        t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
+    ]
     result = {**_measure(plain, options, demos, tracks), **_streamed(plain)}
     shares = {
         "data_path_over_training": result["data_path"]["windows_per_second"]
@@ -59,11 +61,11 @@ def main(cfg: DictConfig) -> None:
 
 
 def _measure(
-    plain: dict[str, Any], options: dict[str, Any], demos: Demos, tracks: Sequence[Track]
+    plain: dict[str, Any], options: dict[str, Any], demos: Demos, tracks: Sequence[EpisodeFeatures]
 ) -> dict[str, Any]:
     run = start(options, demos.spec, tracks, "", torch.device("cpu"))
     trainer = Trainer(options, run, World())
-    dataset = WindowDataset(tracks, options["policy"]["observed"], options["policy"]["predicted"])
+    dataset = WindowDataset(tracks, options["policy"]["n_obs_steps"], options["policy"]["chunk_size"])
     size, loaders = options["batch_size"], options["loaders"]
 
     def loader(steps: int) -> Loader:
@@ -111,7 +113,7 @@ def _encoded(
         windows = []
         for item in items:
             index = int(np.searchsorted(starts, item, side="right")) - 1
-            steps, _ = history_window(item - int(starts[index]), options["policy"]["observed"])
+            steps, _ = history_window(item - int(starts[index]), options["policy"]["n_obs_steps"])
             first, last = int(steps[0]), int(steps[-1])
             window = dataset[item]
             for camera in demos.spec.cameras:

@@ -22,7 +22,7 @@ _NO_SETTINGS = (
     *("training.encoder", "training.policy"),  # as under encoder and policy
     *("evaluate.checkpoint", "evaluate.out", "evaluate.seed", "evaluate.positions", "evaluate.extra"),
     "evaluate.repeats",
-    *("evaluate.position_source", "evaluate.extra_source", "evaluate.rectangle"),
+    *("evaluate.position_source", "evaluate.extra_source", "evaluate.spawn_region"),
 )
 """What may differ in an arm: seeds, and names of places. (The positions are compared as they are.)"""
 

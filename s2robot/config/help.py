@@ -1,4 +1,4 @@
-"""`s2robot VERB --help`: every option with its default and the comment beside it in the YAML."""
+"""`s2robot COMMAND --help`: every option with its default and the comment beside it in the YAML."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Row = tuple[str, str]
 _MAX_NAME = 36  # columns: a longer option has a line of its own
 
 
-def verb_help(
-    verb: str,
+def command_help(
+    command: str,
     summary: str,
     overrides: Sequence[str] = (),
     folder: Path | None = None,
     places: Sequence[str] = (),
 ) -> str:
-    """The help page of a verb, with the options of the groups that the overrides choose.
+    """The help page of a command, with the options of the groups that the overrides choose.
 
     The comment that opens the YAML file (what it does, examples) comes first. Raises UserError as `compose`.
     """
-    defaults = chosen_defaults(verb, overrides, folder)
+    defaults = chosen_defaults(command, overrides, folder)
     own, grouped = _by_group(defaults)
     comments = defaults.comments()
     tables = {"options:": [_row(name, defaults, comments) for name in own]}
@@ -38,13 +38,13 @@ def verb_help(
         tables[f"{group}, one of:"] = _choices(group, defaults)
         tables[f"options of {group}={defaults.groups[group]}:"] = rows
     about = head_comment(defaults.path).strip()
-    usage = " ".join(["usage: s2robot", verb, *map(str.upper, places), "[option=value ...]"])
-    head = [f"s2robot {verb}: {summary}", about, usage]
+    usage = " ".join(["usage: s2robot", command, *map(str.upper, places), "[option=value ...]"])
+    head = [f"s2robot {command}: {summary}", about, usage]
     return "\n\n".join([*filter(None, head), *_render(tables)])
 
 
 def _by_group(defaults: Defaults) -> tuple[list[str], dict[str, list[str]]]:
-    """The verb's own options, and those that each group brings."""
+    """The command's own options, and those that each group brings."""
     grouped: dict[str, list[str]] = {group: [] for group in defaults.groups}
     own = []
     for name in defaults.options():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,25 @@ Observation = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class GripperSpec:
+    """Which action entry commands a gripper, and what its values mean.
+
+    Attributes:
+        index: of the action entry.
+        open, closed: the values that open and close it, in the entry's unit; which is larger does not matter.
+    """
+
+    index: int
+    open: float
+    closed: float
+
+    def is_closed(self, actions: np.ndarray) -> np.ndarray:
+        """Whether actions (..., Da) are nearer to `closed` than to `open`: (...) bool."""
+        asked = np.asarray(actions)[..., self.index]
+        return np.abs(asked - self.closed) < np.abs(asked - self.open)
+
+
+@dataclass(frozen=True)
 class RobotSpec:
     """What a robot, simulated or real, observes and takes.
 
@@ -27,6 +46,7 @@ class RobotSpec:
         action: one name with its unit for each of the Da entries.
         action_space: what the action means: `ee_delta`, `joint`, ...
         rate: control steps a second (Hz).
+        grippers: the action entries that command grippers; empty where none is known.
     """
 
     cameras: Mapping[str, tuple[int, int, int]]
@@ -34,6 +54,14 @@ class RobotSpec:
     action: tuple[str, ...]
     action_space: str
     rate: float
+    grippers: tuple[GripperSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        for gripper in self.grippers:
+            if not 0 <= gripper.index < len(self.action) or gripper.open == gripper.closed:
+                raise UserError(
+                    f"{gripper}: expected an index from 0 to {len(self.action) - 1}, and values that differ"
+                )
 
     @property
     def proprio_dim(self) -> int:
@@ -55,6 +83,7 @@ class RobotSpec:
         plain = asdict(self)
         plain["cameras"] = {name: list(shape) for name, shape in self.cameras.items()}
         plain["proprio"], plain["action"] = list(self.proprio), list(self.action)
+        plain["grippers"] = [asdict(gripper) for gripper in self.grippers]
         return plain
 
     @classmethod
@@ -70,6 +99,7 @@ class RobotSpec:
                 action=tuple(plain["action"]),
                 action_space=plain["action_space"],
                 rate=float(plain["rate"]),
+                grippers=tuple(GripperSpec(**gripper) for gripper in plain["grippers"]),
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise UserError(f"robot spec is damaged ({error}): {dict(plain)}") from error
@@ -91,9 +121,7 @@ class RobotSpec:
         for name in names:
             if name not in self.cameras:
                 raise unknown("camera", name, self.cameras)
-        return RobotSpec(
-            {n: self.cameras[n] for n in names}, self.proprio, self.action, self.action_space, self.rate
-        )
+        return replace(self, cameras={n: self.cameras[n] for n in names})
 
 
 def check_action(action: Any, spec: RobotSpec) -> np.ndarray:

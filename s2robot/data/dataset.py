@@ -22,20 +22,20 @@ _CLOSING = 6
 
 
 @dataclass(frozen=True)
-class Track:
+class EpisodeFeatures:
     """One episode as training sees it; every array has length T.
 
     Attributes:
         features: camera -> float16 (T, 1 + N, C), in memory or on disk.
         proprio: float32 (T, Dp). action: float32 (T, Da), as asked for.
-        imitate: bool (T,): False where an action is not to be learned (a planned mistake before a recovery).
+        action_loss_mask: bool (T,): False where an action is not to be learned (a planned miss).
         variants: further features of the same steps, as of other light (`s2robot.vision.augment`).
     """
 
     features: Mapping[str, Array]
     proprio: np.ndarray
     action: np.ndarray
-    imitate: np.ndarray
+    action_loss_mask: np.ndarray
     variants: tuple[Mapping[str, Array], ...] = ()
 
     def __post_init__(self) -> None:
@@ -61,9 +61,11 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
     Raises UserError where episodes have different numbers of variants.
     """
 
-    def __init__(self, tracks: Sequence[Track], observed: int = To, predicted: int = Ta) -> None:
+    def __init__(
+        self, tracks: Sequence[EpisodeFeatures], n_obs_steps: int = To, chunk_size: int = Ta
+    ) -> None:
         self._tracks = tracks
-        self._observed, self._predicted = observed, predicted
+        self._observed, self._predicted = n_obs_steps, chunk_size
         self._starts = np.cumsum([0, *(track.length for track in tracks)])
         variants = {len(track.variants) for track in tracks} or {0}
         if len(variants) > 1:
@@ -80,7 +82,7 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
 
         features/<camera> float16 (To, 1 + N, C); proprio (To, Dp); valid (To,) bool;
         previous_action (To, Da) with known (To,) bool;
-        chunk (To, Ta, Da), the actions from each observed step on, with imitate (To, Ta) bool;
+        chunk (To, Ta, Da), the actions from each observed step on, with action_loss_mask (To, Ta) bool;
         grasp (Dp,), the mean proprioception over the first steps of the grasp that is still to come, with
         before_grasp (To,) bool.
         """
@@ -104,9 +106,11 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
             "known": known & valid,
             "valid": valid,
             "chunk": track.action[chunk_steps],
-            "imitate": inside & track.imitate[chunk_steps] & valid[:, None],
+            "action_loss_mask": inside & track.action_loss_mask[chunk_steps] & valid[:, None],
             "grasp": track.proprio[grasp or 0 :][:_CLOSING].mean(axis=0),
-            "before_grasp": valid & track.imitate[steps] & (steps <= (-1 if grasp is None else grasp)),
+            "before_grasp": valid
+            & track.action_loss_mask[steps]
+            & (steps <= (-1 if grasp is None else grasp)),
         }
         return window | {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
 

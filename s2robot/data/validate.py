@@ -138,9 +138,9 @@ def _check_values(name: str, array: np.ndarray, labels: tuple[str, ...] | None) 
 
 
 def _note_attributes(attributes: Mapping[str, Any], steps: int, notes: _Notes) -> None:
-    imitate = attributes.get("imitate", [True] * steps)
-    if not isinstance(imitate, list) or len(imitate) != steps:
-        notes.add(f"{MARKER}: imitate has not one entry a step, of which there are {steps}")
+    action_loss_mask = attributes.get("action_loss_mask", [True] * steps)
+    if not isinstance(action_loss_mask, list) or len(action_loss_mask) != steps:
+        notes.add(f"{MARKER}: action_loss_mask has not one entry a step, of which there are {steps}")
     if not isinstance(attributes.get("success", True), bool):
         notes.add(f"{MARKER}: success is {attributes['success']!r}, expected true or false")
 

@@ -104,7 +104,7 @@ def _arm(env: RobotEnv) -> Check:
     except Stopped as error:
         return Check("arm", False, str(error))
     age = env.clock.now() - state.time
-    problem = env.safe.envelope.obstacle(env.home) or (
+    problem = env.safe.motion_limits.obstacle(env.home) or (
         None if age < env.safe.deadlines.state else f"its state is {age:.2f} s old"
     )
     return Check("arm", problem is None, problem or f"{len(state.joints)} joints, home within its limits")

@@ -10,7 +10,7 @@ from typing import Any
 
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
-from s2robot.policy.execution.asynchronous import AsynchronousExecutor, Joining
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending
 from s2robot.policy.policy import Predictor
 from s2robot.robot.env import RobotEnv
 from s2robot.utils.provenance import usable_cores
@@ -29,7 +29,7 @@ class Driver:
     def executor(self, env: RobotEnv, plain: dict[str, Any]) -> AsynchronousExecutor:
         """Its chunks, joined on the robot's clock as `configs/deploy.yaml` says."""
         names = ("join", "blend", "decay", "wait", "patience")
-        joining = Joining(**{name: plain[name] for name in names})
+        joining = ChunkBlending(**{name: plain[name] for name in names})
         clock = env.clock
         return AsynchronousExecutor(self.predictor, env.robot_spec.rate, clock.now, joining, clock.real)
 

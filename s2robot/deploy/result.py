@@ -63,7 +63,7 @@ def write(out: Path, store: DemoStore, plain: dict[str, Any], about: dict[str, A
         "config": {"deploy": plain, **about["config"]},
         "rate": store.spec.rate,
         "max_steps": about["max_steps"],
-        "rectangle": plain["rectangle"],
+        "spawn_region": plain["spawn_region"],
         "robot": latencies(store),
     }
     write_json(out / "evaluation.json", evaluation)

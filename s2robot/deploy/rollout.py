@@ -82,7 +82,7 @@ class Rollout:
             "success": self.verdict is Verdict.SUCCESS,
             "stopped": self.stopped,
             "by_person": self.by_operator,
-            "imitate": self.by_operator,
+            "action_loss_mask": self.by_operator,
             "timing": env.pace.attributes(),
             "capture_to_command": [round(age, 4) for age in self.timing.capture_to_command],
             "safety": dict(self.timing.events),

@@ -14,9 +14,18 @@ from s2robot.config.checks import check_folder, check_least
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.evaluation.episodes import check_origin
-from s2robot.evaluation.failures import in_words, sight_in_words
+from s2robot.evaluation.failures import grasp_error_in_words, in_words
 from s2robot.evaluation.replay import replay
-from s2robot.evaluation.rollouts import Job, Setting, Stage, jobs, origin, read_setting, roll_out, set_stage
+from s2robot.evaluation.rollouts import (
+    EvalConfig,
+    RolloutSpec,
+    WorkerContext,
+    jobs,
+    origin,
+    read_setting,
+    roll_out,
+    set_stage,
+)
 from s2robot.evaluation.unfinished import Rollout, Unfinished
 from s2robot.policy.checkpoint import checkpoint_sha256, read_config
 from s2robot.reports.evaluation import RolloutVideo, headline, write_report
@@ -28,7 +37,7 @@ _CHOICES = {"execution": ("chunk", "ensemble"), "actor": ("policy", "expert")}
 _REQUIRED = {"checkpoint": "the folder `s2robot train` wrote", "out": "the folder to write into"}
 _NO_SETTINGS = ("workers", "stages", "overwrite", "replay", "position", "store")
 """Options that change no outcome."""
-_PLACES = ("checkpoint", "out", "positions", "extra", "repeats", "rectangle")
+_PLACES = ("checkpoint", "out", "positions", "extra", "repeats", "spawn_region")
 """And those that only say where things are, and how many rollouts there are to be."""
 
 
@@ -69,12 +78,12 @@ def main(cfg: DictConfig) -> int:
     print(f"{headline(evaluation)}: open {out / 'report.html'}")
     if evaluation["extra"]:
         print(f"and at the further positions: {headline(evaluation['extra'])}")
-    if sight := sight_in_words(rollout.outcome for rollout in rollouts):
+    if sight := grasp_error_in_words(rollout.outcome for rollout in rollouts):
         print(sight)
     return 0
 
 
-def _roll_out_all(setting: Setting, todo: list[Job], unfinished: Unfinished) -> list[Rollout]:
+def _roll_out_all(setting: EvalConfig, todo: list[RolloutSpec], unfinished: Unfinished) -> list[Rollout]:
     """Every rollout in the order of the jobs: those that are kept, and the others."""
     done = unfinished.kept({job.index for job in todo})
     missing = [job for job in todo if job.index not in done]
@@ -89,11 +98,11 @@ def _roll_out_all(setting: Setting, todo: list[Job], unfinished: Unfinished) -> 
     return [done[job.index] for job in todo]
 
 
-def _start(setting: Setting, unfinished: Unfinished) -> tuple[Stage, Unfinished]:
+def _start(setting: EvalConfig, unfinished: Unfinished) -> tuple[WorkerContext, Unfinished]:
     return set_stage(setting), unfinished
 
 
-def _keep_rollout(context: tuple[Stage, Unfinished], job: Job) -> Rollout:
+def _keep_rollout(context: tuple[WorkerContext, Unfinished], job: RolloutSpec) -> Rollout:
     stage, unfinished = context
     rollout = roll_out(stage, job)
     unfinished.keep(rollout)
@@ -115,7 +124,7 @@ def tally(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _identity(setting: Setting) -> dict[str, Any]:
+def _identity(setting: EvalConfig) -> dict[str, Any]:
     """All that decides the outcome of a rollout from a position."""
     return {
         "checkpoint": checkpoint_sha256(setting.options["checkpoint"]),
@@ -135,7 +144,7 @@ def _recorded(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in left_out}
 
 
-def _evaluation(setting: Setting, spec: RobotSpec, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
+def _evaluation(setting: EvalConfig, spec: RobotSpec, outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     plain = setting.options
     channel = {} if setting.channel is None else {"channel": setting.channel}
     count = plain["positions"] * plain["repeats"]
@@ -157,7 +166,7 @@ def _evaluation(setting: Setting, spec: RobotSpec, outcomes: list[dict[str, Any]
         },
         "rate": spec.rate,
         "max_steps": setting.env["max_steps"],
-        "rectangle": plain["rectangle"],
+        "spawn_region": plain["spawn_region"],
     }
 
 

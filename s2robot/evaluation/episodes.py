@@ -40,7 +40,7 @@ class RolloutStore:
         attributes = {
             **{name: outcome[name] for name in ("success", "seed", "failure", "missed_by_m")},
             "attempts": 1,
-            "imitate": [bool(outcome["success"])] * recorder.steps,
+            "action_loss_mask": [bool(outcome["success"])] * recorder.steps,
             "cube_pose": [outcome["x"], outcome["y"], outcome["yaw"]],
             "config": self.origin,
             "versions": versions(),

@@ -118,7 +118,7 @@ def in_words(outcome: Mapping[str, Any]) -> str:
     Args:
         outcome: of `evaluation.json`, of a failed rollout; older files do not say why it failed.
     """
-    kind, distance, seen = (outcome.get(key) for key in ("failure", "missed_by_m", "seen_off_by_m"))
+    kind, distance, seen = (outcome.get(key) for key in ("failure", "missed_by_m", "grasp_error_m"))
     text = kind or MISSED
     if kind is not None and distance is not None:
         by = f"missed by {100 * distance:.1f} cm"
@@ -126,14 +126,14 @@ def in_words(outcome: Mapping[str, Any]) -> str:
     return text if seen is None else f"{text} (seen {100 * seen:.1f} cm off)"
 
 
-def sight_in_words(outcomes: Iterable[Mapping[str, Any]]) -> str:
+def grasp_error_in_words(outcomes: Iterable[Mapping[str, Any]]) -> str:
     """`Vision was 0.5 cm off where it succeeded, 0.6 cm where it failed (medians)`; empty if not known.
 
     Vision as far off in either says that failures are not for want of seeing.
     """
     parts = []
-    known = [outcome for outcome in outcomes if outcome.get("seen_off_by_m") is not None]
+    known = [outcome for outcome in outcomes if outcome.get("grasp_error_m") is not None]
     for success, how in ((True, "succeeded"), (False, "failed")):
-        off = [100 * outcome["seen_off_by_m"] for outcome in known if outcome["success"] is success]
+        off = [100 * outcome["grasp_error_m"] for outcome in known if outcome["success"] is success]
         parts += [f"{np.median(off):.1f} cm {'off ' if not parts else ''}where it {how}"] if off else []
     return f"Vision was {', '.join(parts)} (medians)" if parts else ""

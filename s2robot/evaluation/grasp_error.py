@@ -13,7 +13,7 @@ from s2robot.evaluation.failures import CLOSED, Scene
 from s2robot.policy.policy import Policy
 
 
-class Sight(Subscriber):
+class GraspErrorTrace(Subscriber):
     """What a policy's vision says of the place of the grasp at every step; nothing of another actor's."""
 
     def __init__(self, actor: Actor) -> None:

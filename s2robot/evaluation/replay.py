@@ -13,7 +13,7 @@ from typing import Any
 
 from s2robot.core.errors import UserError
 from s2robot.evaluation.failures import in_words
-from s2robot.evaluation.rollouts import Job, Setting, roll_out, set_stage
+from s2robot.evaluation.rollouts import EvalConfig, RolloutSpec, roll_out, set_stage
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.utils.provenance import versions, write_atomic
 
@@ -31,8 +31,8 @@ def replay(plain: Mapping[str, Any]) -> int:
     options = {**config["evaluate"], "checkpoint": plain["checkpoint"] or config["evaluate"]["checkpoint"]}
     _check_checkpoint(options["checkpoint"], evaluation)
     index, pose = plain["position"], (recorded["x"], recorded["y"], recorded["yaw"])
-    stage = set_stage(Setting(options, config["env"], config.get("channel")))
-    rollout = roll_out(stage, Job(index, pose, recorded["seed"], filmed=True))
+    stage = set_stage(EvalConfig(options, config["env"], config.get("channel")))
+    rollout = roll_out(stage, RolloutSpec(index, pose, recorded["seed"], filmed=True))
     differences = list(_differences(recorded, rollout.outcome))
     print(f"position {index}: {_ended(rollout.outcome)}: {_verdict(evaluation, recorded, differences)}")
     if plain["out"] is not None and rollout.film is not None:

@@ -18,7 +18,7 @@ from s2robot.data.recorder import Recorder
 from s2robot.evaluation.episodes import RolloutStore
 from s2robot.evaluation.failures import Trace
 from s2robot.evaluation.fingerprint import Fingerprint
-from s2robot.evaluation.grasp_error import Sight
+from s2robot.evaluation.grasp_error import GraspErrorTrace
 from s2robot.evaluation.unfinished import Rollout
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
 from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
@@ -29,7 +29,7 @@ REPEAT = 10_000
 _VIDEO_SIDE = 224  # px
 
 
-class Job(NamedTuple):
+class RolloutSpec(NamedTuple):
     """A rollout to be made.
 
     Attributes:
@@ -47,7 +47,7 @@ class Job(NamedTuple):
     filmed: bool
 
 
-class Setting(NamedTuple):
+class EvalConfig(NamedTuple):
     """What the rollouts of an evaluation have in common, as files and other processes take it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Setting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stage:
+class WorkerContext:
     """What a process needs for its rollouts, made once."""
 
     env: gymnasium.Env
@@ -70,7 +70,7 @@ class Stage:
     store: RolloutStore | None = None
 
 
-def read_setting(plain: dict[str, Any]) -> tuple[Setting, RobotSpec]:
+def read_setting(plain: dict[str, Any]) -> tuple[EvalConfig, RobotSpec]:
     """The setting of an evaluation, and what its robot observes and takes.
 
     Raises UserError for an unknown suite, and for a checkpoint that is missing or was trained on demos of no
@@ -85,12 +85,12 @@ def read_setting(plain: dict[str, Any]) -> tuple[Setting, RobotSpec]:
     suite = {"env": {}, "channel": None}
     if plain["suite"] is not None:
         suite = instantiate(plain["suite_source"], name=plain["suite"])
-    return Setting(plain, {**env, **suite["env"]}, suite["channel"]), RobotSpec.from_dict(
+    return EvalConfig(plain, {**env, **suite["env"]}, suite["channel"]), RobotSpec.from_dict(
         config["robot_spec"]
     )
 
 
-def jobs(plain: dict[str, Any]) -> list[Job]:
+def jobs(plain: dict[str, Any]) -> list[RolloutSpec]:
     """`repeats` rollouts from the first `positions` of the fixed positions, then from `extra` further ones.
 
     Filmed are the first from each fixed position.
@@ -110,7 +110,7 @@ def jobs(plain: dict[str, Any]) -> list[Job]:
         )
     parts = list(enumerate(fixed[:count])), list(enumerate(further, start=len(fixed)))
     chosen = [(i + k * REPEAT, pose) for part in parts for k in range(plain["repeats"]) for i, pose in part]
-    return [Job(i, pose, env_seed(seed, i), i < len(fixed)) for i, pose in chosen]
+    return [RolloutSpec(i, pose, env_seed(seed, i), i < len(fixed)) for i, pose in chosen]
 
 
 def env_seed(seed: int, index: int) -> int:
@@ -125,7 +125,7 @@ def make_executor(policy: Policy, plain: dict[str, Any]) -> Actor:
     return ChunkExecutor(policy, plain["horizon"])
 
 
-def set_stage(setting: Setting) -> Stage:
+def set_stage(setting: EvalConfig) -> WorkerContext:
     """The simulator, who acts in it, and where rollouts are kept, if anywhere; with one thread."""
     torch.set_num_threads(1)
     options, env = setting.options, instantiate(setting.env)
@@ -137,13 +137,15 @@ def set_stage(setting: Setting) -> Stage:
     if setting.channel is not None:
         env = instantiate(setting.channel, env=env)
     path = options.get("store")
-    return Stage(env, actor, None if path is None else RolloutStore(path, spec, origin(setting)))
+    return WorkerContext(env, actor, None if path is None else RolloutStore(path, spec, origin(setting)))
 
 
-def origin(setting: Setting) -> dict[str, Any]:
+def origin(setting: EvalConfig) -> dict[str, Any]:
     """Where rollouts come from, for the store that keeps them."""
     checkpoint = checkpoint_sha256(setting.options["checkpoint"])
-    chosen = {name: setting.options[name] for name in ("seed", "actor", "execution", "horizon", "decay")}
+    chosen = {
+        name: setting.options[name] for name in ("seed", "actor", "execution", "n_action_steps", "decay")
+    }
     return {"env": setting.env, "channel": setting.channel, "checkpoint_sha256": checkpoint, **chosen}
 
 
@@ -158,11 +160,11 @@ class FrameCollector(Subscriber):
         self.frames.append(frame[:: max(1, len(frame) // _VIDEO_SIDE), :: max(1, len(frame) // _VIDEO_SIDE)])
 
 
-def roll_out(stage: Stage, job: Job) -> Rollout:
+def roll_out(stage: WorkerContext, job: RolloutSpec) -> Rollout:
     """A pure function of (checkpoint, options, job): order and workers change nothing."""
     env, (x, y, yaw) = stage.env, job.pose
     trace, fingerprint, collector = Trace(env), Fingerprint(env), FrameCollector()
-    recorder, sight = Recorder(), Sight(stage.actor)
+    recorder, sight = Recorder(), GraspErrorTrace(stage.actor)
     subscribers = [trace, sight, fingerprint, *([collector] if job.filmed else [])]
     subscribers += [recorder] if stage.store is not None else []
     options = {"cube_pose": (x, y, yaw)}
@@ -178,7 +180,7 @@ def roll_out(stage: Stage, job: Job) -> Rollout:
         "seed": job.seed,
         "failure": failure and failure.kind,
         "missed_by_m": failure and failure.missed_by,
-        "seen_off_by_m": sight.off_by(trace.scenes),
+        "grasp_error_m": sight.off_by(trace.scenes),
         "digests": fingerprint.digests(),
     }
     if stage.store is not None:

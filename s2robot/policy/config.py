@@ -17,7 +17,7 @@ CHOICES = {
 }
 """Option -> its values, the default first. The poolings have a table of their own."""
 
-_SIZES = ("observed", "predicted", "width", "depth", "heads", "flow_steps")
+_SIZES = ("n_obs_steps", "chunk_size", "width", "depth", "heads", "flow_steps")
 _AMOUNTS = ("grasp_weight", "proprio_noise", "action_noise", "feature_noise")
 _SHARES = (
     *("pooling_dropout", "dropout", "action_dropout", "proprio_dropout"),
@@ -36,7 +36,7 @@ class PolicyConfig:
         cameras: K of them, each one token a step.
         tokens, channels: (1 + N, C) of one frame's features.
         proprio_dim, action_dim: Dp, Da.
-        observed, predicted: To, Ta.
+        n_obs_steps, chunk_size: To, Ta.
         pooling: a name of `POOLINGS`.
         width, depth, heads: of the transformer.
         pooling_dropout: share of what a pooling read from the tokens that is hidden in training.
@@ -73,8 +73,8 @@ class PolicyConfig:
     channels: int
     proprio_dim: int
     action_dim: int
-    observed: int = 16
-    predicted: int = 16
+    n_obs_steps: int = 16
+    chunk_size: int = 16
     pooling: str = "spatial_convolution"
     width: int = 192
     depth: int = 4

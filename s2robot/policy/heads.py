@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2robot.policy.config import PolicyConfig
-from s2robot.utils.randomness import Draws
+from s2robot.utils.randomness import BatchRandom
 
 _TIMES = 8  # sines and as many cosines by which the flow's network knows its time
 
@@ -19,14 +19,14 @@ class RegressionHead(nn.Linear):
     """The chunk itself. L1 blurs demos that differ less than the squared error (ACT, Zhao et al. 2023)."""
 
     def __init__(self, config: PolicyConfig, error: Callable[..., Tensor]) -> None:
-        super().__init__(config.width, config.predicted * config.action_dim)
-        self._chunk, self._error = (config.predicted, config.action_dim), error
+        super().__init__(config.width, config.chunk_size * config.action_dim)
+        self._chunk, self._error = (config.chunk_size, config.action_dim), error
 
     def forward(self, hidden: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """hidden (..., width) -> normalised actions (..., Ta, Da)."""
         return super().forward(hidden).unflatten(-1, self._chunk)
 
-    def errors(self, hidden: Tensor, target: Tensor, draws: Draws | None) -> Tensor:
+    def errors(self, hidden: Tensor, target: Tensor, draws: BatchRandom | None) -> Tensor:
         """Of every entry of the normalised target (..., Ta, Da)."""
         return self._error(self(hidden), target, reduction="none")
 
@@ -42,8 +42,8 @@ class FlowHead(nn.Module):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self._chunk, self._steps = (config.predicted, config.action_dim), config.flow_steps
-        size, width = config.predicted * config.action_dim, 2 * config.width
+        self._chunk, self._steps = (config.chunk_size, config.action_dim), config.flow_steps
+        size, width = config.chunk_size * config.action_dim, 2 * config.width
         self.end = nn.Sequential(
             nn.Linear(size + config.width + 2 * _TIMES, width),
             nn.GELU(),
@@ -64,9 +64,9 @@ class FlowHead(nn.Module):
             chunk = chunk + velocity / self._steps
         return chunk.unflatten(-1, self._chunk)
 
-    def errors(self, hidden: Tensor, target: Tensor, draws: Draws | None) -> Tensor:
+    def errors(self, hidden: Tensor, target: Tensor, draws: BatchRandom | None) -> Tensor:
         """Squared, of the end seen from a random time on the way from noise to the target (..., Ta, Da)."""
-        draws = draws or Draws(_fixed())
+        draws = draws or BatchRandom(_fixed())
         goal = target.flatten(-2)
         noise = draws.normal(goal.shape).to(goal)
         time = draws.uniform((*goal.shape[:-1], 1)).to(goal)

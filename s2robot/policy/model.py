@@ -13,9 +13,9 @@ from s2robot.policy.config import PolicyConfig
 from s2robot.policy.heads import make_head
 from s2robot.policy.normalize import Normalizer, Statistics
 from s2robot.policy.pooling import Pooling, make_pooling
-from s2robot.utils.randomness import WHOLE, Draws, Part
+from s2robot.utils.randomness import WHOLE_BATCH, BatchRandom, Microbatch
 
-MASKS = {"action": "imitate", "grasp": "before_grasp"}
+MASKS = {"action": "action_loss_mask", "grasp": "before_grasp"}
 """Loss -> the entry of a window that says where it counts."""
 
 
@@ -105,14 +105,17 @@ class PolicyModel(nn.Module):
     # ------------------------------------------------------------------ training
 
     def loss(
-        self, window: Mapping[str, Tensor], generator: torch.Generator | None = None, part: Part = WHOLE
+        self,
+        window: Mapping[str, Tensor],
+        generator: torch.Generator | None = None,
+        part: Microbatch = WHOLE_BATCH,
     ) -> dict[str, Tensor]:
         """Losses of a batch of `WindowDataset` windows: `total`, `action`, `grasp`; in normalised units.
 
         With a generator, as in training: past actions of some windows hidden, noise on proprioception, and
         whatever else the config asks for. Of a part of a batch: what it adds to the mean over all parts.
         """
-        draws = None if generator is None else Draws(generator, part)
+        draws = None if generator is None else BatchRandom(generator, part)
         inputs = self._inputs(window, draws)
         visual = inputs.visual
         if draws is not None and self.config.is_told and self.config.visual_dropout:
@@ -133,7 +136,7 @@ class PolicyModel(nn.Module):
             mask[:, :-1] = False  # the earlier steps have seen what they are to predict
         return mask
 
-    def _inputs(self, window: Mapping[str, Tensor], draws: Draws | None) -> _Inputs:
+    def _inputs(self, window: Mapping[str, Tensor], draws: BatchRandom | None) -> _Inputs:
         c, proprio = self.config, self.proprio_normalizer(window["proprio"])
         known, previous = window["known"], self.action_normalizer(window["previous_action"])
         if draws is not None:
@@ -153,7 +156,7 @@ class PolicyModel(nn.Module):
             return proprio
         return torch.cat([proprio, self.way(visual, proprio).detach()], dim=-1)
 
-    def _visual(self, window: Mapping[str, Tensor], draws: Draws | None) -> Tensor:
+    def _visual(self, window: Mapping[str, Tensor], draws: BatchRandom | None) -> Tensor:
         """(B, To, K, width) of a window's features; zeros in the padding, whose features are not read."""
         c, weight, valid = self.config, next(self.parameters()), window["valid"]
         observed = valid.flatten().nonzero()[:, 0]
@@ -169,7 +172,7 @@ class PolicyModel(nn.Module):
             return weight.new_zeros(*valid.shape, 0, c.width)
         return torch.stack(visual, dim=2)
 
-    def _augmented(self, camera: str, features: Tensor, draws: Draws) -> Tensor:
+    def _augmented(self, camera: str, features: Tensor, draws: BatchRandom) -> Tensor:
         """Features (B, To, 1 + N, C) with noise, and some of their patches hidden."""
         pooling, c = self.pooling[camera], self.config
         assert isinstance(pooling, Pooling)
@@ -180,7 +183,7 @@ class PolicyModel(nn.Module):
         hidden = draws.uniform((*features.shape[:-1], 1)).to(features.device) < c.patch_dropout
         return torch.where(hidden, usual.mean.to(features), features)
 
-    def _grasp_loss(self, visual: Tensor, window: Mapping[str, Tensor], part: Part) -> Tensor:
+    def _grasp_loss(self, visual: Tensor, window: Mapping[str, Tensor], part: Microbatch) -> Tensor:
         if not self.config.seen:
             return visual.new_zeros(())
         guess = self.grasp_head(visual.flatten(2))
@@ -189,11 +192,11 @@ class PolicyModel(nn.Module):
         return _masked_mean(errors, self.mask("grasp", window), part, "grasp")
 
 
-def _shown(windows: int, hidden: float, draws: Draws) -> Tensor:
+def _shown(windows: int, hidden: float, draws: BatchRandom) -> Tensor:
     """bool (windows, 1), False for a share of them."""
     return draws.uniform((windows, 1)) >= hidden
 
 
-def _masked_mean(values: Tensor, mask: Tensor, part: Part, name: str) -> Tensor:
+def _masked_mean(values: Tensor, mask: Tensor, part: Microbatch, name: str) -> Tensor:
     """Mean over the last axis and where the mask (without that axis) holds."""
     return (values.mean(-1) * mask).sum() / part.count(name, mask.sum())

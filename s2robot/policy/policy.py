@@ -19,7 +19,7 @@ class Predictor(Protocol):
     """What the executors below ask for actions: a policy here, or one on another machine."""
 
     @property
-    def predicted(self) -> int:
+    def chunk_size(self) -> int:
         """Ta, the actions of a chunk."""
         ...
 
@@ -35,7 +35,7 @@ class Predictor(Protocol):
         """The chunk (Ta, Da) from the last observed step on."""
         ...
 
-    def acted(self, action: np.ndarray) -> None:
+    def record_action(self, action: np.ndarray) -> None:
         """Takes note of an action (Da,)."""
         ...
 
@@ -43,7 +43,7 @@ class Predictor(Protocol):
 class Policy:
     """History, encoder, normaliser and transformer of one running episode.
 
-    `observe` each observation, `predict` a chunk when one is needed, `acted` each action that was asked for.
+    `observe` each observation, `predict` a chunk when one is needed, `record_action` each action asked for.
     The model and the extractor are only read: policies may share them.
     """
 
@@ -62,9 +62,9 @@ class Policy:
         self._noise = torch.Generator().manual_seed(0)  # a flow's: an episode is repeatable
 
     @property
-    def predicted(self) -> int:
+    def chunk_size(self) -> int:
         """Ta, the actions of a chunk."""
-        return self.model.config.predicted
+        return self.model.config.chunk_size
 
     @torch.inference_mode()
     def observe(self, observation: Observation) -> None:
@@ -75,7 +75,7 @@ class Policy:
     @torch.inference_mode()
     def predict(self) -> np.ndarray:
         """The chunk (Ta, Da) from the last observed step on."""
-        steps, valid = history_window(len(self._proprio) - 1, self.model.config.observed)
+        steps, valid = history_window(len(self._proprio) - 1, self.model.config.n_obs_steps)
         actions = np.array(self._actions, np.float32).reshape(-1, self.spec.action_dim)
         before, known = previous_actions(actions, steps)
         valid &= np.array(self._seen)[steps]
@@ -103,7 +103,7 @@ class Policy:
         way = m.way(self._visual[-1][None, None], proprio[None, None])[0, 0]
         return (way * m.proprio_normalizer.std[entries]).numpy()
 
-    def acted(self, action: np.ndarray) -> None:
+    def record_action(self, action: np.ndarray) -> None:
         """Takes note of the action asked for at the last observation.
 
         A further one without an observation between stands for a step that was not observed: it is masked.
@@ -128,7 +128,9 @@ class Policy:
         self._visual.append(visual)
         self._proprio.append(proprio)
         self._seen.append(seen)
-        if len(self._seen) > self.model.config.observed + 1:  # one more: the action before the window counts
+        if (
+            len(self._seen) > self.model.config.n_obs_steps + 1
+        ):  # one more: the action before the window counts
             for entries in (self._visual, self._proprio, self._actions, self._seen):
                 del entries[0]
 
@@ -144,20 +146,20 @@ class Policy:
             )
 
 
-HORIZON = 2
+N_ACTION_STEPS = 2
 """Actions of a chunk that are executed by default: the gripper must not close before what the eyes say."""
 
 
 class ChunkExecutor:
-    """Executes the first `horizon` actions of a chunk, then predicts anew."""
+    """Executes the first `n_action_steps` actions of a chunk, then predicts anew."""
 
-    def __init__(self, policy: Predictor, horizon: int = HORIZON) -> None:
-        if not 1 <= horizon <= policy.predicted:
+    def __init__(self, policy: Predictor, n_action_steps: int = N_ACTION_STEPS) -> None:
+        if not 1 <= n_action_steps <= policy.chunk_size:
             raise UserError(
-                f"horizon={horizon}: expected 1 to {policy.predicted}, the actions this policy predicts"
+                f"n_action_steps={n_action_steps}: expected 1 to {policy.chunk_size}, the actions it predicts"
             )
         self.policy = policy
-        self.horizon = horizon
+        self.n_action_steps = n_action_steps
         self._queue: deque[np.ndarray] = deque()
 
     def reset(self) -> None:
@@ -167,9 +169,9 @@ class ChunkExecutor:
     def act(self, observation: Observation) -> np.ndarray:
         self.policy.observe(observation)
         if not self._queue:
-            self._queue.extend(self.policy.predict()[: self.horizon])
+            self._queue.extend(self.policy.predict()[: self.n_action_steps])
         action = self._queue.popleft()
-        self.policy.acted(action)
+        self.policy.record_action(action)
         return action
 
 
@@ -182,7 +184,7 @@ class TemporalEnsemble:
     def __init__(self, policy: Predictor, decay: float = 0.2) -> None:
         self.policy = policy
         self.decay = decay
-        self._chunks: deque[np.ndarray] = deque(maxlen=policy.predicted)
+        self._chunks: deque[np.ndarray] = deque(maxlen=policy.chunk_size)
 
     def reset(self) -> None:
         self.policy.reset()
@@ -195,5 +197,5 @@ class TemporalEnsemble:
         spoken = np.stack([chunk[count - 1 - i] for i, chunk in enumerate(self._chunks)])
         weights = np.exp(-self.decay * np.arange(count))
         action = (weights[:, None] * spoken).sum(0) / weights.sum()
-        self.policy.acted(action.astype(np.float32))
+        self.policy.record_action(action.astype(np.float32))
         return action.astype(np.float32)

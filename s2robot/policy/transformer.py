@@ -27,7 +27,7 @@ class PolicyTransformer(PolicyModel):
         )
         self.action_embed = nn.Linear(c.action_dim, c.width)
         self.no_action = nn.Parameter(torch.randn(c.width) * 0.02)
-        self.step_position = nn.Parameter(torch.randn(c.observed, 1, c.width) * 0.02)
+        self.step_position = nn.Parameter(torch.randn(c.n_obs_steps, 1, c.width) * 0.02)
         self.modality = nn.Parameter(torch.randn(kinds, c.width) * 0.02)
         if c.layout == "step":
             self.join = nn.Linear(kinds * c.width, c.width)

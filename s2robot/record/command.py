@@ -159,7 +159,7 @@ def _attributes(
         "success": outcome.success,
         "seed": env_seed,
         "attempts": attempt + 1,
-        "imitate": demonstration.expert.imitate,
+        "action_loss_mask": demonstration.expert.action_loss_mask,
         "cube_pose": list(demonstration.options["cube_pose"]),
         **{name: plain[name] for name in ("task", "operator", "notes")},
         "config": _identity(plain),
@@ -170,7 +170,7 @@ def _attributes(
 def _summary(store: DemoStore) -> str:
     attributes = [store.episode(i).attributes for i in store.ids()]
     attempts = sum(a["attempts"] for a in attributes)
-    recovered = sum(not all(a["imitate"]) for a in attributes)
+    recovered = sum(not all(a["action_loss_mask"]) for a in attributes)
     return (
         f"{store}: {len(attributes)} demos, {recovered} of them with a recovery; "
         f"{attempts - len(attributes)} of {attempts} attempts failed and were not kept"

@@ -13,7 +13,7 @@ from s2robot.core.rollout import Actor
 class Expert(Actor, Protocol):
     """An actor that says of each of its steps whether it is worth learning (a planned mistake is not)."""
 
-    imitate: list[bool]
+    action_loss_mask: list[bool]
 
 
 @dataclass(frozen=True)

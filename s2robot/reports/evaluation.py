@@ -20,7 +20,7 @@ from s2robot.utils.provenance import plain, write_atomic
 Result = Mapping[str, Any]
 
 FIELDS = (
-    *("successes", "trials", "success_rate", "wilson_95", "positions", "rectangle", "rate", "max_steps"),
+    *("successes", "trials", "success_rate", "wilson_95", "positions", "spawn_region", "rate", "max_steps"),
     *("seed", "versions", "checkpoint_sha256", "config"),
 )
 """What an evaluation must hold to be shown."""
@@ -104,6 +104,6 @@ _TEMPLATE = template(
     duration=_duration,
     failures=_failures,
     failures_first=_failures_first,
-    sight=failures.sight_in_words,
+    sight=failures.grasp_error_in_words,
     why=failures.in_words,
 )

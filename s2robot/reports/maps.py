@@ -32,7 +32,7 @@ def position_map(evaluation: Result) -> Markup:
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
         axes = map_axes(figure)
-        (x, x_end), (y, y_end) = evaluation["rectangle"]["x"], evaluation["rectangle"]["y"]
+        (x, x_end), (y, y_end) = evaluation["spawn_region"]["x"], evaluation["spawn_region"]["y"]
         axes.add_patch(
             Rectangle((y, x), y_end - y, x_end - x, fill=False, edgecolor=DAY["soft"], linestyle=":")
         )
@@ -53,7 +53,7 @@ def grid_map(evaluation: Result) -> Markup | None:
     outcomes = [*evaluation["positions"], *(evaluation.get("extra") or {}).get("positions", ())]
     if len(outcomes) < _ENOUGH * GRID**2:
         return None
-    sides = [evaluation["rectangle"][axis] for axis in ("x", "y")]
+    sides = [evaluation["spawn_region"][axis] for axis in ("x", "y")]
     edges = [np.linspace(low, high, GRID + 1) for low, high in sides]
     successes, trials = grid_counts(outcomes, edges[0], edges[1])
     with rc_context(STYLE):

@@ -9,10 +9,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from s2robot.config import compose
-from s2robot.config.targets import locate
+from s2robot.commands import run_command
 from s2robot.core.errors import UserError, unknown
-from s2robot.reproduce.commands import TARGETS, Command, Work
+from s2robot.reproduce.commands import Command, Work
 from s2robot.reproduce.plan import CELLS, chosen_arms, seeds_of
 from s2robot.reproduce.report import write_report
 from s2robot.utils.provenance import sha256_json, write_atomic, write_json
@@ -71,7 +70,7 @@ def _run(work: Work) -> None:
         if command.verb == "evaluate" and (work.evaluation / "evaluation.json").is_file():
             continue
         print(f"== {command}", flush=True)
-        locate(TARGETS[command.verb])(compose(command.verb, list(command.overrides)))
+        run_command(command.verb, list(command.overrides))
 
 
 def _publish(work: Work, results: Path) -> None:

@@ -14,7 +14,7 @@ from s2robot.robot.arm import Arm, ArmCommand, ArmError, ArmState
 from s2robot.robot.cameras.camera import Camera, Frame
 from s2robot.robot.clock import Clock
 from s2robot.robot.kinematics import quaternion
-from s2robot.robot.motion_limits import Envelope, read_workspace
+from s2robot.robot.motion_limits import MotionLimits, read_workspace
 from s2robot.robot.safety import SafeArm
 from s2robot.robot.safety_events import Applied, Deadlines, Stopped
 from s2robot.robot.spaces import ACTION_SPACES, DISPLACEMENT, action_box, observation_space, robot_spec
@@ -49,7 +49,7 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         rate: control steps a second (Hz).
         home: joints (rad) at which episodes begin.
         workspace: `{x: [low, high], y: ..., z: ...}` of the gripper (m, base frame); null for none.
-        margin, velocity, acceleration, lead: of `Envelope`. deadlines: of `Deadlines`.
+        margin, velocity, acceleration, lead: of `MotionLimits`. deadlines: of `Deadlines`.
         scene: of a simulated arm; without one, `mark` says what became of an episode.
 
     Raises UserError for options that make no sense.
@@ -82,8 +82,12 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         self.render_mode, self.max_steps, self.clock = render_mode, max_steps, clock or Clock()
         self.cameras, self._scene, self.home = dict(cameras), scene, np.array(home, float)
         box = None if workspace is None else read_workspace(workspace)
-        envelope = Envelope(arm.limits, arm.kinematics, box, rate, margin, velocity, acceleration, lead)
-        self.safe = SafeArm(arm, envelope, rate, self.clock, Deadlines(**(deadlines or {})), self._captured)
+        motion_limits = MotionLimits(
+            arm.limits, arm.kinematics, box, rate, margin, velocity, acceleration, lead
+        )
+        self.safe = SafeArm(
+            arm, motion_limits, rate, self.clock, Deadlines(**(deadlines or {})), self._captured
+        )
         self.robot_spec = robot_spec(arm, {n: c.shape for n, c in self.cameras.items()}, action_space, rate)
         self.action_space = action_box(arm, action_space)
         self.observation_space = observation_space(self.robot_spec)
@@ -179,7 +183,7 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         """What the safety layer would do to an action (Da,) now, if the arm stood still."""
         target, _ = self._target(np.asarray(action))
         at = self._state.joints
-        return self.safe.envelope.follow(target.joints, at, np.zeros_like(at), at)[1]
+        return self.safe.motion_limits.follow(target.joints, at, np.zeros_like(at), at)[1]
 
     def mark(self, success: bool) -> None:
         """Says what became of the episode, where no scene knows."""

@@ -43,7 +43,7 @@ def read_workspace(plain: Mapping[str, Sequence[float]]) -> Workspace:
     raise UserError(f"workspace={dict(plain)}: expected x, y and z, each with [low, high] in m")
 
 
-class Envelope:
+class MotionLimits:
     """Clamps targets, one control step after the other.
 
     Args:

@@ -17,7 +17,7 @@ import numpy as np
 
 from s2robot.robot.arm import Arm, ArmCommand, ArmError, ArmState, Mode
 from s2robot.robot.clock import Clock
-from s2robot.robot.motion_limits import Envelope
+from s2robot.robot.motion_limits import MotionLimits
 from s2robot.robot.safety_events import Applied, Deadlines, Incident, Stopped, stale_image, stale_state
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,13 @@ class SafeArm:
     def __init__(
         self,
         arm: Arm,
-        envelope: Envelope,
+        motion_limits: MotionLimits,
         rate: float,
         clock: Clock | None = None,
         deadlines: Deadlines | None = None,
         times: Times = dict,
     ) -> None:
-        self.arm, self.envelope = arm, envelope
+        self.arm, self.motion_limits = arm, motion_limits
         self.clock, self.deadlines = clock or Clock(), deadlines or Deadlines()
         self.counts: Counter[str] = Counter()
         self.incidents: list[Incident] = []
@@ -118,7 +118,7 @@ class SafeArm:
         with self._lock:
             self._refuse_latched()
             state = self._measured()
-            if problem := self.envelope.obstacle(state.joints) or self._stale(self.clock.now()):
+            if problem := self.motion_limits.obstacle(state.joints) or self._stale(self.clock.now()):
                 raise Stopped(problem)
             self._call(self.arm.resume)
             command = ArmCommand(state.joints.copy(), state.gripper)
@@ -160,7 +160,7 @@ class SafeArm:
         """
         with self._lock:
             self._enter(Mode.STOPPED, "it was not started")
-            if problem := self.envelope.obstacle(joints):
+            if problem := self.motion_limits.obstacle(joints):
                 raise Stopped(f"home: {problem}")
             self._call(self.arm.resume)
             self._enter(Mode.STOPPED, "it was not started")  # an emergency stop came in between?
@@ -203,12 +203,12 @@ class SafeArm:
     def _send(self, target: ArmCommand, state: ArmState) -> Applied:
         motion = self._motion
         assert motion is not None
-        joints, events = self.envelope.follow(
+        joints, events = self.motion_limits.follow(
             np.asarray(target.joints, float), motion.command.joints, motion.step, state.joints
         )
-        if np.abs(joints - state.joints).max() > 2 * self.envelope.lead:
+        if np.abs(joints - state.joints).max() > 2 * self.motion_limits.lead:
             self._halt("blocked", "the arm does not follow")
-        gripper = float(np.clip(target.gripper, 0.0, self.envelope.opening))
+        gripper = float(np.clip(target.gripper, 0.0, self.motion_limits.opening))
         if gripper != target.gripper:
             events.append("gripper")
         command = ArmCommand(joints, gripper)

@@ -17,7 +17,7 @@ import numpy as np
 
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import Observation, RobotSpec
-from s2robot.policy.policy import HORIZON, ChunkExecutor
+from s2robot.policy.policy import N_ACTION_STEPS, ChunkExecutor
 from s2robot.serve.contract import EXECUTED, RESET
 from s2robot.serve.wire import pack, require_extra, unpack
 
@@ -54,7 +54,7 @@ class RemotePredictor:
         self.reset()
 
     @property
-    def predicted(self) -> int:
+    def chunk_size(self) -> int:
         """Ta, the actions of a chunk."""
         return self._horizon
 
@@ -86,7 +86,7 @@ class RemotePredictor:
         assert self._chunk is not None, "observe comes first"
         return self._chunk
 
-    def acted(self, action: np.ndarray) -> None:
+    def record_action(self, action: np.ndarray) -> None:
         """Takes note of the action asked for at the last observation."""
         self._acted.append(np.asarray(action, np.float32))
 
@@ -205,7 +205,7 @@ class RemotePredictor:
 
 
 class RemotePolicy(ChunkExecutor):
-    """An actor: executes the first `horizon` actions of each chunk of a policy on another machine.
+    """An actor: executes the first `n_action_steps` actions of each chunk of a policy on another machine.
 
     Every observation is sent, so that the history there is complete. Arguments and errors as
     `RemotePredictor`.
@@ -215,14 +215,14 @@ class RemotePolicy(ChunkExecutor):
         self,
         url: str,
         *,
-        horizon: int = HORIZON,
+        n_action_steps: int = N_ACTION_STEPS,
         key: str | None = None,
         timeout: float = 5.0,
         wait: float = 10.0,
     ) -> None:
         self.remote = RemotePredictor(url, key=key, timeout=timeout, wait=wait)
         try:
-            super().__init__(self.remote, horizon)
+            super().__init__(self.remote, n_action_steps)
         except UserError:
             self.close()
             raise

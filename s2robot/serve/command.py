@@ -63,8 +63,8 @@ def policy_service(checkpoint: str | Path, options: Mapping[str, Any]) -> Servic
     return Service(
         Contract(spec, read_keys(options["keys"]), options["resize"]),
         new_predictor=lambda: Policy(policy.model, policy.extractor, policy.spec),
-        observed=config.observed,
-        predicted=config.predicted,
+        n_obs_steps=config.n_obs_steps,
+        chunk_size=config.chunk_size,
         call_every=options["call_every"],
         reset_after=options["reset_after"],
         about={

@@ -22,7 +22,7 @@ class Service:
     Attributes:
         contract: what a request is.
         new_predictor: makes a predictor with an empty history; all may share a model, which is only read.
-        observed, predicted: To, Ta.
+        n_obs_steps, chunk_size: To, Ta.
         call_every: control steps between two requests, where a client does not send `actions_executed`.
         reset_after: s between two requests after which such a client begins a new episode; None: never.
         about: what else the metadata tells, e.g. the checkpoint's hash.
@@ -30,15 +30,15 @@ class Service:
 
     contract: Contract
     new_predictor: Callable[[], Predictor]
-    observed: int
-    predicted: int
+    n_obs_steps: int
+    chunk_size: int
     call_every: int = 1
     reset_after: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.call_every <= self.predicted:
-            raise UserError(f"call_every={self.call_every}: expected 1 to {self.predicted}")
+        if not 1 <= self.call_every <= self.chunk_size:
+            raise UserError(f"call_every={self.call_every}: expected 1 to {self.chunk_size}")
         if self.reset_after is not None and self.reset_after <= 0:
             raise UserError(f"reset_after={self.reset_after}: expected more than 0 s, or null")
 
@@ -53,11 +53,11 @@ class Service:
             "resize": self.contract.resize,
             "action": {"dtype": "float32", "shape": [spec.action_dim], "names": list(spec.action)},
             "action_space": spec.action_space,
-            "horizon": self.predicted,
+            "horizon": self.chunk_size,
             "rate": spec.rate,
             "cameras": list(spec.cameras),
             "history": {
-                "steps": self.observed,
+                "steps": self.n_obs_steps,
                 "call_every": self.call_every,
                 "reset_after": self.reset_after,
             },
@@ -87,7 +87,7 @@ class Session:
             self._predictor.reset()
             self._chunk = None
         for action in self._executed(request):
-            self._predictor.acted(action)
+            self._predictor.record_action(action)
         started = time.perf_counter()
         self._predictor.observe(request.observation)
         self._chunk = self._predictor.predict()
@@ -112,4 +112,4 @@ class Session:
             return self._chunk[: self.service.call_every]
         if self._chunk is not None and not len(request.executed):
             raise UserError(f"{EXECUTED} is empty: expected the actions since the last request, one at least")
-        return request.executed[-self.service.observed :]  # those before lie outside the history
+        return request.executed[-self.service.n_obs_steps :]  # those before lie outside the history

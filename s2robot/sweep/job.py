@@ -10,8 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from s2robot.config import compose
-from s2robot.config.targets import locate
+from s2robot.commands import run_command
 from s2robot.core.errors import UserError
 from s2robot.utils.provenance import write_json
 
@@ -53,9 +52,9 @@ def _refusal(folder: Path, kept: dict[str, Any] | None, wanted: list[str] | None
 
 def _run(folder: Path, options: list[str], evaluation: list[str] | None) -> None:
     policy = folder / "policy"
-    locate("s2robot.train:main")(compose("train", [*options, f"out={policy}"]))
+    run_command("train", [*options, f"out={policy}"])
     if evaluation is None:
         return
     out = policy / "evaluation"
     given = [f"checkpoint={policy}", f"out={out}", "overwrite=true", *evaluation]
-    locate("s2robot.evaluation.command:main")(compose("evaluate", given))
+    run_command("evaluate", given)

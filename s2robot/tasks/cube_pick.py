@@ -1,4 +1,4 @@
-"""Where the cube is put: the rectangle, the 16 evaluation positions, and seeded draws of further ones.
+"""Where the cube is put: the spawn_region, the 16 evaluation positions, and seeded draws of further ones.
 
 All poses are (x, y, yaw) in the table frame: origin at the table's centre, x away from the robot, y to the
 robot's left, both in m; yaw in rad about the vertical.
@@ -29,10 +29,10 @@ def _uniform(rng: np.random.Generator) -> CubePose:
 
 
 def evaluation_positions() -> list[CubePose]:
-    """The 16 positions every success rate is counted on: one in each cell of a 4 x 4 grid over the rectangle.
+    """The 16 positions every success rate is counted on, one in each cell of a 4 x 4 grid over the region.
 
     Inside its cell (0.06 x 0.075 m) a position is drawn once, from a fixed seed, away from the cell's rim by
-    a tenth of its side; so the 16 cover the rectangle without lying on a lattice. Rounded to 0.1 mm and 1
+    a tenth of its side; so the 16 cover the region without lying on a lattice. Rounded to 0.1 mm and 1
     mrad so that they can be written down and laid out by hand on a real table.
     """
     rng = np.random.default_rng(_EVALUATION_SEED)
@@ -48,13 +48,13 @@ def evaluation_positions() -> list[CubePose]:
 
 
 def further_positions(count: int, seed: int) -> list[CubePose]:
-    """`count` poses drawn uniformly over the rectangle; a seed's first k are the same for every count."""
+    """`count` poses drawn uniformly over the region; a seed's first k are the same for every count."""
     rng = np.random.default_rng([seed, 1])
     return [_uniform(rng) for _ in range(count)]
 
 
 def demo_position(rng: np.random.Generator) -> CubePose:
-    """A uniform draw over the rectangle, `EXCLUSION_RADIUS` away from the 16 evaluation positions."""
+    """A uniform draw over the region, `EXCLUSION_RADIUS` away from the 16 evaluation positions."""
     held_out = np.array([(x, y) for x, y, _ in evaluation_positions()])
     while True:
         pose = _uniform(rng)
@@ -63,7 +63,7 @@ def demo_position(rng: np.random.Generator) -> CubePose:
 
 
 def check_pose(pose: Sequence[float]) -> CubePose:
-    """The pose as floats. Raises UserError where it is malformed or outside the rectangle."""
+    """The pose as floats. Raises UserError where it is malformed or outside the spawn_region."""
     try:
         x, y, yaw = (float(v) for v in pose)
     except (TypeError, ValueError):

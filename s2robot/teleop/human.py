@@ -54,7 +54,7 @@ class Supervised:
     def overruled(self, observation: Observation, action: np.ndarray) -> None:
         """A person took this action: it belongs to the policy's history, and its plan is void."""
         self._executor.policy.observe(observation)
-        self._executor.policy.acted(action)
+        self._executor.policy.record_action(action)
         self._executor = self._make()
 
 

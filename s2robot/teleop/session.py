@@ -154,7 +154,7 @@ class Session:
             "success": self._success,
             "seed": self._env_seed(),
             "start": self._next,
-            "imitate": by_person,
+            "action_loss_mask": by_person,
             "by_person": by_person,
             "timing": self._pace.attributes(),
             "recorded": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,7 +18,7 @@ from s2robot.data.episode import MARKER
 from s2robot.policy.config import check_policy
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.checkpointing import Folder, identity
-from s2robot.train.demos import choose_demos, load_tracks, split_episodes
+from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
 from s2robot.train.log import Log, open_log
 from s2robot.train.memory import into_memory
 from s2robot.train.report import write_training_report
@@ -58,7 +58,9 @@ def check_options(plain: dict[str, Any]) -> None:
 def _prepare(plain: dict[str, Any], world: World) -> Training:
     demos = choose_demos(plain)
     check_rollouts(plain, demos)
-    tracks = [track for source in demos.sources for track in load_tracks(source, demos.spec, plain, world)]
+    tracks = [
+        track for source in demos.sources for track in load_episode_features(source, demos.spec, plain, world)
+    ]
     training, validation = split_episodes(tracks, plain["validation"], plain["seed"])
     device = world.device(plain["device"])
     run = start(plain, demos.spec, training, identity(plain, demos), device)
@@ -66,7 +68,7 @@ def _prepare(plain: dict[str, Any], world: World) -> Training:
     folder.resume(run)
     if plain["in_memory"]:
         training, validation = into_memory(training), into_memory(validation)
-    sizes = (plain["policy"]["observed"], plain["policy"]["predicted"])
+    sizes = (plain["policy"]["n_obs_steps"], plain["policy"]["chunk_size"])
     windows = WindowDataset(training, *sizes)
     batches = Batches(
         len(windows),

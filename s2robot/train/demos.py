@@ -11,7 +11,7 @@ import numpy as np
 
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
-from s2robot.data.dataset import Track
+from s2robot.data.dataset import EpisodeFeatures
 from s2robot.data.reader import EpisodeReader
 from s2robot.data.store import DemoStore, digest_of
 from s2robot.utils.distributed import World
@@ -147,7 +147,9 @@ def _shown(wanted: Mapping[str, Any]) -> str:
 # ---------------------------------------------------------------------- tracks
 
 
-def load_tracks(source: Source, spec: RobotSpec, plain: Mapping[str, Any], world: World) -> list[Track]:
+def load_episode_features(
+    source: Source, spec: RobotSpec, plain: Mapping[str, Any], world: World
+) -> list[EpisodeFeatures]:
     """Every episode with its features, computed first where they are missing.
 
     Raises UserError for an episode that holds values that are not finite, and for features that are none of
@@ -172,17 +174,19 @@ def load_tracks(source: Source, spec: RobotSpec, plain: Mapping[str, Any], world
         )
         numbers = (episode.proprio, episode.action, _imitate(episode))
         try:
-            tracks.append(Track(features, *numbers, tuple(variants)))
+            tracks.append(EpisodeFeatures(features, *numbers, tuple(variants)))
         except UserError as error:
             raise UserError(f"episode {episode_id} of {store}: {error}") from error
     return tracks
 
 
 def _imitate(episode: EpisodeReader) -> np.ndarray:
-    return np.array(episode.attributes.get("imitate", [True] * episode.length), bool)
+    return np.array(episode.attributes.get("action_loss_mask", [True] * episode.length), bool)
 
 
-def split_episodes(tracks: list[Track], share: float, seed: int) -> tuple[list[Track], list[Track]]:
+def split_episodes(
+    tracks: list[EpisodeFeatures], share: float, seed: int
+) -> tuple[list[EpisodeFeatures], list[EpisodeFeatures]]:
     """Training and held-out episodes; whole episodes, since windows of one overlap.
 
     The held-out ones have the images that were recorded alone.

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from s2robot.core.errors import UserError
-from s2robot.data.dataset import Track
+from s2robot.data.dataset import EpisodeFeatures
 from s2robot.data.memmap import Array
 
 _SHARE = 0.8  # of what is free: training needs some too
 
 
-def into_memory(tracks: Sequence[Track]) -> list[Track]:
+def into_memory(tracks: Sequence[EpisodeFeatures]) -> list[EpisodeFeatures]:
     """The same tracks with their features in memory. Raises UserError where these do not fit."""
     needed = sum(
         array.nbytes

@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
-from s2robot.data.dataset import Track, WindowDataset
+from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.policy.config import PolicyConfig
 from s2robot.policy.model import MASKS, PolicyModel
 from s2robot.policy.normalize import FLOOR, Statistics
@@ -24,7 +24,7 @@ from s2robot.policy.pooling import Pooling
 from s2robot.policy.trunks import make_model
 from s2robot.train.batches import Window
 from s2robot.utils.distributed import World
-from s2robot.utils.randomness import WHOLE, Part
+from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
 
 Curves = dict[str, list[tuple[int, float]]]
@@ -41,7 +41,7 @@ class _Loss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, window: Window, generator: torch.Generator, part: Part) -> dict[str, Tensor]:
+    def forward(self, window: Window, generator: torch.Generator, part: Microbatch) -> dict[str, Tensor]:
         return self.model.loss(window, generator, part)
 
 
@@ -74,7 +74,11 @@ class Run:
 
 
 def start(
-    plain: Mapping[str, Any], spec: RobotSpec, tracks: Sequence[Track], recipe: str, device: torch.device
+    plain: Mapping[str, Any],
+    spec: RobotSpec,
+    tracks: Sequence[EpisodeFeatures],
+    recipe: str,
+    device: torch.device,
 ) -> Run:
     """Untrained, with the statistics of these episodes. Raises UserError for options that no policy has."""
     if plain["precision"] not in PRECISIONS:
@@ -106,13 +110,13 @@ def start(
     return Run(model, optimiser, recipe, averaged)
 
 
-def _what_can_be_learned(policy: Mapping[str, Any], tracks: Sequence[Track]) -> dict[str, Any]:
+def _what_can_be_learned(policy: Mapping[str, Any], tracks: Sequence[EpisodeFeatures]) -> dict[str, Any]:
     """Where no demo closes the gripper, vision is taught no place of a grasp, and the trunk is told none."""
     grasps = any(track.grasp() is not None for track in tracks)
     return dict(policy) if grasps else {**policy, "grasp_weight": 0.0}
 
 
-def _fit_poolings(model: PolicyModel, tracks: Sequence[Track], seed: int) -> None:
+def _fit_poolings(model: PolicyModel, tracks: Sequence[EpisodeFeatures], seed: int) -> None:
     rng = np.random.default_rng([seed, 4])
     each = _FIT_FRAMES // len(tracks) + 1
     for name, pooling in model.pooling.items():
@@ -168,10 +172,10 @@ class Trainer:
         mean = self._world.total(torch.stack(list(sums.values()))) / (len(windows) * self._world.size)
         return dict(zip(sums, mean.tolist(), strict=True))
 
-    def _part(self, i: int, own: int, counts: dict[str, Tensor] | None) -> Part:
+    def _part(self, i: int, own: int, counts: dict[str, Tensor] | None) -> Microbatch:
         if counts is None:
-            return WHOLE
-        return Part(i * self._world.size + self._world.rank, own * self._world.size, counts)
+            return WHOLE_BATCH
+        return Microbatch(i * self._world.size + self._world.rank, own * self._world.size, counts)
 
     def _counts(self, windows: Sequence[Window]) -> dict[str, Tensor] | None:
         """Of how much each loss is the mean, over the whole batch; None where one part is all of it."""
@@ -181,7 +185,7 @@ class Trainer:
         total = self._world.total(torch.stack(own))
         return dict(zip(MASKS, total, strict=True))
 
-    def _generator(self, part: Part) -> torch.Generator:
+    def _generator(self, part: Microbatch) -> torch.Generator:
         """Of what is drawn for this step, which all parts share; dropout is each part's own."""
         seeds = [self._plain["seed"], 5, self.run.step]
         dropout = seeds if part.index == 0 else [*seeds, part.index]

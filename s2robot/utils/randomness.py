@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Part:
+class Microbatch:
     """One of equal parts of a batch, on as many processes or one after the other.
 
     Attributes:
@@ -27,15 +27,15 @@ class Part:
         return own.clamp_min(1) if self.counts is None else self.counts[name].clamp_min(1) / self.of
 
 
-WHOLE = Part()
+WHOLE_BATCH = Microbatch()
 
 
-class Draws:
+class BatchRandom:
     """Random numbers for the windows of a part: drawn for the whole batch, so that no window's depend on
     how the batch was divided.
     """
 
-    def __init__(self, generator: torch.Generator, part: Part = WHOLE) -> None:
+    def __init__(self, generator: torch.Generator, part: Microbatch = WHOLE_BATCH) -> None:
         self._generator, self._part = generator, part
 
     def normal(self, shape: torch.Size | tuple[int, ...]) -> Tensor:

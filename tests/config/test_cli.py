@@ -12,7 +12,8 @@ import pytest
 from omegaconf import DictConfig
 
 import s2robot
-from s2robot import cli
+from s2robot import cli, commands
+from s2robot.commands import COMMANDS, Command
 from s2robot.config.defaults import config_folder, load_defaults, names_in
 from s2robot.config.targets import locate
 from s2robot.core.errors import UserError
@@ -31,7 +32,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A module in the place of `s2robot doctor`, whose `main` a test may set."""
     module = types.ModuleType("a_stage")
     monkeypatch.setitem(sys.modules, "a_stage", module)
-    monkeypatch.setattr(cli, "VERBS", (cli.Verb("doctor", "for tests", "a_stage:main"),))
+    monkeypatch.setattr(commands, "COMMANDS", (Command("doctor", "for tests", "a_stage:main"),))
     return module
 
 
@@ -68,7 +69,7 @@ def test_help_of_a_family_lists_its_verbs(capsys: pytest.CaptureFixture[str]) ->
         assert cli.main([family, *help_]) == 0
         printed = capsys.readouterr().out.splitlines()
         listed = [" ".join(line.split()[:2]) for line in printed if line.startswith("  ")]
-        assert listed == [verb.name for verb in cli.VERBS if verb.name.startswith(f"{family} ")]
+        assert listed == [verb.name for verb in COMMANDS if verb.name.startswith(f"{family} ")]
         assert printed[0] == f"usage: s2robot {family} VERB [option=value ...]"
         assert all(len(line) <= 100 for line in printed)
 
@@ -84,8 +85,8 @@ def test_version() -> None:
     assert s2robot_process("--version").stdout == f"s2robot {s2robot.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
-def test_every_verb_shows_its_options(verb: cli.Verb, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("verb", COMMANDS, ids=lambda verb: verb.name)
+def test_every_verb_shows_its_options(verb: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*verb.name.split(), "--help"]) == 0
     page = capsys.readouterr().out
     assert page.startswith(f"s2robot {verb.name}: {verb.help}\n")
@@ -95,8 +96,8 @@ def test_every_verb_shows_its_options(verb: cli.Verb, capsys: pytest.CaptureFixt
     assert [line for line in options if "=" in line]
 
 
-@pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
-def test_every_verb_refuses_an_unknown_option(verb: cli.Verb, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("verb", COMMANDS, ids=lambda verb: verb.name)
+def test_every_verb_refuses_an_unknown_option(verb: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*verb.name.split(), "no_such_option=1"]) == 2
     message = capsys.readouterr().err
     assert message.startswith(f"s2robot {verb.name}: unknown option 'no_such_option': ")
@@ -117,8 +118,8 @@ def test_no_option_bears_the_name_of_a_group_that_its_verb_does_not_choose_from(
     assert groups & {str(option) for option in defaults.config} <= set(defaults.groups)
 
 
-@pytest.mark.parametrize("verb", cli.VERBS, ids=lambda verb: verb.name)
-def test_every_verb_leads_to_a_function(verb: cli.Verb) -> None:
+@pytest.mark.parametrize("verb", COMMANDS, ids=lambda verb: verb.name)
+def test_every_verb_leads_to_a_function(verb: Command) -> None:
     assert callable(locate(verb.target))
 
 
@@ -145,7 +146,9 @@ def test_arguments_without_a_name_are_given_by_place(
 ) -> None:
     seen: list[DictConfig] = []
     stage.main = seen.append
-    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos drop", "", "a_stage:main", ("path", "ids...")),))
+    monkeypatch.setattr(
+        commands, "COMMANDS", (Command("demos drop", "", "a_stage:main", ("path", "ids...")),)
+    )
     assert cli.main(["demos", "drop", "runs/a=1/demos", "000012", "b-1"]) == 0
     assert cli.main(["demos", "drop", "ids=[000012,b-1]", "path=runs/a=1/demos"]) == 0
     assert seen == [{"path": "runs/a=1/demos", "ids": ["000012", "b-1"]}] * 2
@@ -154,7 +157,7 @@ def test_arguments_without_a_name_are_given_by_place(
 def test_one_argument_too_many_is_refused(
     stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos list", "", "a_stage:main", ("path",)),))
+    monkeypatch.setattr(commands, "COMMANDS", (Command("demos list", "", "a_stage:main", ("path",)),))
     assert cli.main(["demos", "list", "a", "b"]) == 2
     assert "'b' is no option: options are written name=value" in capsys.readouterr().err
 
@@ -217,6 +220,6 @@ def test_a_flag_leaves_the_value_behind_it_alone(
 ) -> None:
     seen: list[DictConfig] = []
     stage.main = seen.append
-    monkeypatch.setattr(cli, "VERBS", (cli.Verb("demos list", "", "a_stage:main", ("path",)),))
+    monkeypatch.setattr(commands, "COMMANDS", (Command("demos list", "", "a_stage:main", ("path",)),))
     assert cli.main(["demos", "list", "--json", "runs/demos"]) == 0
     assert (seen[0].json, seen[0].path) == (True, "runs/demos")

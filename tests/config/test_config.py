@@ -16,7 +16,7 @@ import s2robot
 from s2robot.config import compose, instantiate
 from s2robot.config.comments import comments
 from s2robot.config.defaults import Defaults, load_defaults
-from s2robot.config.help import verb_help
+from s2robot.config.help import command_help
 from s2robot.config.overrides import as_override, check_value, parse, place
 from s2robot.config.targets import locate
 from s2robot.core.errors import UserError
@@ -222,7 +222,7 @@ def test_comments_are_those_beside_and_above_a_value(folder: Path) -> None:
 
 
 def test_help_shows_description_options_and_choices(folder: Path) -> None:
-    rows = [" ".join(line.split()) for line in verb_help("train", "learn", folder=folder).splitlines()]
+    rows = [" ".join(line.split()) for line in command_help("train", "learn", folder=folder).splitlines()]
     assert rows[0] == "s2robot train: learn"
     assert "s2robot train demos=runs/demos out=runs/policy" in rows
     assert "demos=PATH PATH of the demo store (must be given)" in rows
@@ -235,14 +235,14 @@ def test_help_shows_description_options_and_choices(folder: Path) -> None:
 
 
 def test_help_follows_the_choice_of_a_group(folder: Path) -> None:
-    page = verb_help("train", "learn", ["env=toy"], folder)
+    page = command_help("train", "learn", ["env=toy"], folder)
     assert "env.size=8" in page
     assert "env.rate" not in page
 
 
 def test_help_of_a_choice_that_builds_on_another_has_its_comments(folder: Path) -> None:
     (folder / "env" / "large.yaml").write_text("# larger\ndefaults:\n  - toy\n  - _self_\n\nsize: 99\n")
-    rows = [" ".join(line.split()) for line in verb_help("train", "", ["env=large"], folder).splitlines()]
+    rows = [" ".join(line.split()) for line in command_help("train", "", ["env=large"], folder).splitlines()]
     assert "env.size=99 px" in rows
     (folder / "env" / "large.yaml").unlink()
 
@@ -250,20 +250,20 @@ def test_help_of_a_choice_that_builds_on_another_has_its_comments(folder: Path) 
 def test_help_wraps_long_texts_beside_their_option(tmp_path: Path) -> None:
     long = "word " * 60
     (tmp_path / "x.yaml").write_text(f"short: 1  # {long}\n{'n' * 60}: 2  # {long}\n")
-    lines = verb_help("x", "", folder=tmp_path).splitlines()
+    lines = command_help("x", "", folder=tmp_path).splitlines()
     assert max(map(len, lines)) <= 100
     assert sum(line.count("word") for line in lines) == 120
 
 
 def test_help_shows_what_is_given_by_place(folder: Path) -> None:
-    page = verb_help("train", "learn", folder=folder, places=("demos", "cameras..."))
+    page = command_help("train", "learn", folder=folder, places=("demos", "cameras..."))
     assert "usage: s2robot train DEMOS CAMERAS... [option=value ...]" in page
 
 
 def test_a_verb_of_two_words_has_a_file_of_its_own(folder: Path) -> None:
     (folder / "train_more.yaml").write_text("# Trains on.\nsteps: 3\n")
     assert compose("train more", ["steps=4"], folder) == {"steps": 4}
-    page = verb_help("train more", "go on", folder=folder)
+    page = command_help("train more", "go on", folder=folder)
     assert page.startswith("s2robot train more: go on\n\nTrains on.\n\nusage: s2robot train more [option")
 
 

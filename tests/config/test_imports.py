@@ -20,7 +20,7 @@ PACKAGES = ("s2robot", "envs", "demos")
 # Each part of s2robot may import those of its own row and of the rows above it.
 LAYERS = (
     {"__init__", "core"},
-    {"config", "statistics", "tasks", "utils"},
+    {"commands", "config", "statistics", "tasks", "utils"},
     {"reports"},
     {"data", "vision"},
     {"policy", "robot"},

@@ -1,4 +1,4 @@
-"""Training windows: what is shown, what is to be predicted, what is masked."""
+"""Training windows: what is shown, what is to be chunk_size, what is masked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from toy_loop import made_track
 
 from s2robot.core.errors import UserError
-from s2robot.data.dataset import Track, WindowDataset
+from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 
 LENGTH = 20
 
@@ -27,40 +27,42 @@ def steps_of(window: dict[str, torch.Tensor]) -> np.ndarray:
 
 def test_every_step_of_every_episode_is_the_end_of_one_window() -> None:
     tracks = [made_track(5), made_track(9), made_track(1)]
-    dataset = WindowDataset(tracks, observed=4, predicted=3)
+    dataset = WindowDataset(tracks, n_obs_steps=4, chunk_size=3)
     ends = [int(steps_of(dataset[i])[-1]) for i in range(len(dataset))]
     assert ends == [*range(5), *range(9), *range(1)]
 
 
 @given(st.integers(1, 30), st.integers(1, 20), st.integers(1, 20), st.data())
 def test_a_window_holds_its_steps_and_the_actions_from_each_on(
-    length: int, observed: int, predicted: int, data: st.DataObject
+    length: int, n_obs_steps: int, chunk_size: int, data: st.DataObject
 ) -> None:
     track = made_track(length)
     t = data.draw(st.integers(0, length - 1))
-    window = WindowDataset([track], observed, predicted)[t]
+    window = WindowDataset([track], n_obs_steps, chunk_size)[t]
     steps = steps_of(window)
-    assert window["valid"].sum() == min(observed, t + 1)
+    assert window["valid"].sum() == min(n_obs_steps, t + 1)
     assert np.array_equal(window["features/front"].numpy(), track.features["front"][steps])
-    assert window["chunk"].shape == (observed, predicted, 2)
+    assert window["chunk"].shape == (n_obs_steps, chunk_size, 2)
     for row in np.flatnonzero(window["valid"]):
-        inside = track.action[steps[row] : steps[row] + predicted]
-        assert window["imitate"][row].sum() == len(inside)
-        assert np.array_equal(window["chunk"][row][window["imitate"][row]], inside)
-    assert not window["imitate"][~window["valid"]].any(), "padding is not learned from"
+        inside = track.action[steps[row] : steps[row] + chunk_size]
+        assert window["action_loss_mask"][row].sum() == len(inside)
+        assert np.array_equal(window["chunk"][row][window["action_loss_mask"][row]], inside)
+    assert not window["action_loss_mask"][~window["valid"]].any(), "padding is not learned from"
 
 
 def test_previous_actions_are_known_but_at_step_0_and_in_padding() -> None:
-    window = WindowDataset([made_track(LENGTH)], observed=6, predicted=2)[3]
+    window = WindowDataset([made_track(LENGTH)], n_obs_steps=6, chunk_size=2)[3]
     assert window["known"].tolist() == [False, False, False, True, True, True]
     assert window["previous_action"].tolist()[2:] == [[0, 0], [1, 2], [3, 4], [5, 6]]
 
 
 def test_actions_not_to_be_imitated_are_masked_wherever_a_chunk_holds_them() -> None:
-    imitate = np.ones(LENGTH, bool)
-    imitate[[4, 5]] = False
-    window = WindowDataset([made_track(LENGTH, imitate=imitate)], observed=3, predicted=4)[4]
-    assert window["imitate"].tolist() == [
+    action_loss_mask = np.ones(LENGTH, bool)
+    action_loss_mask[[4, 5]] = False
+    window = WindowDataset(
+        [made_track(LENGTH, action_loss_mask=action_loss_mask)], n_obs_steps=3, chunk_size=4
+    )[4]
+    assert window["action_loss_mask"].tolist() == [
         [True, True, False, False],  # from step 2: 2, 3, 4, 5
         [True, False, False, True],
         [False, False, True, True],
@@ -85,7 +87,7 @@ def test_the_grasp_is_where_the_gripper_closes_last(commands: list[float], step:
 
 def test_the_grasp_to_come_is_told_up_to_it_and_not_after() -> None:
     track = made_track(8, action=gripper(-1, -1, -1, -1, 1, 1, 1, 1))
-    window = WindowDataset([track], observed=8, predicted=1)[7]
+    window = WindowDataset([track], n_obs_steps=8, chunk_size=1)[7]
     assert window["before_grasp"].tolist() == [True] * 5 + [False] * 3
 
 
@@ -93,16 +95,16 @@ def test_the_grasp_to_come_is_told_up_to_it_and_not_after() -> None:
 def test_the_place_of_the_grasp_is_a_mean_while_the_gripper_closes(length: int) -> None:
     """A hand that trembles, or is disturbed, is rarely at the place it keeps to."""
     track = made_track(length, action=gripper(*[-1] * 4, *[1] * (length - 4)))
-    grasp = WindowDataset([track], observed=8, predicted=1)[length - 1]["grasp"]
+    grasp = WindowDataset([track], n_obs_steps=8, chunk_size=1)[length - 1]["grasp"]
     np.testing.assert_allclose(grasp, track.proprio[4:10].mean(0), rtol=1e-6)
 
 
 def test_no_grasp_is_told_in_padding_in_planned_mistakes_and_without_one() -> None:
-    imitate = np.array([True, False, True, True])
-    track = made_track(4, action=gripper(-1, -1, -1, 1), imitate=imitate)
-    window = WindowDataset([track], observed=5, predicted=1)[2]
+    action_loss_mask = np.array([True, False, True, True])
+    track = made_track(4, action=gripper(-1, -1, -1, 1), action_loss_mask=action_loss_mask)
+    window = WindowDataset([track], n_obs_steps=5, chunk_size=1)[2]
     assert window["before_grasp"].tolist() == [False, False, True, False, True]
-    none = WindowDataset([made_track(4, action=gripper(-1, -1, -1, -1))], observed=4, predicted=1)[3]
+    none = WindowDataset([made_track(4, action=gripper(-1, -1, -1, -1))], n_obs_steps=4, chunk_size=1)[3]
     assert not none["before_grasp"].any()
 
 
@@ -116,7 +118,7 @@ def test_values_that_are_not_finite_are_refused(name: str, value: float) -> None
 
 
 def test_a_window_does_not_write_through_to_the_episode() -> None:
-    track: Track = made_track(LENGTH)
+    track: EpisodeFeatures = made_track(LENGTH)
     before = track.proprio.copy(), track.action.copy(), track.features["front"].copy()
     for tensor in WindowDataset([track])[10].values():
         tensor.zero_()

@@ -32,7 +32,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> DemoStore:
     store = DemoStore.create(tmp_path_factory.mktemp("exchange") / "demos", SPEC, {"record": {"env": "made"}})
     for n, steps in enumerate(LENGTHS):
         episode = made_episode(0, n, steps=steps)
-        episode.attributes |= {"imitate": [True] * (steps - 1) + [n != 2]}
+        episode.attributes |= {"action_loss_mask": [True] * (steps - 1) + [n != 2]}
         store.append(episode, f"{2 * n:06d}")
     return store
 
@@ -101,7 +101,7 @@ def test_the_summary_says_what_others_will_not_know(
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(f"{tmp_path / 'out.zarr'}: 3 demos, 58 steps, ")
     assert [line for line in said if "lost" in line] == [
-        "  lost: `imitate`: others will learn 1 steps of 1 episodes that are not to be learned"
+        "  lost: `action_loss_mask`: others will learn 1 steps of 1 episodes that are not to be learned"
     ]
     export(demos, tmp_path / "first.zarr", "episodes=['000000']")
     assert "  lost: nothing" in capsys.readouterr().out.splitlines()
@@ -369,7 +369,7 @@ def test_a_film_has_the_frames_and_the_duration_of_its_episode(
     told = json.loads((out / "s2robot.json").read_text())["episodes"]
     assert [e["id"] for e in told] == demos.ids()
     assert told[2]["time"] == demos.episode("000004").time.tolist()
-    assert told[2]["attributes"]["imitate"][-1] is False
+    assert told[2]["attributes"]["action_loss_mask"][-1] is False
     assert "frames of wrist: H.264, 20 frames compared: mean error" in capsys.readouterr().out
 
 

@@ -166,7 +166,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> DemoStore:
     store = DemoStore.create(tmp_path_factory.mktemp("lerobot") / "demos", SPEC)
     for n, steps in enumerate((6, 9)):
         episode = made_episode(0, n, steps=steps)
-        episode.attributes |= {"task": f"task {n}", "imitate": [True] * steps}
+        episode.attributes |= {"task": f"task {n}", "action_loss_mask": [True] * steps}
         store.append(episode, f"{3 * n:06d}")
     return store
 

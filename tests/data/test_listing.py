@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> DemoStore:
     for n in range(3):
         episode = made_episode(0, n, steps=10 * (n + 1))
         episode.time = np.arange(episode.length) / 8
-        episode.attributes |= {"imitate": [n != 1] * episode.length}
+        episode.attributes |= {"action_loss_mask": [n != 1] * episode.length}
         store.append(episode)
     return store
 
@@ -65,7 +65,11 @@ def test_a_list_says_how_much_of_an_intervention_is_a_persons(
     store = DemoStore.create(tmp_path / "demos", SPEC)
     episode = made_episode(0, 0, steps=5)
     by_person = [False, False, True, True, False]
-    episode.attributes |= {"imitate": by_person, "by_person": by_person, "policy": {"checkpoint": "runs/x"}}
+    episode.attributes |= {
+        "action_loss_mask": by_person,
+        "by_person": by_person,
+        "policy": {"checkpoint": "runs/x"},
+    }
     store.append(episode)
     assert "2 of 5 steps by a person" in run(capsys, "list", store.path)[1][1]
     assert "by_person" not in run_json(capsys, "list", store.path)[1]["episodes"][0]

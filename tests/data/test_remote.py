@@ -22,7 +22,7 @@ from s2robot.data import copies
 from s2robot.data.files import open_files
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import validate
-from s2robot.train.demos import Source, load_tracks
+from s2robot.train.demos import Source, load_episode_features
 from s2robot.utils.distributed import World
 from s2robot.vision.cache import encode_store
 from s2robot.vision.features import FeatureExtractor
@@ -188,9 +188,11 @@ def test_training_reads_a_remote_store_and_keeps_its_features_here(url: str, tmp
     remote = DemoStore.open(url)
     options = {"encoder": ENCODER, "bf16": False, "workers": 0, "features": None, "augment": {}}
     source = Source(remote, tuple(remote.ids()))
-    assert "is not on this machine" in refusal(lambda: load_tracks(source, remote.spec, options, World()))
+    assert "is not on this machine" in refusal(
+        lambda: load_episode_features(source, remote.spec, options, World())
+    )
     spec = remote.spec.select_cameras(["front"])
-    tracks = load_tracks(source, spec, options | {"features": str(tmp_path / "features")}, World())
+    tracks = load_episode_features(source, spec, options | {"features": str(tmp_path / "features")}, World())
     assert [track.length for track in tracks] == [e.length for e in remote.episodes()]
     np.testing.assert_array_equal(tracks[2].action, remote.episode("000002").action)
     assert len(list((tmp_path / "features").glob("*/*/front.npy"))) == 4
@@ -234,7 +236,7 @@ def test_features_in_a_bucket_are_computed_once_for_all_machines(
     assert len(list(other.glob("features/*/*/*/front.npy"))) == len(expected), "memory-mapped from a copy"
     options = {"encoder": ENCODER, "bf16": False, "workers": 0, "features": features, "augment": {}}
     source = Source(local, tuple(local.ids()))
-    tracks = load_tracks(source, local.spec.select_cameras(["front"]), options, World())
+    tracks = load_episode_features(source, local.spec.select_cameras(["front"]), options, World())
     found = zip(local.ids(), (np.array(track.features["front"][:]) for track in tracks), strict=True)
     assert same(dict(found), expected), "training reads it"
     assert [path.rpartition("/")[2] for path in uploaded(features)] == ["front.npy"] * 4 + ["identity.json"]

@@ -123,7 +123,10 @@ def test_what_breaks_the_schema_is_named(store: DemoStore, name: str, change: An
 ATTRIBUTES = {
     "no length": (lambda a: a.pop("length"), "length is None"),
     "length of text": (lambda a: a.update(length="9"), "length is '9'"),
-    "imitate too short": (lambda a: a["imitate"].pop(), "imitate has not one entry a step"),
+    "action_loss_mask too short": (
+        lambda a: a["action_loss_mask"].pop(),
+        "action_loss_mask has not one entry a step",
+    ),
     "success of text": (lambda a: a.update(success="yes"), "success is 'yes'"),
 }
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from envs.toy import Toy, ToyExpert
 from s2robot.core.rollout import Actor, run_episode
 from s2robot.core.spec import Observation
-from s2robot.data.dataset import Ta, To, Track, WindowDataset
+from s2robot.data.dataset import EpisodeFeatures, Ta, To, WindowDataset
 from s2robot.data.recorder import Recorder
 from s2robot.data.windows import chunk_window, history_window, previous_actions
 from s2robot.policy.policy import Policy
@@ -87,7 +87,7 @@ class Follower(Actor):
         self.policy.observe(observation)
         self.policy.predict()
         action = self.expert.act(observation)
-        self.policy.acted(action)
+        self.policy.record_action(action)
         return action
 
 
@@ -115,7 +115,7 @@ def rollout_and_dataset() -> tuple[list[tuple[torch.Tensor, ...]], WindowDataset
     run_episode(env, actor, seed=3, options={"cube_pose": (0.05, -0.1, 0.0)}, subscribers=[recorder])
     episode = recorder.episode({})
     features = {"front": np.concatenate([extractor(frame[None]) for frame in episode.images["front"]])}
-    track = Track(features, episode.proprio, episode.action, np.ones(episode.length, bool))
+    track = EpisodeFeatures(features, episode.proprio, episode.action, np.ones(episode.length, bool))
     return seen, WindowDataset([track]), model
 
 

@@ -30,19 +30,19 @@ def test_it_picks_the_cube_up(env: CubePick) -> None:
     demonstration = made(env, seed=0)
     outcome = run(demonstration)
     assert outcome.success
-    assert demonstration.expert.imitate == [True] * outcome.steps
+    assert demonstration.expert.action_loss_mask == [True] * outcome.steps
 
 
 @pytest.mark.parametrize("seed", [2, 3])
 def test_it_comes_back_from_a_planned_miss(env: CubePick, seed: int) -> None:
     demonstration = made(env, seed, miss_share=1.0)
     outcome = run(demonstration)
-    imitate = demonstration.expert.imitate
+    action_loss_mask = demonstration.expert.action_loss_mask
     assert outcome.success
-    assert len(imitate) == outcome.steps
-    first = imitate.index(True)
+    assert len(action_loss_mask) == outcome.steps
+    first = action_loss_mask.index(True)
     assert first > 5
-    assert imitate == [False] * first + [True] * (outcome.steps - first)
+    assert action_loss_mask == [False] * first + [True] * (outcome.steps - first)
 
 
 def test_one_seed_is_one_demo(cube_pick: CubePick) -> None:

@@ -18,7 +18,7 @@ from s2robot.deploy.command import _placements, _roll_all
 from s2robot.deploy.operator import Nobody, Terminal, Verdict
 from s2robot.deploy.result import outcomes, write
 from s2robot.deploy.rollout import roll_out
-from s2robot.policy.execution.asynchronous import AsynchronousExecutor, Joining
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending
 from s2robot.robot.arm import Mode
 from s2robot.tasks.cube_pick import evaluation_positions
 from s2robot.teleop.device import Event
@@ -30,7 +30,7 @@ PLAIN: dict[str, Any] = {
     "seed": 0,
     "device": "none",
     "notes": "",
-    "rectangle": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
+    "spawn_region": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
     "position_source": {"_target_": "s2robot.tasks.cube_pick.evaluation_positions"},
 }
 
@@ -38,7 +38,7 @@ PLAIN: dict[str, Any] = {
 class Forward:
     """A policy that creeps forward, or does what the test says at an observation."""
 
-    predicted = 16
+    chunk_size = 16
 
     def __init__(self) -> None:
         self.action = np.array([0.004, 0.0, 0.0, -1.0], np.float32)
@@ -50,10 +50,10 @@ class Forward:
         if self.error:
             raise self.error
 
-    def acted(self, action: np.ndarray) -> None: ...
+    def record_action(self, action: np.ndarray) -> None: ...
 
     def predict(self) -> np.ndarray:
-        return np.tile(self.action, (self.predicted, 1))
+        return np.tile(self.action, (self.chunk_size, 1))
 
 
 class Judging(FakeRobot):
@@ -71,7 +71,7 @@ class Judging(FakeRobot):
 @pytest.fixture
 def rig() -> Any:
     env, policy = Judging(max_steps=8), Forward()
-    executor = AsynchronousExecutor(policy, 10.0, env.clock.now, Joining(wait=0.0))
+    executor = AsynchronousExecutor(policy, 10.0, env.clock.now, ChunkBlending(wait=0.0))
     yield env, policy, executor
     executor.close()
     env.close()

@@ -12,7 +12,7 @@ from test_deploy import Forward
 
 from s2robot.deploy.operator import Page, Verdict
 from s2robot.deploy.rollout import roll_out
-from s2robot.policy.execution.asynchronous import AsynchronousExecutor, Joining
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending
 from s2robot.robot.arm import Mode
 from s2robot.teleop.console import Console
 from s2robot.teleop.device import Command, Event, Images, Phase, Status
@@ -50,7 +50,7 @@ class Buttons:
 @pytest.fixture
 def rig() -> Iterator[Any]:
     env = FakeRobot(max_steps=6)
-    executor = AsynchronousExecutor(Forward(), 10.0, env.clock.now, Joining(wait=0.0))
+    executor = AsynchronousExecutor(Forward(), 10.0, env.clock.now, ChunkBlending(wait=0.0))
 
     def page(device: Buttons) -> Page:
         console = Console(device, Status(rate=10.0, target=1), lambda status: None)

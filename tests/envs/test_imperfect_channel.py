@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mistakes import refusal
 
-from envs.imperfect_channel import NOISE, Channel
+from envs.imperfect_channel import NOISE, ImperfectChannel
 from envs.toy import Toy
 from s2robot.core.spec import Observation
 
@@ -19,7 +19,7 @@ CUBE = {"cube_pose": (0.0, 0.05, 0.0)}  # which the gripper moves over
 
 def observed(seed: int = 3, **channel: Any) -> list[Observation]:
     """What is seen while the gripper moves to one side."""
-    env = Channel(Toy(image_size=64), **channel)
+    env = ImperfectChannel(Toy(image_size=64), **channel)
     seen = [env.reset(seed=seed, options=CUBE)[0]]
     return seen + [env.step(RIGHT)[0] for _ in range(STEPS)]
 
@@ -69,7 +69,7 @@ def test_about_as_many_frames_are_lost_as_asked_for() -> None:
 
 
 def test_noise_is_on_the_arm_and_never_on_the_gripper() -> None:
-    env = Channel(Toy(image_size=16), action_noise=1.0)
+    env = ImperfectChannel(Toy(image_size=16), action_noise=1.0)
     env.reset(seed=0)
     applied = np.stack([env.step(RIGHT)[4]["action_applied"] for _ in range(200)])
     noise = applied - RIGHT
@@ -80,7 +80,7 @@ def test_noise_is_on_the_arm_and_never_on_the_gripper() -> None:
 
 @pytest.mark.parametrize("channel", [{"dropped": 0.5}, {"action_noise": 1.0}])
 def test_a_seed_decides_everything(channel: dict[str, Any]) -> None:
-    env = Channel(Toy(image_size=64), **channel)
+    env = ImperfectChannel(Toy(image_size=64), **channel)
     env.reset(seed=9)
     env.step(RIGHT)
     again = [env.reset(seed=3, options=CUBE)[0], *(env.step(RIGHT)[0] for _ in range(STEPS))]
@@ -91,4 +91,4 @@ def test_a_seed_decides_everything(channel: dict[str, Any]) -> None:
 def test_mistakes_are_one_line() -> None:
     mistakes: list[dict[str, Any]] = [{"latency": -1}, {"dropped": 1.0}, {"action_noise": -1.0}]
     for channel in mistakes:
-        assert "expected 0 steps or more" in refusal(lambda c=channel: Channel(Toy(), **c))
+        assert "expected 0 steps or more" in refusal(lambda c=channel: ImperfectChannel(Toy(), **c))

@@ -122,5 +122,5 @@ def test_mistakes_are_one_line(env: CubePick) -> None:
 def test_every_suite_changes_something() -> None:
     for name in SUITES:
         chosen = suite(name)
-        assert chosen["env"] or chosen["channel"]["_target_"] == "envs.imperfect_channel.Channel"
+        assert chosen["env"] or chosen["channel"]["_target_"] == "envs.imperfect_channel.ImperfectChannel"
         assert set(chosen["env"].get("perturb", {})) <= set(KINDS)

@@ -31,7 +31,7 @@ def test_the_expert_picks_the_cube_up_wherever_it_lies(pose: tuple[float, float,
     expert = ToyExpert(env)
     outcome = run_episode(env, expert, seed=seed, options={"cube_pose": pose})
     assert outcome.success
-    assert expert.imitate == [True] * outcome.steps
+    assert expert.action_loss_mask == [True] * outcome.steps
 
 
 def test_the_same_seed_is_the_same_episode() -> None:

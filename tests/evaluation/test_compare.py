@@ -60,7 +60,7 @@ def evaluation(
         "checkpoint_sha256": f"{name}-sha",
         "seed": 0,
         "config": {
-            "evaluate": {"checkpoint": f"runs/{name}", "out": f"runs/{name}/evaluation", "horizon": 8},
+            "evaluate": {"checkpoint": f"runs/{name}", "out": f"runs/{name}/evaluation", "n_action_steps": 8},
             "training": {"seed": seed, "steps": 1000},
             **config,
         },

@@ -22,7 +22,7 @@ from s2robot.compare.read import read
 from s2robot.core.spec import Observation
 from s2robot.evaluation import command as verb
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
-from s2robot.policy.policy import HORIZON, Policy
+from s2robot.policy.policy import N_ACTION_STEPS, Policy
 from s2robot.reports.evaluation import FIELDS
 from s2robot.statistics import wilson
 from s2robot.tasks.cube_pick import X_RANGE, Y_RANGE, evaluation_positions, further_positions
@@ -161,7 +161,7 @@ def test_the_evaluation_says_everything(evaluation: dict[str, Any], toy_checkpoi
     assert evaluation["checkpoint_sha256"] == checkpoint_sha256(toy_checkpoint)
     assert (evaluation["seed"], evaluation["max_steps"], evaluation["rate"]) == (5, 8, 10.0)
     assert {"python", "torch", "gymnasium"} <= evaluation["versions"].keys()
-    assert evaluation["config"]["evaluate"]["horizon"] == HORIZON
+    assert evaluation["config"]["evaluate"]["horizon"] == N_ACTION_STEPS
     assert evaluation["config"]["encoder"]["name"] == "random-tiny"
     assert evaluation["config"]["env"]["_target_"] == "envs.toy.Toy"
     assert "workers" not in evaluation["config"]["evaluate"], "they change nothing"
@@ -177,7 +177,7 @@ def test_positions_are_the_fixed_ones_then_further_ones(evaluation: dict[str, An
 
 
 def test_the_map_shows_the_rectangle_that_cubes_are_put_in(evaluation: dict[str, Any]) -> None:
-    assert evaluation["rectangle"] == {"x": list(X_RANGE), "y": list(Y_RANGE)}
+    assert evaluation["spawn_region"] == {"x": list(X_RANGE), "y": list(Y_RANGE)}
 
 
 def test_the_report_has_a_video_of_each_position_and_the_curves(evaluated: Path) -> None:
@@ -287,7 +287,7 @@ def test_an_evaluation_that_was_killed_goes_on(
 def crash_after(rollouts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evaluation breaks off after that many."""
 
-    def roll_out(made: stage.Stage, job: stage.Job) -> Any:
+    def roll_out(made: stage.WorkerContext, job: stage.RolloutSpec) -> Any:
         if job.index == rollouts:
             raise KeyboardInterrupt
         return stage.roll_out(made, job)
@@ -303,8 +303,8 @@ def test_only_the_same_evaluation_goes_on(
     with monkeypatch.context() as patch:
         crash_after(1, patch)
         assert s2robot(*arguments(checkpoint, out, "positions=2", "max_steps=2")) == 130
-    said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2", "horizon=4"))
-    assert "holds an unfinished evaluation with another horizon (2, not 4)" in said
+    said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2", "n_action_steps=4"))
+    assert "holds an unfinished evaluation with another n_action_steps (2, not 4)" in said
     assert "max_steps (2, not 3)" in refusal(capsys, *arguments(checkpoint, out, "max_steps=3"))
     (checkpoint / "stats.json").write_text((checkpoint / "stats.json").read_text() + " ")
     said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2"))
@@ -335,8 +335,8 @@ def test_stage_times_are_shown(toy_checkpoint: Path, tmp_path: Path, monkeypatch
         (["extra=-1"], "extra=-1"),
         (["execution=chnk"], "unknown execution 'chnk': did you mean 'chunk'? valid: chunk, ensemble"),
         (["repeats=0"], "repeats=0 extra=0: expected 1 to 99 rollouts from each position"),
-        (["horizon=17"], "horizon=17: expected 1 to 16"),
-        (["horizon=0"], "horizon=0: expected 1 to 16"),
+        (["n_action_steps=17"], "n_action_steps=17: expected 1 to 16"),
+        (["n_action_steps=0"], "n_action_steps=0: expected 1 to 16"),
         (["workers=-1"], "workers=-1"),
     ],
 )
@@ -372,17 +372,17 @@ def test_a_policy_of_no_simulated_environment(
 def test_a_mistake_ends_in_its_own_line_in_a_worker_too(
     toy_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert s2robot(*arguments(toy_checkpoint, tmp_path / "out", "horizon=17", "workers=1")) == 2
+    assert s2robot(*arguments(toy_checkpoint, tmp_path / "out", "n_action_steps=17", "workers=1")) == 2
     said = capfd.readouterr().err
-    assert "horizon=17: expected 1 to 16" in said.splitlines()[-1]
+    assert "n_action_steps=17: expected 1 to 16" in said.splitlines()[-1]
     assert "Traceback" not in said
 
 
 def test_policies_are_made_as_their_options_say(toy_checkpoint: Path) -> None:
     policy: Policy = load_policy(toy_checkpoint)
-    chunk = stage.make_executor(policy, {"execution": "chunk", "horizon": 5, "decay": 0.2})
-    ensemble = stage.make_executor(policy, {"execution": "ensemble", "horizon": 5, "decay": 0.7})
-    assert (chunk.horizon, ensemble.decay) == (5, 0.7)  # type: ignore[attr-defined]
+    chunk = stage.make_executor(policy, {"execution": "chunk", "n_action_steps": 5, "decay": 0.2})
+    ensemble = stage.make_executor(policy, {"execution": "ensemble", "n_action_steps": 5, "decay": 0.7})
+    assert (chunk.n_action_steps, ensemble.decay) == (5, 0.7)  # type: ignore[attr-defined]
 
 
 def test_an_evaluation_that_lies_there_is_replaced_only_where_asked(

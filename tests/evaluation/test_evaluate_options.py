@@ -56,7 +56,7 @@ def test_rollouts_are_kept_as_demos(kept: Path, tmp_path: Path) -> None:
         assert reader.length == outcome["steps"]
         for name in ("success", "seed", "failure"):
             assert reader.attributes[name] == outcome[name]
-        assert reader.attributes["imitate"] == [outcome["success"]] * outcome["steps"]
+        assert reader.attributes["action_loss_mask"] == [outcome["success"]] * outcome["steps"]
     assert s2robot("demos", "validate", kept / "store") == 0
     assert s2robot("demos", "replay", kept / "store", "workers=0", "--json") == 0
     assert s2robot("demos", "inspect", kept / "store", f"out={tmp_path / 'page.html'}") == 0
@@ -70,7 +70,9 @@ def test_a_rollout_that_is_kept_already_is_not_kept_twice(
     evaluate(toy_checkpoint, tmp_path, f"store={kept / 'store'}")
     assert DemoStore.open(kept / "store").digest() == before
     given = (f"checkpoint={toy_checkpoint}", f"out={tmp_path / 'b'}", f"store={kept / 'store'}")
-    assert "holds episodes of another origin" in refusal(capsys, "evaluate", *given, "horizon=3", *OPTIONS)
+    assert "holds episodes of another origin" in refusal(
+        capsys, "evaluate", *given, "n_action_steps=3", *OPTIONS
+    )
     assert not (tmp_path / "b").exists()
 
 

@@ -18,8 +18,8 @@ from envs.cube_pick import CubePick
 from envs.toy import Toy
 from s2robot.core.rollout import run_episode
 from s2robot.core.spec import Observation
-from s2robot.evaluation.failures import Scene, Trace, in_words, sight_in_words
-from s2robot.evaluation.grasp_error import Sight, off_by
+from s2robot.evaluation.failures import Scene, Trace, grasp_error_in_words, in_words
+from s2robot.evaluation.grasp_error import GraspErrorTrace, off_by
 from s2robot.policy.checkpoint import load_policy
 from s2robot.policy.policy import ChunkExecutor, Policy
 from s2robot.policy.trunks import make_model
@@ -105,7 +105,7 @@ def test_a_policy_that_sees_the_cube_4_cm_off_is_told_so(toy_checkpoint: Path) -
     env.reset(seed=1, options={"cube_pose": cube})
     place = np.add(env.scene().cube, [0.04, 0.0, 0.0])
     actor = ChunkExecutor(with_a_guess(load_policy(toy_checkpoint), place.tolist()))
-    trace, sight = Trace(env), Sight(actor)
+    trace, sight = Trace(env), GraspErrorTrace(actor)
     run_episode(env, actor, seed=1, options={"cube_pose": cube}, subscribers=[trace, sight])
     assert sight.off_by(trace.scenes) == pytest.approx(0.04, abs=1e-4)
 
@@ -119,7 +119,7 @@ def test_an_evaluation_says_how_far_off_vision_was(
     options = ("positions=2", "extra=1", "max_steps=3", "workers=0")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())
-    off = [p["seen_off_by_m"] for p in result["positions"] + result["extra"]["positions"]]
+    off = [p["grasp_error_m"] for p in result["positions"] + result["extra"]["positions"]]
     assert len(off) == 3 and all(0 < d < 1 for d in off)
     said = f"Vision was {100 * float(np.median(off)):.1f} cm off where it failed (medians)"
     assert said in capsys.readouterr().out
@@ -130,18 +130,18 @@ def test_of_an_expert_nothing_is_said(toy_checkpoint: Path, tmp_path: Path) -> N
     options = ("positions=1", "actor=expert", "workers=0")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())
-    assert result["positions"][0]["seen_off_by_m"] is None
+    assert result["positions"][0]["grasp_error_m"] is None
 
 
 def test_in_words() -> None:
-    missed = {"success": False, "failure": "missed", "missed_by_m": 0.027, "seen_off_by_m": 0.0052}
-    held = {"success": True, "failure": None, "missed_by_m": None, "seen_off_by_m": 0.004}
+    missed = {"success": False, "failure": "missed", "missed_by_m": 0.027, "grasp_error_m": 0.0052}
+    held = {"success": True, "failure": None, "missed_by_m": None, "grasp_error_m": 0.004}
     assert in_words(missed) == "missed by 2.7 cm (seen 0.5 cm off)"
-    assert sight_in_words([missed, held, held]) == (
+    assert grasp_error_in_words([missed, held, held]) == (
         "Vision was 0.4 cm off where it succeeded, 0.5 cm where it failed (medians)"
     )
-    assert sight_in_words([held]) == "Vision was 0.4 cm off where it succeeded (medians)"
-    assert sight_in_words([{"success": True}]) == "", "of a file that does not say"
+    assert grasp_error_in_words([held]) == "Vision was 0.4 cm off where it succeeded (medians)"
+    assert grasp_error_in_words([{"success": True}]) == "", "of a file that does not say"
 
 
 def test_of_an_arm_that_starts_with_its_fingers_half_closed(cube_pick: CubePick) -> None:

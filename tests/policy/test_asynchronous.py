@@ -10,7 +10,7 @@ from fake_arm import TurnedClock
 from mistakes import refusal
 
 from s2robot.core.spec import Observation
-from s2robot.policy.execution.asynchronous import AsynchronousExecutor, Joining, PolicySilent
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending, PolicySilent
 from s2robot.policy.policy import ChunkExecutor
 
 TA = 6
@@ -19,7 +19,7 @@ TA = 6
 class Told:
     """A predictor that notes what it is told, and predicts (step observed, step meant)."""
 
-    predicted = TA
+    chunk_size = TA
 
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -39,7 +39,7 @@ class Told:
         self._observed = int(observation["proprio"][0])
         self.steps.append(f"o{self._observed}")
 
-    def acted(self, action: np.ndarray) -> None:
+    def record_action(self, action: np.ndarray) -> None:
         self.steps.append(f"a{int(action[1])}")
 
     def predict(self) -> np.ndarray:
@@ -60,7 +60,7 @@ class Loop:
 
     def __init__(self, **options: object) -> None:
         self.clock, self.policy = TurnedClock(), Told()
-        joining = Joining(**({"wait": 0.0, "blend": 0} | options))  # type: ignore[arg-type]
+        joining = ChunkBlending(**({"wait": 0.0, "blend": 0} | options))  # type: ignore[arg-type]
         self.executor = AsynchronousExecutor(self.policy, 10.0, self.clock.now, joining, real=lambda s: s)
         self.executor.reset()
         self.step = 0
@@ -112,7 +112,7 @@ def test_the_history_has_every_action_once_and_in_order() -> None:
 
 def test_a_policy_that_is_quick_enough_acts_as_it_would_in_step() -> None:
     loop, plain = Loop(wait=0.05), Told()
-    synchronous = ChunkExecutor(plain, horizon=1)
+    synchronous = ChunkExecutor(plain, n_action_steps=1)
     for step in range(5):
         asked = synchronous.act(seen(step, loop.clock))
         loop.policy.go.set()
@@ -200,6 +200,8 @@ def test_what_a_person_did_belongs_to_the_history() -> None:
 
 
 def test_mistakes_are_told() -> None:
-    assert refusal(lambda: Joining(join="chnk")).startswith("unknown join 'chnk': did you mean 'chunk'?")
+    assert refusal(lambda: ChunkBlending(join="chnk")).startswith(
+        "unknown join 'chnk': did you mean 'chunk'?"
+    )
     assert "wait=0.1: expected at most 0.06 s" in refusal(lambda: Loop(wait=0.1))
-    assert "expected no negative blend" in refusal(lambda: Joining(blend=-1))
+    assert "expected no negative blend" in refusal(lambda: ChunkBlending(blend=-1))

@@ -71,7 +71,7 @@ class Listener(ChunkExecutor):
 
 
 def rollout(policy: Policy) -> np.ndarray:
-    listener = Listener(policy, horizon=3)
+    listener = Listener(policy, n_action_steps=3)
     run_episode(Toy(max_steps=8), listener, seed=0)
     return np.stack(listener.taken)
 

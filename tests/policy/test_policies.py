@@ -19,7 +19,7 @@ from s2robot.policy.heads import FlowHead, make_head
 from s2robot.policy.model import PolicyModel
 from s2robot.policy.normalize import Statistics
 from s2robot.policy.trunks import TRUNKS, make_model
-from s2robot.utils.randomness import Draws, Part
+from s2robot.utils.randomness import BatchRandom, Microbatch
 
 
 def made(**options: object) -> PolicyModel:
@@ -135,7 +135,7 @@ def test_without_vision_no_feature_is_read() -> None:
 
 
 def test_a_flow_learns_both_of_two_ways_where_a_mean_would_be_neither() -> None:
-    config = replace(CONFIG, predicted=1, action_dim=1, head="flow", width=16)
+    config = replace(CONFIG, chunk_size=1, action_dim=1, head="flow", width=16)
     torch.manual_seed(0)
     head = FlowHead(config)
     optimiser = torch.optim.Adam(head.parameters(), 0.01)
@@ -144,7 +144,7 @@ def test_a_flow_learns_both_of_two_ways_where_a_mean_would_be_neither() -> None:
     sides = torch.where(torch.arange(256) % 2 == 0, -1.0, 1.0)[:, None, None]
     for _ in range(300):
         optimiser.zero_grad()
-        head.errors(hidden, sides, Draws(generator)).mean().backward()
+        head.errors(hidden, sides, BatchRandom(generator)).mean().backward()
         optimiser.step()
     with torch.inference_mode():
         drawn = head(hidden, torch.Generator().manual_seed(1)).flatten()
@@ -160,7 +160,7 @@ def test_of_demos_that_do_one_thing_a_flow_learns_nearly_what_regression_does() 
 
 def _error_of(name: str) -> float:
     """After 500 steps on a chunk of 64 numbers that is a function of what is known."""
-    config = replace(CONFIG, predicted=16, action_dim=4, width=192, head=name)
+    config = replace(CONFIG, chunk_size=16, action_dim=4, width=192, head=name)
     torch.manual_seed(0)
     truth = nn.Sequential(nn.Linear(192, 64), nn.Tanh(), nn.Linear(64, 64)).requires_grad_(False)
     trunk, head = nn.Linear(192, 192), make_head(config)
@@ -172,7 +172,7 @@ def _error_of(name: str) -> float:
         known = torch.randn(128, 192, generator=generator)
         chunk = (truth(known) / scale).unflatten(-1, (16, 4))
         optimiser.zero_grad()
-        head.errors(trunk(known), chunk, Draws(generator)).mean().backward()
+        head.errors(trunk(known), chunk, BatchRandom(generator)).mean().backward()
         optimiser.step()
     known = torch.randn(512, 192, generator=generator)
     with torch.inference_mode():
@@ -200,7 +200,7 @@ def test_mse_is_squared() -> None:
             model.action_normalizer(window["previous_action"]),
         )
         prediction = model(visual, *given, window["known"], window["valid"])
-    error = (prediction - model.action_normalizer(window["chunk"]))[window["imitate"]].square()
+    error = (prediction - model.action_normalizer(window["chunk"]))[window["action_loss_mask"]].square()
     torch.testing.assert_close(loss(model, window, seed=None), error.mean())
 
 
@@ -249,14 +249,14 @@ def test_noise_on_features_is_as_large_as_they_vary() -> None:
     spread = torch.linspace(0.1, 10, CONFIG.channels)
     standardize: Any = model.pooling["front"].standardize
     standardize.std.copy_(spread)
-    draws = Draws(torch.Generator().manual_seed(0))
+    draws = BatchRandom(torch.Generator().manual_seed(0))
     noisy = model._augmented("front", features, draws)
     torch.testing.assert_close(noisy.flatten(0, 2).std(0), 0.5 * spread, rtol=0.1, atol=0)
 
 
 def test_a_window_s_numbers_do_not_depend_on_the_parts_of_its_batch() -> None:
     def drawn(parts: int) -> Tensor:
-        each = [Draws(torch.Generator().manual_seed(5), Part(i, parts)) for i in range(parts)]
+        each = [BatchRandom(torch.Generator().manual_seed(5), Microbatch(i, parts)) for i in range(parts)]
         return torch.cat([draws.normal((12 // parts, 3)) + draws.uniform((12 // parts, 3)) for draws in each])
 
     assert torch.equal(drawn(1), drawn(4))
@@ -269,7 +269,7 @@ def test_losses_of_parts_have_the_mean_of_the_whole() -> None:
     whole = default_collate(windows)
     counts = {name: model.mask(name, whole).sum() for name in ("action", "grasp")}
     parts = [
-        model.loss(default_collate([window]), torch.Generator().manual_seed(2), Part(i, 4, counts))
+        model.loss(default_collate([window]), torch.Generator().manual_seed(2), Microbatch(i, 4, counts))
         for i, window in enumerate(windows)
     ]
     together = model.loss(whole, torch.Generator().manual_seed(2))

@@ -58,12 +58,12 @@ def test_a_long_episode_takes_no_more_memory_and_counts_alike(make: Any) -> None
     for seed in range(12):
         long.observe(observation(seed % 3))
         held.append(sum(len(value) for value in vars(long).values() if isinstance(value, list)))
-        long.acted(np.full(2, seed, np.float32))
+        long.record_action(np.full(2, seed, np.float32))
     assert held[-1] == held[OBSERVED + 1] > held[OBSERVED - 1]
     short = make()
     for seed in range(12 - OBSERVED - 1, 12):
         short.observe(observation(seed % 3))
-        short.acted(np.full(2, seed, np.float32))
+        short.record_action(np.full(2, seed, np.float32))
     for policy in (long, short):
         policy.observe(observation(0))
     assert np.array_equal(long.predict(), short.predict())
@@ -75,8 +75,8 @@ def test_a_step_that_was_not_observed_is_masked(make: Any) -> None:
     for first, second in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0)):
         policy = make()
         policy.observe(observation(0))
-        policy.acted(np.full(2, first, np.float32))
-        policy.acted(np.full(2, second, np.float32))
+        policy.record_action(np.full(2, first, np.float32))
+        policy.record_action(np.full(2, second, np.float32))
         policy.observe(observation(1))
         chunks[first, second] = policy.predict()
     assert np.array_equal(chunks[1, 0], chunks[0, 0])
@@ -84,7 +84,7 @@ def test_a_step_that_was_not_observed_is_masked(make: Any) -> None:
     observed = make()
     for seed in (0, 0, 1):
         observed.observe(observation(seed))
-        observed.acted(np.zeros(2, np.float32))
+        observed.record_action(np.zeros(2, np.float32))
     assert not np.allclose(observed.predict(), chunks[0, 0], atol=1e-6), "a step that was observed counts"
 
 
@@ -93,7 +93,7 @@ def test_an_action_before_the_first_observation_counts(make: Any) -> None:
     for action in (None, 0.0, 1.0):
         policy = make()
         if action is not None:
-            policy.acted(np.full(2, action, np.float32))
+            policy.record_action(np.full(2, action, np.float32))
         policy.observe(observation(0))
         chunks.append(policy.predict())
     assert np.isfinite(chunks).all()
@@ -102,7 +102,7 @@ def test_an_action_before_the_first_observation_counts(make: Any) -> None:
 
 
 EXECUTORS = {
-    "chunk": lambda policy: ChunkExecutor(policy, horizon=2),
+    "chunk": lambda policy: ChunkExecutor(policy, n_action_steps=2),
     "ensemble": lambda policy: TemporalEnsemble(policy, decay=0.3),
 }
 
@@ -137,7 +137,7 @@ def test_the_last_steps_count_and_no_others(make: Any) -> None:
     short, long = make(), make()
     for seed in range(10):
         long.observe(observation(seed))
-        long.acted(np.full(2, seed, np.float32))
+        long.record_action(np.full(2, seed, np.float32))
     long.observe(observation(10))
     far, near = long.predict(), []
     for changed in (5, 7):  # 7 ... 10 are seen
@@ -145,7 +145,7 @@ def test_the_last_steps_count_and_no_others(make: Any) -> None:
         for seed in range(11):
             policy.observe(observation(99 if seed == changed else seed))
             if seed < 10:
-                policy.acted(np.full(2, seed, np.float32))
+                policy.record_action(np.full(2, seed, np.float32))
         near.append(policy.predict())
     np.testing.assert_allclose(near[0], far, atol=1e-6)
     assert not np.allclose(near[1], far, atol=1e-6)
@@ -158,7 +158,7 @@ def test_actions_that_were_asked_for_count(make: Any) -> None:
     for action in (0.0, 1.0):
         policy = make()
         policy.observe(observation(0))
-        policy.acted(np.full(2, action, np.float32))
+        policy.record_action(np.full(2, action, np.float32))
         policy.observe(observation(1))
         chunks.append(policy.predict())
     assert not np.allclose(*chunks, atol=1e-6)
@@ -183,24 +183,26 @@ def test_two_policies_side_by_side_do_not_influence_each_other(make: Any, execut
     assert np.array_equal(interleaved[1], acts(EXECUTORS[execution](make()), range(50, 57)))
 
 
-@pytest.mark.parametrize("horizon", [1, 3, PREDICTED])
-def test_a_chunk_is_executed_up_to_the_horizon_then_predicted_anew(make: Any, horizon: int) -> None:
-    taken = acts(ChunkExecutor(make(), horizon), range(8))
+@pytest.mark.parametrize("n_action_steps", [1, 3, PREDICTED])
+def test_a_chunk_is_executed_up_to_the_horizon_then_predicted_anew(make: Any, n_action_steps: int) -> None:
+    taken = acts(ChunkExecutor(make(), n_action_steps), range(8))
     by_hand = make()
     expected: list[np.ndarray] = []
     for step in range(8):
         by_hand.observe(observation(step))
-        if step % horizon == 0:
+        if step % n_action_steps == 0:
             chunk = by_hand.predict()
-        expected.append(chunk[step % horizon])
-        by_hand.acted(expected[-1])
+        expected.append(chunk[step % n_action_steps])
+        by_hand.record_action(expected[-1])
     assert np.array_equal(taken, expected)
 
 
-@pytest.mark.parametrize("horizon", [0, -1, PREDICTED + 1])
-def test_a_horizon_beyond_the_chunk_is_refused(make: Any, horizon: int) -> None:
-    with pytest.raises(UserError, match=f"^horizon={horizon}: expected 1 to {PREDICTED}, [^\n]+$"):
-        ChunkExecutor(make(), horizon)
+@pytest.mark.parametrize("n_action_steps", [0, -1, PREDICTED + 1])
+def test_a_horizon_beyond_the_chunk_is_refused(make: Any, n_action_steps: int) -> None:
+    with pytest.raises(
+        UserError, match=f"^n_action_steps={n_action_steps}: expected 1 to {PREDICTED}, [^\n]+$"
+    ):
+        ChunkExecutor(make(), n_action_steps)
 
 
 class Scripted(Policy):
@@ -235,7 +237,7 @@ def test_an_ensemble_tells_the_policy_what_it_has_asked_for(make: Any) -> None:
     asked: list[np.ndarray] = []
 
     class Listening(Scripted):
-        def acted(self, action: np.ndarray) -> None:
+        def record_action(self, action: np.ndarray) -> None:
             asked.append(action)
 
     policy = make()

@@ -25,8 +25,8 @@ CONFIG = PolicyConfig(
     channels=6,
     proprio_dim=3,
     action_dim=2,
-    observed=6,
-    predicted=4,
+    n_obs_steps=6,
+    chunk_size=4,
     width=16,
     depth=2,
     heads=2,
@@ -128,7 +128,7 @@ def loss(window: dict[str, Tensor], name: str = "total", seed: int | None = None
 
 
 @pytest.mark.parametrize(
-    ("name", "mask", "target"), [("action", "imitate", "chunk"), ("grasp", "before_grasp", "grasp")]
+    ("name", "mask", "target"), [("action", "action_loss_mask", "chunk"), ("grasp", "before_grasp", "grasp")]
 )
 def test_nothing_to_learn_is_no_loss(name: str, mask: str, target: str) -> None:
     window = batch()
@@ -139,14 +139,18 @@ def test_nothing_to_learn_is_no_loss(name: str, mask: str, target: str) -> None:
 
 
 def test_a_masked_action_adds_nothing_and_an_unmasked_one_does() -> None:
-    imitate = batch()["imitate"].clone()
-    imitate[1, 3, 2] = False
-    assert batch()["imitate"][1, 3, 2]
+    action_loss_mask = batch()["action_loss_mask"].clone()
+    action_loss_mask[1, 3, 2] = False
+    assert batch()["action_loss_mask"][1, 3, 2]
     masked, elsewhere = batch()["chunk"].clone(), batch()["chunk"].clone()
     masked[1, 3, 2] += 100
     elsewhere[1, 3, 1] += 100
-    assert loss(batch(imitate=imitate), "action") == loss(batch(imitate=imitate, chunk=masked), "action")
-    assert loss(batch(imitate=imitate), "action") != loss(batch(imitate=imitate, chunk=elsewhere), "action")
+    assert loss(batch(action_loss_mask=action_loss_mask), "action") == loss(
+        batch(action_loss_mask=action_loss_mask, chunk=masked), "action"
+    )
+    assert loss(batch(action_loss_mask=action_loss_mask), "action") != loss(
+        batch(action_loss_mask=action_loss_mask, chunk=elsewhere), "action"
+    )
 
 
 def test_padding_adds_nothing_to_the_loss() -> None:
@@ -170,7 +174,7 @@ def test_the_loss_is_the_mean_over_what_is_learned() -> None:
             model.action_normalizer(window["previous_action"]),
         )
         prediction = model(visual, *given, window["known"], window["valid"])
-    error = (prediction - model.action_normalizer(window["chunk"]))[window["imitate"]].abs()
+    error = (prediction - model.action_normalizer(window["chunk"]))[window["action_loss_mask"]].abs()
     torch.testing.assert_close(loss(window, "action"), error.mean())
     for weight in (0.0, 2.0):
         action, grasp, total = (loss(window, n, grasp_weight=weight) for n in ("action", "grasp", "total"))

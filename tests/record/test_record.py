@@ -63,7 +63,7 @@ def test_a_demo_says_how_it_came_about(four: DemoStore) -> None:
     attributes = four.episode("000002").attributes
     assert attributes["success"] is True
     assert attributes["attempts"] == 1
-    assert attributes["imitate"] == [True] * attributes["length"]
+    assert attributes["action_loss_mask"] == [True] * attributes["length"]
     assert attributes["config"]["env"]["_target_"] == "envs.toy.Toy"
     assert {"s2robot", "numpy", "zarr"} <= attributes["versions"].keys()
     seeds = {four.episode(i).attributes["seed"] for i in four.ids()}
@@ -174,7 +174,7 @@ class Accepting(gymnasium.Wrapper):
 class Poisoned(ToyExpert):
     def act(self, observation: Observation) -> np.ndarray:
         action = super().act(observation)
-        action[1] = np.nan if len(self.imitate) == 3 else action[1]
+        action[1] = np.nan if len(self.action_loss_mask) == 3 else action[1]
         return action
 
 

@@ -40,7 +40,7 @@ def test_every_outcome_is_counted_once_in_its_cell(places: list[tuple[float, flo
 
 def test_the_grid_is_drawn_where_there_are_enough_positions() -> None:
     places = [(0.03 * (i % 8) - 0.11, 0.04 * (i // 8) - 0.1, i % 3 == 0) for i in range(40)]
-    evaluation = {"positions": outcomes(places[:16]), "extra": None, "rectangle": RECTANGLE}
+    evaluation = {"positions": outcomes(places[:16]), "extra": None, "spawn_region": RECTANGLE}
     assert grid_map(evaluation) is None
     drawn = grid_map(evaluation | {"extra": {"positions": outcomes(places[16:])}})
     assert drawn is not None and drawn.startswith("<svg")
@@ -50,5 +50,5 @@ def test_the_grid_is_drawn_where_there_are_enough_positions() -> None:
 
 
 def test_the_map_of_positions_numbers_the_fixed_ones() -> None:
-    evaluation = {"positions": outcomes([(0, 0, True), (0.1, 0.1, False)]), "rectangle": RECTANGLE}
+    evaluation = {"positions": outcomes([(0, 0, True), (0.1, 0.1, False)]), "spawn_region": RECTANGLE}
     assert ">0<" in position_map(evaluation) and ">1<" in position_map(evaluation)

@@ -32,7 +32,7 @@ def result(positions: list[dict[str, Any]]) -> dict[str, Any]:
 
 def evaluation(positions: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     common = {
-        "rectangle": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
+        "spawn_region": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
         "rate": 10.0,
         "max_steps": 50,
         "seed": 7,

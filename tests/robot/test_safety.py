@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from s2robot.robot.arm import ArmCommand, Mode
 from s2robot.robot.arms.models import PANDA_HOME
 from s2robot.robot.clock import Clock
-from s2robot.robot.motion_limits import Envelope
+from s2robot.robot.motion_limits import MotionLimits
 from s2robot.robot.safety import SafeArm
 from s2robot.robot.safety_events import Deadlines, Stopped
 
@@ -29,8 +29,8 @@ class Rig:
         self.clock = TurnedClock()
         self.arm = FakeArm(self.clock)
         self.frames = {"front": self.clock.now()}
-        envelope = Envelope(self.arm.limits, self.arm.kinematics, None, RATE)
-        self.safe = SafeArm(self.arm, envelope, RATE, self.clock, times=lambda: self.frames)
+        motion_limits = MotionLimits(self.arm.limits, self.arm.kinematics, None, RATE)
+        self.safe = SafeArm(self.arm, motion_limits, RATE, self.clock, times=lambda: self.frames)
         self.arm.connect()
         self.safe._mode = Mode.STOPPED  # connected, without the thread, which lives in real time
         self.safe.start()
@@ -242,7 +242,7 @@ def test_an_arm_that_does_not_follow_is_stopped_or_not_pressed(rig: Rig) -> None
     rig.arm.follows = False
     for _ in range(30):
         rig.go(PANDA_HOME + 0.9)
-    assert np.abs(rig.arm.sent[-1].joints - PANDA_HOME).max() <= rig.safe.envelope.lead + 1e-9
+    assert np.abs(rig.arm.sent[-1].joints - PANDA_HOME).max() <= rig.safe.motion_limits.lead + 1e-9
 
 
 def test_outside_its_limits_an_arm_does_not_start(rig: Rig) -> None:
@@ -258,8 +258,8 @@ def live() -> Iterator[tuple[FakeArm, SafeArm]]:
     """In real time, with the watchdog's thread."""
     clock = Clock()
     arm = FakeArm(clock)
-    envelope = Envelope(arm.limits, arm.kinematics, None, RATE)
-    safe = SafeArm(arm, envelope, RATE, clock, Deadlines(command=0.1))
+    motion_limits = MotionLimits(arm.limits, arm.kinematics, None, RATE)
+    safe = SafeArm(arm, motion_limits, RATE, clock, Deadlines(command=0.1))
     safe.connect()
     safe.start()
     yield arm, safe

@@ -15,7 +15,7 @@ from xarm_emulator import XArmEmulator, emulated
 
 from s2robot.robot.arm import ArmCommand, ArmError, Mode
 from s2robot.robot.arms.xarm import XArm
-from s2robot.robot.motion_limits import Envelope
+from s2robot.robot.motion_limits import MotionLimits
 from s2robot.robot.safety import SafeArm
 from s2robot.robot.safety_events import Deadlines, Stopped
 
@@ -101,7 +101,9 @@ def test_an_emergency_stop_while_it_resumes_wins(
 
 
 def test_a_fault_is_told_and_cleaned_by_recover_alone(box: XArmEmulator, arm: XArm) -> None:
-    safe = SafeArm(arm, Envelope(arm.limits, arm.kinematics, None, 10.0), 10.0, deadlines=Deadlines(5, 5, 5))
+    safe = SafeArm(
+        arm, MotionLimits(arm.limits, arm.kinematics, None, 10.0), 10.0, deadlines=Deadlines(5, 5, 5)
+    )
     safe._mode = Mode.STOPPED
     safe.start()
     box.error = 24

@@ -48,8 +48,8 @@ def server() -> Iterator[Running]:
 class Taken(ChunkExecutor):
     """An executor that keeps what it gave."""
 
-    def __init__(self, policy: Any, horizon: int) -> None:
-        super().__init__(policy, horizon)
+    def __init__(self, policy: Any, n_action_steps: int) -> None:
+        super().__init__(policy, n_action_steps)
         self.taken: list[np.ndarray] = []
 
     def act(self, observation: Any) -> np.ndarray:
@@ -63,8 +63,8 @@ def acts(actor: Actor, seeds: range) -> np.ndarray:
 
 def test_an_episode_there_equals_one_here_bit_for_bit() -> None:
     policy = small_policy(("front", "wrist"))
-    here = ChunkExecutor(Policy(policy.model, policy.extractor, policy.spec), horizon=3)
-    with running(service_of(policy)) as server, RemotePolicy(server.url, horizon=3) as there:
+    here = ChunkExecutor(Policy(policy.model, policy.extractor, policy.spec), n_action_steps=3)
+    with running(service_of(policy)) as server, RemotePolicy(server.url, n_action_steps=3) as there:
         there.reset(), here.reset()
         assert acts(there, range(8)).tobytes() == acts(here, range(8)).tobytes()
 
@@ -78,7 +78,10 @@ def test_every_way_of_executing_chunks_works_there(server: Running, make: Callab
 
 
 def test_two_actors_of_one_server_do_not_mix(server: Running) -> None:
-    with RemotePolicy(server.url, horizon=2) as one, RemotePolicy(server.url, horizon=2) as other:
+    with (
+        RemotePolicy(server.url, n_action_steps=2) as one,
+        RemotePolicy(server.url, n_action_steps=2) as other,
+    ):
         mixed = [(one.act(observation(i)), other.act(observation(i + 50))) for i in range(5)]
     here = ChunkExecutor(Adder(), 2)
     np.testing.assert_array_equal([a for a, _ in mixed], acts(here, range(5)))
@@ -87,23 +90,23 @@ def test_two_actors_of_one_server_do_not_mix(server: Running) -> None:
 
 
 def test_it_knows_the_robot_it_was_trained_on(server: Running) -> None:
-    with RemotePolicy(server.url, horizon=2) as policy:
+    with RemotePolicy(server.url, n_action_steps=2) as policy:
         assert policy.spec == SPEC.select_cameras(["front"])
-        assert policy.remote.predicted == PREDICTED
+        assert policy.remote.chunk_size == PREDICTED
 
 
 def test_an_action_may_be_changed(server: Running) -> None:
-    with RemotePolicy(server.url, horizon=2) as policy:
+    with RemotePolicy(server.url, n_action_steps=2) as policy:
         policy.act(observation(0))[:] = 0
 
 
-@pytest.mark.parametrize("horizon", [0, PREDICTED + 1])
+@pytest.mark.parametrize("n_action_steps", [0, PREDICTED + 1])
 def test_a_horizon_beyond_the_chunk_is_refused_and_the_connection_freed(
-    server: Running, horizon: int
+    server: Running, n_action_steps: int
 ) -> None:
     for _ in range(10):  # more than there are connections
         assert "the actions this policy predicts" in refusal(
-            lambda: RemotePolicy(server.url, horizon=horizon)
+            lambda: RemotePolicy(server.url, n_action_steps=n_action_steps)
         )
 
 
@@ -111,7 +114,7 @@ def test_a_horizon_beyond_the_chunk_is_refused_and_the_connection_freed(
 
 
 def test_what_the_server_refuses_is_told_in_its_words(server: Running) -> None:
-    with RemotePolicy(server.url, horizon=2) as policy:
+    with RemotePolicy(server.url, n_action_steps=2) as policy:
         policy.act(observation(0))
         bad = observation(1) | {"proprio": np.array([0, 0, np.inf], np.float32)}
         assert refusal(lambda: policy.act(bad)) == f"{server.url}: proprio is not finite: entry 2"
@@ -120,7 +123,7 @@ def test_what_the_server_refuses_is_told_in_its_words(server: Running) -> None:
 
 
 def test_a_missing_camera_is_told_before_anything_is_sent(server: Running) -> None:
-    with RemotePolicy(server.url, horizon=2) as policy:
+    with RemotePolicy(server.url, n_action_steps=2) as policy:
         blind = observation(0) | {"images": {"fornt": observation(0)["images"]["front"]}}
         assert "unknown camera 'front': did you mean 'fornt'?" in refusal(lambda: policy.act(blind))
         policy.act(observation(0))
@@ -131,7 +134,7 @@ def test_with_another_key_it_is_refused() -> None:
         for key in (None, "another key of the tests"):
             said = refusal(lambda key=key: RemotePolicy(server.url, key=key, wait=0))
             assert said == f"{server.url} refuses the connection: it wants another API key"
-        with RemotePolicy(server.url, key=KEY, horizon=2) as policy:
+        with RemotePolicy(server.url, key=KEY, n_action_steps=2) as policy:
             policy.act(observation(0))
 
 
@@ -165,7 +168,7 @@ def test_a_server_that_comes_up_later_is_waited_for() -> None:
 
 def test_a_connection_lost_within_an_episode_is_an_error_and_the_next_one_begins_anew() -> None:
     with running(adding()) as server:
-        policy = RemotePolicy(server.url, horizon=2, wait=0)
+        policy = RemotePolicy(server.url, n_action_steps=2, wait=0)
         policy.act(observation(0))
     with pytest.raises(ConnectionError, match=f"connection to {server.url} lost"):
         acts(policy, range(1, 3))
@@ -179,7 +182,7 @@ def test_a_connection_lost_within_an_episode_is_an_error_and_the_next_one_begins
 
 
 def test_a_connection_dropped_between_episodes_is_not_noticed() -> None:
-    with running(adding(), Limits(idle=1.0)) as server, RemotePolicy(server.url, horizon=2) as policy:
+    with running(adding(), Limits(idle=1.0)) as server, RemotePolicy(server.url, n_action_steps=2) as policy:
         for _ in range(2):
             threading.Event().wait(1.2)
             policy.reset()
@@ -190,7 +193,7 @@ def test_a_connection_dropped_between_episodes_is_not_noticed() -> None:
 
 def test_another_policy_at_the_same_address_is_refused() -> None:
     with running(adding(about={"checkpoint_sha256": "a"})) as server:
-        policy = RemotePolicy(server.url, horizon=2)
+        policy = RemotePolicy(server.url, n_action_steps=2)
     with running(adding(about={"checkpoint_sha256": "b"}), port=server.port):
         policy.reset()
         assert "now serves another policy than at the start" in refusal(lambda: policy.act(observation(0)))
@@ -261,13 +264,13 @@ def test_what_is_no_server_of_ours_is_told(
     ],
 )
 def test_a_reply_that_is_no_chunk_moves_nothing(foreign: Callable[..., str], reply: bytes) -> None:
-    policy = RemotePolicy(foreign(METADATA, reply), horizon=2)
+    policy = RemotePolicy(foreign(METADATA, reply), n_action_steps=2)
     with pytest.raises(ConnectionError, match=r"answered .*: expected finite actions, float32 \(6, 2\)"):
         policy.act(observation(0))
 
 
 def test_a_reply_that_does_not_come_is_an_error_in_time(foreign: Callable[..., str]) -> None:
-    policy = RemotePolicy(foreign(METADATA, None), horizon=2, timeout=2.0)
+    policy = RemotePolicy(foreign(METADATA, None), n_action_steps=2, timeout=2.0)
     with pytest.raises(TimeoutError, match="has not answered within 2 s"):
         policy.act(observation(0))
 
@@ -289,7 +292,9 @@ def test_a_server_that_no_longer_reads_does_not_hold_the_control_loop() -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=stand_still, args=(listener,), daemon=True).start()
-        policy = RemotePolicy(f"ws://127.0.0.1:{listener.getsockname()[1]}", horizon=2, timeout=1.0, wait=0)
+        policy = RemotePolicy(
+            f"ws://127.0.0.1:{listener.getsockname()[1]}", n_action_steps=2, timeout=1.0, wait=0
+        )
     frame = np.zeros((2400, 2400, 3), np.uint8)
     with pytest.raises(ConnectionError):
         policy.act(observation(0) | {"images": {"front": frame}})
@@ -363,7 +368,7 @@ def test_without_its_packages_one_line_says_which_extra_brings_them(monkeypatch:
 
 def test_frames_are_resized_where_the_server_was_told_to() -> None:
     contract = Contract(SPEC.select_cameras(["front"]), resize=True)
-    with running(adding(contract)) as server, RemotePolicy(server.url, horizon=2) as policy:
+    with running(adding(contract)) as server, RemotePolicy(server.url, n_action_steps=2) as policy:
         large = observation(0)
         large["images"]["front"] = np.full((64, 64, 3), 7, np.uint8)
         small = observation(0)

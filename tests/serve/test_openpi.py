@@ -24,12 +24,12 @@ import numpy as np
 from openpi_client.action_chunk_broker import ActionChunkBroker
 from openpi_client.websocket_client_policy import WebsocketClientPolicy
 
-port, horizon, call_every, key, way, path = *map(int, sys.argv[1:4]), *sys.argv[4:]
+port, n_action_steps, call_every, key, way, path = *map(int, sys.argv[1:4]), *sys.argv[4:]
 frames, proprio = (np.load(path)[name] for name in ("frames", "proprio"))
 policy = WebsocketClientPolicy("127.0.0.1", port, api_key=key)
 metadata = policy.get_server_metadata()
 assert metadata["observation"]["images/front"] == {"dtype": "uint8", "shape": [32, 32, 3]}, metadata
-assert metadata["horizon"] == horizon and metadata["history"]["call_every"] == call_every
+assert metadata["horizon"] == n_action_steps and metadata["history"]["call_every"] == call_every
 seen = [{"images/front": f, "proprio": p, "prompt": "pick up the cube"} for f, p in zip(frames, proprio)]
 if way == "infer":
     executed = [dict(s, actions_executed=np.full((1, 2), 0.5)) for s in seen[1:]]
@@ -110,7 +110,7 @@ def test_its_chunk_broker_is_answered_as_if_every_action_had_been_executed(
             here.observe(observation(step))
             chunk = here.predict()
         expected.append(chunk[step % CALL_EVERY])
-        here.acted(expected[-1])
+        here.record_action(expected[-1])
     taken = np.load(tmp_path / "seen.npz.npy")
     assert taken.tobytes() == np.stack(expected).tobytes()
     every_step = ChunkExecutor(Policy(policy.model, policy.extractor, policy.spec), CALL_EVERY)

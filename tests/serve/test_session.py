@@ -135,7 +135,7 @@ def test_a_policy_that_predicts_nonsense_is_told() -> None:
 def test_an_episode_equals_that_of_a_policy_here(policy: Policy) -> None:
     """Bit for bit: predictions at every step, the first action of each executed."""
     session = Listened(service_of(policy))
-    here = ChunkExecutor(Policy(policy.model, policy.extractor, policy.spec), horizon=1)
+    here = ChunkExecutor(Policy(policy.model, policy.extractor, policy.spec), n_action_steps=1)
     for seed in range(OBSERVED + 2):
         assert session.infer(request(seed))[0].tobytes() == here.act(observation(seed)).tobytes()
 

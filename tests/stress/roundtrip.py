@@ -43,13 +43,13 @@ SPEC = RobotSpec(
 class Nothing:
     """A predictor that does not think."""
 
-    predicted = _HORIZON
+    chunk_size = _HORIZON
 
     def reset(self) -> None: ...
 
     def observe(self, observation: Observation) -> None: ...
 
-    def acted(self, action: np.ndarray) -> None: ...
+    def record_action(self, action: np.ndarray) -> None: ...
 
     def predict(self) -> np.ndarray:
         return np.zeros((_HORIZON, SPEC.action_dim), np.float32)
@@ -85,7 +85,7 @@ def measure(calls: int) -> Measured:
 
 
 def _serve_nothing(pipe: Connection) -> None:
-    service = Service(Contract(SPEC), Nothing, observed=16, predicted=_HORIZON)
+    service = Service(Contract(SPEC), Nothing, n_obs_steps=16, chunk_size=_HORIZON)
 
     async def serve() -> None:
         await PolicyServer(service).run(asyncio.Event(), lambda host, port: pipe.send(port))
@@ -101,7 +101,7 @@ def _time_calls(remote: RemotePredictor, calls: int) -> np.ndarray:
         started = time.perf_counter()
         remote.observe(seen)
         times.append(1000 * (time.perf_counter() - started))
-        remote.acted(remote.predict()[0])
+        remote.record_action(remote.predict()[0])
     return np.array(times)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from robots import FakeRobot
 from test_deploy import Forward
 
-from s2robot.policy.execution.asynchronous import AsynchronousExecutor, Joining
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending
 from s2robot.robot.arm import Mode
 from tests.stress.fault_injection import trial
 
 
 def test_faults_are_clamped_refused_and_stopped() -> None:
     env = FakeRobot()
-    joining = Joining(wait=0.05, patience=5.0)
+    joining = ChunkBlending(wait=0.05, patience=5.0)
     # The clock is turned by hand, the policy's thread lives in real time: each step waits for it.
     executor = AsynchronousExecutor(Forward(), 10.0, env.clock.now, joining, real=lambda _: 10.0)
     told = trial(env, executor, 4.0)

@@ -13,7 +13,7 @@ import toy_loop
 from envs.toy import Toy
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.policy.checkpoint import load_policy
-from s2robot.policy.policy import HORIZON, ChunkExecutor
+from s2robot.policy.policy import N_ACTION_STEPS, ChunkExecutor
 from s2robot.teleop.device import Command, Event, Phase
 from s2robot.teleop.human import Supervised
 from s2robot.teleop.session import Session
@@ -53,7 +53,7 @@ def test_a_person_who_moves_takes_over_and_who_acted_is_stored(toy_checkpoint: P
     demo = supervise(tmp_path / "demos", toy_checkpoint, {}, moves_from=5, limit=300)
     by_person = demo.attributes["by_person"]
     assert by_person == [False] * 5 + [True] * (demo.length - 5)
-    assert demo.attributes["imitate"] == by_person
+    assert demo.attributes["action_loss_mask"] == by_person
     assert demo.attributes["success"], "the person carries it to its end"
 
 
@@ -70,9 +70,9 @@ def test_the_policy_goes_on_from_what_the_person_did(toy_checkpoint: Path, tmp_p
         if by_person:
             plan = []
         else:
-            plan = plan or list(policy.predict()[:HORIZON])
+            plan = plan or list(policy.predict()[:N_ACTION_STEPS])
             np.testing.assert_allclose(demo.action[step], plan.pop(0), atol=1e-5)
-        policy.acted(demo.action[step])
+        policy.record_action(demo.action[step])
 
 
 def test_a_person_who_takes_over_drops_nothing(toy_checkpoint: Path, tmp_path: Path) -> None:

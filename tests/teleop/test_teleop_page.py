@@ -357,7 +357,7 @@ def test_a_person_takes_over_from_a_policy_and_hands_back(
         process.communicate(timeout=60)
     attributes = DemoStore.open(out).episode("000000").attributes
     by_person = np.array(attributes["by_person"])
-    assert attributes["imitate"] == attributes["by_person"]
+    assert attributes["action_loss_mask"] == attributes["by_person"]
     assert not by_person[0] and not by_person[-1] and by_person.any()
     assert (np.diff(by_person.astype(int)) != 0).sum() == 2, "taken over once, handed back once"
     assert attributes["policy"]["checkpoint"] == str(toy_checkpoint)

@@ -77,7 +77,7 @@ def test_a_demo_says_who_made_it_and_how_well_time_was_kept(tmp_path: Path) -> N
     demo = run(tmp_path / "demos", [START, KEEP]).episode("000000")
     attributes = demo.attributes
     assert attributes["operator"] == "ada"
-    assert attributes["by_person"] == attributes["imitate"] == [True] * demo.length
+    assert attributes["by_person"] == attributes["action_loss_mask"] == [True] * demo.length
     timing = attributes["timing"]
     assert timing["rate"] == RATE
     assert timing["achieved_rate"] == pytest.approx((demo.length - 1) / np.sum(np.diff(demo.time)), rel=0.5)

@@ -63,7 +63,7 @@ def test_how_often_it_saves_and_logs_does_not_change_the_weights(
 
 
 def test_another_history_and_another_chunk_train_and_act(toy_store: Path, tmp_path: Path) -> None:
-    policy = load_policy(train(toy_store, tmp_path, "policy.observed=5", "policy.predicted=3"))
+    policy = load_policy(train(toy_store, tmp_path, "policy.n_obs_steps=5", "policy.chunk_size=3"))
     env = Toy()
     observation, _ = env.reset(seed=0)
     policy.observe(observation)
@@ -332,7 +332,7 @@ def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("device=meta", "device=meta: expected cpu, or cuda where there is a GPU"),
         ("device=cuda:99", "device=cuda:99: expected cpu, or cuda where there is a GPU"),
         ("cameras=[]", "cameras=[]: expected a list of one or more of front"),
-        ("policy.predicted=0", "predicted=0: expected 1 or more"),
+        ("policy.chunk_size=0", "chunk_size=0: expected 1 or more"),
         ("policy.dropout=2", "dropout=2: expected a share from 0 to 1"),
         ("policy.grasp_weight=-1", "grasp_weight=-1: expected 0 or more"),
         ("policy.heads=5", "expected a multiple of heads=5"),

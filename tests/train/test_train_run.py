@@ -21,7 +21,7 @@ from s2robot.train.run import Run, Trainer, start, validate
 from s2robot.utils.distributed import World
 
 SPEC = RobotSpec({"front": (8, 8, 3)}, ("a", "b", "c"), ("x", "gripper"), "ee_delta", 10.0)
-SMALL = ("width=16", "depth=1", "heads=2", "observed=6", "predicted=4", "pooling_dropout=0")
+SMALL = ("width=16", "depth=1", "heads=2", "n_obs_steps=6", "chunk_size=4", "pooling_dropout=0")
 
 
 def closing(length: int) -> np.ndarray:

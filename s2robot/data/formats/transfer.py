@@ -67,14 +67,12 @@ class Outgoing:
 
     def not_to_imitate(self) -> list[str]:
         """The warning that readers of other formats will learn planned mistakes too, where there are any."""
-        marks = [e.attributes.get("imitate", []) for e in self.episodes]
+        marks = [e.attributes.get("action_loss_mask", []) for e in self.episodes]
         steps = sum(mark.count(False) for mark in marks)
         episodes = sum(False in mark for mark in marks)
         if not steps:
             return []
-        return [
-            f"`imitate`: others will learn {steps} steps of {episodes} episodes that are not to be learned"
-        ]
+        return [f"`action_loss_mask`: others learn {steps} steps of {episodes} episodes that are masked here"]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ _MANY = cycler(ls=["-", "--"]) * cycler(color=[f"tab:{name}" for name in _COLOUR
 
 
 def coverage_map(poses: dict[str, Sequence[float]], marked: Collection[str]) -> Markup:
-    """Where the cubes lay, from above, with the number of them in each cell of the rectangle around them."""
+    """Where the cubes lay, from above, with their number in each cell of the rectangle around them."""
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
         axes = map_axes(figure)

@@ -16,7 +16,7 @@ from s2robot.data.store import BROKEN, DROPPED, DemoStore
 from s2robot.data.tools.table import table
 
 _REQUESTS = 16  # at a time: reading a small file of a bucket is waiting
-_BULKY = ("config", "versions", "imitate", "by_person")
+_BULKY = ("config", "versions", "action_loss_mask", "by_person")
 """Attributes that say much and are the same for most episodes, or one entry a step."""
 
 
@@ -127,7 +127,7 @@ def _who_or_what(attributes: Mapping[str, Any]) -> str:
     by_person = attributes.get("by_person", ())
     if "policy" in attributes:
         return f"{sum(by_person)} of {len(by_person)} steps by a person"
-    return "" if all(attributes.get("imitate", ())) else "recovery"
+    return "" if all(attributes.get("action_loss_mask", ())) else "recovery"
 
 
 def _attribute(name: str) -> Callable[[Row, DemoStore], str]:

@@ -44,7 +44,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Joining:
+class ChunkBlending:
     """How chunks become actions.
 
     Attributes:
@@ -93,10 +93,10 @@ class AsynchronousExecutor:
         policy: Predictor,
         rate: float,
         now: Callable[[], float],
-        joining: Joining | None = None,
+        joining: ChunkBlending | None = None,
         real: Callable[[float], float] = float,
     ) -> None:
-        self.policy, self.joining = policy, joining or Joining()
+        self.policy, self.joining = policy, joining or ChunkBlending()
         if self.joining.wait > _LONGEST_WAIT / rate:  # else two commands could follow too closely
             raise UserError(f"wait={self.joining.wait}: expected at most {_LONGEST_WAIT / rate:g} s")
         self._period, self._now, self._real = 1.0 / rate, now, real
@@ -150,7 +150,7 @@ class AsynchronousExecutor:
 
     def _clear(self) -> None:
         self._newest: tuple[Observation, float, int] | None = None
-        self._chunks: deque[Chunk] = deque(maxlen=self.policy.predicted)
+        self._chunks: deque[Chunk] = deque(maxlen=self.policy.chunk_size)
         self._actions: list[np.ndarray] = []
         self._told = 0  # actions that the predictor knows
         self._failure: Exception | None = None
@@ -237,7 +237,7 @@ class AsynchronousExecutor:
         if begins:
             self.policy.reset()
         for action in acted:
-            self.policy.acted(action)
+            self.policy.record_action(action)
         self.policy.observe(observation)
         return self.policy.predict()
 

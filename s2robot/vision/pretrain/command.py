@@ -37,7 +37,7 @@ from s2robot.utils.provenance import (
     write_atomic,
     write_json,
 )
-from s2robot.utils.randomness import WHOLE, Part
+from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
 from s2robot.utils.workers import run_jobs
 from s2robot.vision.encoders.mvp import ARCHITECTURES, hash_weights
@@ -141,7 +141,9 @@ class Frames:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def batch(self, size: int, image_size: int, rng: np.random.Generator, part: Part = WHOLE) -> Tensor:
+    def batch(
+        self, size: int, image_size: int, rng: np.random.Generator, part: Microbatch = WHOLE_BATCH
+    ) -> Tensor:
         """A part of a batch of `size` views: float (size / parts, 3, image_size, image_size) in [0, 1]."""
         frames = rng.integers(len(self), size=size)
         crops = [self._crop(self._shards[0].shape[1], image_size, rng) for _ in frames]
@@ -209,7 +211,7 @@ def _step(
 ) -> float:
     rng = np.random.default_rng([cfg.seed, step])
     masks = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    part, device = Part(world.rank, world.size), next(loss_of.parameters()).device
+    part, device = Microbatch(world.rank, world.size), next(loss_of.parameters()).device
     image_size = ARCHITECTURES[cfg.encoder.architecture].image_size
     images = frames.batch(cfg.batch_size, image_size, rng, part).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(cfg)):

@@ -13,7 +13,7 @@ from einops import rearrange
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from s2robot.utils.randomness import WHOLE, Draws, Part
+from s2robot.utils.randomness import WHOLE_BATCH, BatchRandom, Microbatch
 from s2robot.vision.encoders.mvp import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -64,7 +64,7 @@ class MaskedAutoencoder(nn.Module):
         for block in [*self.encoder.blocks, *decoder]:
             block.attn.fused_attn = False  # at 50 to 100 tokens its backward is the slower one on a CPU
 
-    def forward(self, images: Tensor, generator: torch.Generator, part: Part = WHOLE) -> Tensor:
+    def forward(self, images: Tensor, generator: torch.Generator, part: Microbatch = WHOLE_BATCH) -> Tensor:
         """Mean squared error of normalised pixels of the predicted patches.
 
         Args:
@@ -72,7 +72,7 @@ class MaskedAutoencoder(nn.Module):
             generator: draws the masks.
             part: of the batch that these images are.
         """
-        order = Draws(generator, part).uniform((len(images), self._patches(images))).argsort(1)
+        order = BatchRandom(generator, part).uniform((len(images), self._patches(images))).argsort(1)
         order = order.to(images.device)
         shown, hidden = order[:, : self.visible], order[:, self.visible :][:, : self.predicted]
         patches = self._patchify(images)

@@ -1,0 +1,106 @@
+"""The commands of `s2robot`: their names, their help, where each is, and how one runs another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from s2robot.core.errors import unknown
+
+
+@dataclass(frozen=True)
+class Command:
+    """A stage: its name (and that of its YAML), one line of help, and where it is: `module:function`.
+
+    Attributes:
+        places: options that are given by place, without their names; one that ends in `...` takes all that
+            are left as a list.
+    """
+
+    name: str
+    help: str
+    target: str
+    places: tuple[str, ...] = ()
+
+
+_TOOL = "s2robot.data.tools"
+
+COMMANDS = (
+    Command("quickstart", "record, encode, train and evaluate in one small run", "s2robot.quickstart:main"),
+    Command(
+        "doctor", "check Python, packages, rendering and processor; say how to mend", "s2robot.doctor:main"
+    ),
+    Command("record", "record demos into a store", "s2robot.record.command:main"),
+    Command("demos list", "the episodes of a store, one line each", f"{_TOOL}.listing:main", ("path",)),
+    Command("demos stats", "lengths, rates, values and sizes on disk", f"{_TOOL}.stats:main", ("path",)),
+    Command("demos inspect", "one page that shows what a store holds", f"{_TOOL}.inspection:main", ("path",)),
+    Command(
+        "demos validate", "read every byte and say what is wrong", f"{_TOOL}.check:validate_store", ("path",)
+    ),
+    Command("demos repair", "move broken episodes aside", f"{_TOOL}.check:repair_store", ("path",)),
+    Command(
+        "demos replay", "act what was recorded in the simulator again", f"{_TOOL}.replay:main", ("path",)
+    ),
+    Command("demos drop", "hide episodes for good", f"{_TOOL}.edit:drop", ("path", "ids...")),
+    Command("demos merge", "several stores into a new one", f"{_TOOL}.edit:merge", ("stores...",)),
+    Command("demos split", "a store into two new ones", f"{_TOOL}.edit:split", ("path",)),
+    Command("export", "write demos in a format of others", "s2robot.data.formats.command:export_demos"),
+    Command(
+        "import", "make a demo store of what others recorded", "s2robot.data.formats.command:import_demos"
+    ),
+    Command("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
+    Command(
+        "pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain.command:main"
+    ),
+    Command("probe", "how well features tell where the cube is", "s2robot.advise.probe:main"),
+    Command("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.command:main"),
+    Command("train", "train a policy on demos", "s2robot.train:main"),
+    Command("sweep", "train many policies that differ in a few options", "s2robot.sweep.command:main"),
+    Command("evaluate", "count the cubes that a policy picks up", "s2robot.evaluation.command:main"),
+    Command(
+        "compare",
+        "tell evaluations apart, or say why not",
+        "s2robot.compare.command:main",
+        ("evaluations...",),
+    ),
+    Command("calibrate", "aim a robot's cameras, find its table", "s2robot.deploy.calibrate:main"),
+    Command("deploy", "let a policy drive a robot, and count", "s2robot.deploy.command:main"),
+    Command("reproduce", "run an experiment of many arms", "s2robot.reproduce.command:main", ("what",)),
+    Command("serve", "answer a policy over a network", "s2robot.serve.command:main"),
+    Command(
+        "bench encode", "frames a second and latency of S², beside a plain loop", "s2robot.bench.encode:main"
+    ),
+    Command("bench disk", "writing a demo, and listing a thousand", "s2robot.bench.disk:main"),
+    Command(
+        "bench rollout", "where a rollout's time goes; 2 workers against 1", "s2robot.bench.rollout:main"
+    ),
+    Command("bench train", "training by parts: data path, cache, encoder", "s2robot.bench.train:main"),
+    Command("bench processes", "one training on one process and on several", "s2robot.bench.processes:main"),
+    Command("bench store", "windows a second from stores, beside other layouts", "s2robot.bench.store:main"),
+)
+"""In the order of the pipeline."""
+
+FAMILIES = {"demos": "look after a demo store", "bench": "measure ourselves beside others"}
+"""What the verbs have in common that share their first word."""
+
+
+def find_command(name: str) -> Command:
+    """The command of that name. Raises UserError for an unknown one."""
+    for command in COMMANDS:
+        if command.name == name:
+            return command
+    family = name.partition(" ")[0]
+    beside = [c.name for c in COMMANDS if family in FAMILIES and c.name.startswith(f"{family} ")]
+    raise unknown("command", name, beside or dict.fromkeys(c.name.partition(" ")[0] for c in COMMANDS))
+
+
+def run_command(name: str, overrides: Sequence[str] = ()) -> int:
+    """Runs a command in this process as its command line would; returns its exit code."""
+    from s2robot.config import compose  # here, so that `s2robot --help` answers at once
+    from s2robot.config.options import options_of, read_options
+    from s2robot.config.targets import locate
+
+    command = find_command(name)
+    config = compose(name, overrides)  # before the import: a typing error is told within a second
+    function = locate(command.target)
+    return function(read_options(options_of(function), config)) or 0

@@ -1,0 +1,119 @@
+"""From a composed configuration to the one typed, frozen dataclass that a command receives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from omegaconf import DictConfig, OmegaConf
+from pydantic import TypeAdapter, ValidationError
+
+from s2robot.core.errors import UserError, unknown
+
+T = TypeVar("T")
+
+Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+ShareBelowOne = Annotated[float, Ge(0), Lt(1)]
+Component = Mapping[str, Any]
+"""`_target_` and its arguments: what `instantiate` takes."""
+
+_BOUNDS = {"ge": "{:g} or more", "gt": "more than {:g}", "le": "at most {:g}", "lt": "less than {:g}"}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "text",
+    "bool": "true or false",
+    "tuple": "a list",
+    "dict": "a section",
+    "mapping": "a section",
+    "dataclass": "a section",
+    "none": "null",
+}
+
+
+def options_of(command: Callable[[Any], Any]) -> type[Any]:
+    """The dataclass that a command takes, by the annotation of its first parameter."""
+    return next(iter(get_type_hints(command).values()))
+
+
+def read_options(cls: type[T], config: DictConfig | Mapping[str, Any]) -> T:
+    """The options as an instance of the dataclass `cls`, checked once.
+
+    Bounds and choices stand in the annotations: `steps: Count`, `head: Literal["l1", "mse"]`.
+
+    Raises UserError for the first value that does not fit, in one line that says what was given and expected.
+    """
+    if cls is DictConfig:  # TODO(typed options): until every command has its dataclass
+        return config  # type: ignore[return-value]
+    plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    try:
+        # As JSON: strict, but lists become tuples and sections dataclasses.
+        return _adapter(cls).validate_json(json.dumps(plain), strict=True)
+    except ValidationError as error:
+        raise _one_line(error) from error
+
+
+def to_plain(options: Any) -> dict[str, Any]:
+    """The inverse of `read_options`: what files keep of the options."""
+    return json.loads(json.dumps(asdict(options), default=str))
+
+
+@cache
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(cls)
+
+
+def _one_line(error: ValidationError) -> UserError:
+    """The first error; what the members of a union expect is joined by `or`."""
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    name = _name(first["loc"])
+    same = [e for e in errors if e["input"] is first["input"] and _name(e["loc"]) == name] or [first]
+    if first["type"] == "missing":
+        return UserError(f"{name} is missing")
+    if first["type"] == "literal_error" and len(same) == 1:
+        choices = [choice.strip().strip("'") for choice in _split(first.get("ctx", {}).get("expected", ""))]
+        return unknown(name, first["input"], choices)
+    expected = " or ".join(dict.fromkeys(_expected(e) for e in same))
+    return UserError(f"{name}={_shown(first['input'])}: expected {expected}")
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    """The dotted name of an option; entries of lists and members of unions are left out."""
+    parts = []
+    for part in location:
+        if (
+            isinstance(part, int)
+            or not part.isidentifier()
+            or part in ("str", "int", "float", "bool", "none")
+        ):
+            break
+        parts.append(part)
+    return ".".join(parts)
+
+
+def _expected(error: Any) -> str:
+    context = error.get("ctx", {})
+    for bound, words in _BOUNDS.items():
+        if bound in context:
+            return words.format(context[bound])
+    if error["type"] == "literal_error":
+        return context["expected"].replace("'", "")
+    kind = error["type"].partition("_")[0]
+    return _KINDS.get(kind, error["msg"])
+
+
+def _split(expected: str) -> list[str]:
+    return expected.replace(" or ", ", ").split(", ")
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
