@@ -116,4 +116,4 @@ def _split(expected: str) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return str(value) if isinstance(value, str) else json.dumps(value, default=str)

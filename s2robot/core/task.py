@@ -117,7 +117,7 @@ class Task:
 
         Args:
             trace: as `failure` takes it.
-            grasp_offsets: (3,) each (m): at each step, from the gripper to the grasp that the policy predicts;
+            grasp_offsets: (3,) each (m): at each step, from the gripper to the predicted grasp;
                 empty for an actor that predicts none.
         """
         return {}

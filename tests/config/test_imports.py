@@ -25,7 +25,7 @@ LAYERS = (
     {"data", "vision"},
     {"policy", "robot"},
     {"evaluation", "integrations", "train"},
-    {"compare", "serve", "teleop"},
+    {"advise", "compare", "serve", "teleop"},
     {"bench", "deploy", "record", "reproduce", "sweep"},
     {"cli", "doctor", "quickstart"},
 )
