@@ -55,6 +55,7 @@ def run(command: Command, arguments: Sequence[str]) -> int:
     from s2robot.config.defaults import load_defaults  # here, so that `s2robot --help` answers at once
     from s2robot.config.help import command_help
     from s2robot.config.overrides import place, undash
+    from s2robot.config.targets import locate
 
     def takes_value(option: str) -> bool:
         return load_defaults(command.name).takes_value(option)
@@ -63,6 +64,8 @@ def run(command: Command, arguments: Sequence[str]) -> int:
     overrides = place(given, command.places)
     if {"-h", "--help"} & set(arguments):
         print(command_help(command.name, command.help, overrides, places=command.places))
+        if command.more_help:
+            print("\n" + locate(command.more_help)())
         return 0
     keep_freed_memory()
     return run_command(command.name, overrides)

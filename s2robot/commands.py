@@ -15,12 +15,14 @@ class Command:
     Attributes:
         places: options that are given by place, without their names; one that ends in `...` takes all that
             are left as a list.
+        more_help: `module:function` of the text that its help ends with.
     """
 
     name: str
     help: str
     target: str
     places: tuple[str, ...] = ()
+    more_help: str = ""
 
 
 _TOOL = "s2robot.data.tools"
@@ -44,9 +46,17 @@ COMMANDS = (
     Command("demos drop", "hide episodes for good", f"{_TOOL}.edit:drop", ("path", "ids...")),
     Command("demos merge", "several stores into a new one", f"{_TOOL}.edit:merge", ("stores...",)),
     Command("demos split", "a store into two new ones", f"{_TOOL}.edit:split", ("path",)),
-    Command("export", "write demos in a format of others", "s2robot.data.formats.command:export_demos"),
     Command(
-        "import", "make a demo store of what others recorded", "s2robot.data.formats.command:import_demos"
+        "export",
+        "write demos in another format",
+        "s2robot.data.formats.command:export_demos",
+        more_help="s2robot.data.formats:export_help",
+    ),
+    Command(
+        "import",
+        "make a demo store from another format",
+        "s2robot.data.formats.command:import_demos",
+        more_help="s2robot.data.formats:import_help",
     ),
     Command("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
     Command(

@@ -34,7 +34,7 @@ def train_act(store: DemoStore, plain: dict[str, Any], batch_size: int, threads:
     find_python = partial(lerobot_python, **plain["lerobot"])
     with TemporaryDirectory(prefix="s2robot-bench-", dir=plain["scratch"]) as scratch:
         folder = Path(scratch, "demos")
-        lerobot.write(outgoing, folder, find_python=find_python, images="image", task="")
+        lerobot.write(outgoing, folder, find_python=find_python, images="image", instruction="")
         with Bridge(find_python(), "train", folder) as bridge:
             told, _ = bridge.ask({"batch_size": batch_size, "threads": threads, "steps": plain["act_steps"]})
     seconds = told.pop("seconds")

@@ -129,7 +129,7 @@ def _lerobot(
     """lerobot's own dataset class in its own process, frames left as uint8; it takes the time itself."""
     folder = scratch / f"lerobot-{images}"
     find_python = partial(lerobot_python, **plain["lerobot"])
-    lerobot.write(outgoing, folder, find_python=find_python, images=images, task="")
+    lerobot.write(outgoing, folder, find_python=find_python, images=images, instruction="")
     bridge = stack.enter_context(Bridge(find_python(), "windows", folder))
     bridge.tell({"size": To})
     starts = np.cumsum([0, *outgoing.lengths()])

@@ -29,7 +29,7 @@ LENGTHS = (20, 1, 37)
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> DemoStore:
     """Three episodes of noise, one of them of a single step, with gaps in their numbers."""
-    store = DemoStore.create(tmp_path_factory.mktemp("exchange") / "demos", SPEC, {"record": {"env": "made"}})
+    store = DemoStore.create(tmp_path_factory.mktemp("formats") / "demos", SPEC, {"record": {"env": "made"}})
     for n, steps in enumerate(LENGTHS):
         episode = made_episode(0, n, steps=steps)
         episode.attributes |= {"action_loss_mask": [True] * (steps - 1) + [n != 2]}
@@ -101,7 +101,7 @@ def test_the_summary_says_what_others_will_not_know(
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith(f"{tmp_path / 'out.zarr'}: 3 demos, 58 steps, ")
     assert [line for line in said if "lost" in line] == [
-        "  lost: `action_loss_mask`: others will learn 1 steps of 1 episodes that are not to be learned"
+        "  lost: `action_loss_mask`: others learn 1 steps of 1 episodes that are masked here"
     ]
     export(demos, tmp_path / "first.zarr", "episodes=['000000']")
     assert "  lost: nothing" in capsys.readouterr().out.splitlines()

@@ -1,7 +1,87 @@
-"""Demos in the formats of others: `s2robot export` and `s2robot import`, one module a format.
+"""Demos in the formats of others: `s2robot import` and `s2robot export`, one file a format.
 
-diffusion_policy  out and in   Zarr v2 as Diffusion Policy and UMI read it
-lerobot           out and in   LeRobotDataset v3.0, written and read by lerobot itself
-robomimic         in           robosuite's and robomimic's HDF5, its frames rendered from the states
-mp4               out          one film an episode and camera
+A format is a class with a method `read`, `write` or both, and one line in `FORMATS`:
+
+    @dataclass(frozen=True)
+    class CsvOptions:
+        separator: str = ","
+
+    class Csv:
+        \"\"\"One CSV file an episode, without frames.\"\"\"  # the first line is what --help shows
+
+        def read(self, source: Path, options: CsvOptions) -> Incoming: ...
+        def write(self, outgoing: Outgoing, target: Path, options: CsvOptions) -> Notes: ...
+
+`Incoming`, `Outgoing` and `Notes` are in `s2robot.data.formats.transfer`. The options are the frozen
+dataclass that annotates the method's parameter `options`. Each of its fields is taken from the command's
+option of that name (configs/import.yaml, configs/export.yaml), else from the command's section `options` (on
+the command line `+options.separator=:`), else from its default in the dataclass.
+
+`read` returns the spec and an iterator over the episodes, so that one is in memory at a time. `write` makes a
+file or folder at `target`, which gets its name when all is written. Both raise UserError for what the format
+cannot hold.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Literal, get_type_hints
+
+from s2robot.config.options import read_options
+from s2robot.config.targets import locate
+from s2robot.core.errors import unknown
+
+FORMATS = {
+    "diffusion_policy": "s2robot.data.formats.diffusion_policy:DiffusionPolicy",
+    "lerobot": "s2robot.integrations.lerobot.dataset:LeRobotFormat",
+    "mp4": "s2robot.data.formats.mp4:Mp4",
+    "robomimic": "s2robot.data.formats.robomimic:Robomimic",
+}
+"""Name -> `module:class`, imported when it is chosen: some need an extra."""
+
+Direction = Literal["read", "write"]
+
+
+def formats(direction: Direction) -> dict[str, str]:
+    """The formats that are read or written: name -> the first line of what its class says of it."""
+    found = {name: locate(target) for name, target in FORMATS.items()}
+    return {n: (f.__doc__ or "").partition("\n")[0] for n, f in found.items() if hasattr(f, direction)}
+
+
+def find_format(name: str, direction: Direction) -> Any:
+    """The format's class, made. Raises UserError for an unknown one, and one without such a method."""
+    if name not in FORMATS or not hasattr(locate(FORMATS[name]), direction):
+        raise unknown("format", name, formats(direction))
+    return locate(FORMATS[name])()
+
+
+def format_options(method: Any, given: Mapping[str, Any], further: Mapping[str, Any]) -> Any:
+    """The options of a format's `read` or `write`, as its dataclass.
+
+    Args:
+        given: the command's options; those that the format does not know are left out.
+        further: the command's section `options`. Raises UserError for one that the format does not know.
+    """
+    cls = get_type_hints(method)["options"]
+    names = [field.name for field in fields(cls)]
+    for name in further:
+        if name not in names:
+            raise unknown("option of this format", name, names)
+    return read_options(cls, {name: given[name] for name in names if name in given} | dict(further))
+
+
+def import_help() -> str:
+    """What `s2robot import --help` ends with."""
+    return _listing("read")
+
+
+def export_help() -> str:
+    """What `s2robot export --help` ends with."""
+    return _listing("write")
+
+
+def _listing(direction: Direction) -> str:
+    found = formats(direction)
+    width = max(map(len, found))
+    return "\n".join(["formats:", *(f"  {name:{width}}  {about}" for name, about in found.items())])

@@ -2,54 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from s2robot.config.checks import check_least
-from s2robot.core.errors import UserError, unknown
+from s2robot.config.options import Count, Natural, Positive, to_plain
+from s2robot.core.errors import UserError
+from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.data.copies import chosen
+from s2robot.data.formats import find_format, format_options
 from s2robot.data.formats.target import new_path, size_of
 from s2robot.data.formats.transfer import Incoming, Notes, Outgoing
 from s2robot.data.store import DemoStore
+from s2robot.integrations.lerobot.environment import EnvironmentOptions
 
 
-def export_demos(cfg: DictConfig) -> None:
-    """Writes the demos at `demos` to `out` in a format of others, whole or not at all."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    write = _choose(EXPORTERS, plain["format"])
-    check_least(plain, 1, "frames_per_chunk")
-    store = DemoStore.open(plain["demos"])
-    outgoing = Outgoing(store, store.spec.select_cameras(plain["cameras"]), _ids(store, plain["episodes"]))
-    out = Path(plain["out"])
+@dataclass(frozen=True)
+class GripperOptions:
+    """Of the new store's gripper; all null: what the format says."""
+
+    index: Natural | None
+    open: float | None
+    closed: float | None
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """Of `s2robot import`; those after `out` are explained in configs/import.yaml."""
+
+    format: str
+    demos: str
+    out: str
+    gripper: GripperOptions
+    rate: Positive | None
+    proprio: tuple[str, ...] | None
+    cameras: tuple[str, ...] | None
+    image_size: Count
+    lerobot: EnvironmentOptions
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Of `s2robot export`; those after `out` are explained in configs/export.yaml."""
+
+    format: str
+    demos: str
+    out: str
+    cameras: tuple[str, ...] | None
+    episodes: tuple[str, ...] | None
+    frames_per_chunk: Count
+    images: Literal["image", "video"]
+    instruction: str
+    lerobot: EnvironmentOptions
+    options: Mapping[str, Any]
+
+
+def export_demos(options: ExportOptions) -> None:
+    """Writes the demos at `demos` to `out` in another format, whole or not at all."""
+    write = find_format(options.format, "write").write
+    own = format_options(write, to_plain(options), options.options)
+    store = DemoStore.open(options.demos)
+    cameras = None if options.cameras is None else list(options.cameras)
+    ids = store.ids() if options.episodes is None else chosen(store, options.episodes)
+    if not ids:
+        raise UserError("there are no demos to export")
+    outgoing = Outgoing(store, store.spec.select_cameras(cameras), ids)
+    out = Path(options.out)
     with new_path(out) as target:
-        notes = write(outgoing, target, plain)
-    _tell(out, len(outgoing.ids), sum(outgoing.lengths()), f"as {plain['format']}", notes)
+        notes = write(outgoing, target, own)
+    _report(out, len(outgoing.ids), sum(outgoing.lengths()), f"as {options.format}", notes)
 
 
-def import_demos(cfg: DictConfig) -> None:
+def import_demos(options: ImportOptions) -> None:
     """Makes a demo store at `out` of the file or folder at `demos`, whole or not at all."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    read = _choose(IMPORTERS, plain["format"])
-    source, out = Path(plain["demos"]), Path(plain["out"])
-    if plain["rate"] is not None and plain["rate"] <= 0:
-        raise UserError(f"rate={plain['rate']}: expected more than 0 steps a second")
+    read = find_format(options.format, "read").read
+    own = format_options(read, to_plain(options), options.options)
+    source, out = Path(options.demos), Path(options.out)
     if not source.exists():
         raise UserError(f"{source} does not exist: demos= names what to import")
     with new_path(out) as target:
-        incoming = read(source, plain)
-        steps = _fill(incoming, target, f"{plain['format']}: {source.name}")
-    _tell(out, incoming.count, steps, f"from {source}", incoming.notes)
+        incoming = read(source, own)
+        spec = with_gripper(incoming.spec, options.gripper)
+        steps = _fill(incoming, spec, target, f"{options.format}: {source.name}")
+    _report(out, incoming.count, steps, f"from {source}", incoming.notes)
+    if not spec.grippers:
+        print(
+            "  no gripper: the format does not name one, so policies are trained without a grasp target; "
+            "gripper.index=6 gripper.open=1 gripper.closed=0 would name one"
+        )
 
 
-def _fill(incoming: Incoming, target: Path, origin: str) -> int:
+def with_gripper(spec: RobotSpec, gripper: GripperOptions) -> RobotSpec:
+    """The spec with the gripper that the options name. Raises UserError where they name only a part of it."""
+    index, opened, closed = gripper.index, gripper.open, gripper.closed
+    if index is None and opened is None and closed is None:
+        return spec
+    if index is None or opened is None or closed is None:
+        given = f"gripper.index={index} gripper.open={opened} gripper.closed={closed}"
+        raise UserError(f"{given}: expected all three, or none")
+    return replace(spec, grippers=(GripperSpec(index, opened, closed),))
+
+
+def _fill(incoming: Incoming, spec: RobotSpec, target: Path, origin: str) -> int:
     """Appends every episode to a new store; returns the number of steps."""
-    attributes = {**incoming.attributes, "imported": origin}
-    store = DemoStore.create(target, incoming.spec, attributes)
+    store = DemoStore.create(target, spec, {**incoming.attributes, "imported": origin})
     steps = 0
     with tqdm(total=incoming.count, desc="import", unit="demo") as progress:
         for episode_id, episode in incoming.episodes:
@@ -59,70 +119,7 @@ def _fill(incoming: Incoming, target: Path, origin: str) -> int:
     return steps
 
 
-def _ids(store: DemoStore, wanted: list[Any] | None) -> list[str]:
-    ids = store.ids() if wanted is None else chosen(store, wanted)
-    if not ids:
-        raise UserError("there are no demos to export")
-    return ids
-
-
-def _choose(table: dict[str, Callable[..., Any]], name: str) -> Callable[..., Any]:
-    if name not in table:
-        raise unknown("format", name, table)
-    return table[name]
-
-
-def _tell(out: Path, episodes: int, steps: int, how: str, notes: Notes) -> None:
+def _report(out: Path, episodes: int, steps: int, how: str, notes: Notes) -> None:
     print(f"{out}: {episodes} demos, {steps} steps, {size_of(out) / 1e6:.1f} MB, {how}")
     for line in notes.lines():
         print(line)
-
-
-# Each imports its module when it is chosen: some need an extra.
-
-
-def _to_diffusion_policy(outgoing: Outgoing, target: Path, plain: dict[str, Any]) -> Notes:
-    from s2robot.data.formats.diffusion_policy import write
-
-    return write(outgoing, target, frames_per_chunk=plain["frames_per_chunk"])
-
-
-def _to_lerobot(outgoing: Outgoing, target: Path, plain: dict[str, Any]) -> Notes:
-    from s2robot.integrations.lerobot.dataset import write
-    from s2robot.integrations.lerobot.environment import lerobot_python
-
-    find_python = partial(lerobot_python, **plain["lerobot"])
-    return write(outgoing, target, find_python=find_python, images=plain["images"], task=plain["task"])
-
-
-def _to_mp4(outgoing: Outgoing, target: Path, plain: dict[str, Any]) -> Notes:
-    from s2robot.data.formats.mp4 import write
-
-    return write(outgoing, target)
-
-
-def _from_diffusion_policy(source: Path, plain: dict[str, Any]) -> Incoming:
-    from s2robot.data.formats.diffusion_policy import read
-
-    return read(source, rate=plain["rate"], proprio=plain["proprio"])
-
-
-def _from_lerobot(source: Path, plain: dict[str, Any]) -> Incoming:
-    from s2robot.integrations.lerobot.dataset import read
-    from s2robot.integrations.lerobot.environment import lerobot_python
-
-    return read(source, find_python=partial(lerobot_python, **plain["lerobot"]))
-
-
-def _from_robomimic(source: Path, plain: dict[str, Any]) -> Incoming:
-    from s2robot.data.formats.robomimic import read
-
-    return read(source, cameras=plain["cameras"], image_size=plain["image_size"])
-
-
-EXPORTERS = {"diffusion_policy": _to_diffusion_policy, "lerobot": _to_lerobot, "mp4": _to_mp4}
-IMPORTERS = {
-    "diffusion_policy": _from_diffusion_policy,
-    "lerobot": _from_lerobot,
-    "robomimic": _from_robomimic,
-}

@@ -13,7 +13,8 @@ short. Files by others are read too.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,7 @@ import numpy as np
 import zarr
 from numcodecs import Zstd
 
+from s2robot.config.options import Count, Positive
 from s2robot.data.formats.replay_buffer import ReplayArrays, open_replay_buffer
 from s2robot.data.formats.transfer import Incoming, Notes, Outgoing, Sidecar, Told, nominal_time
 from s2robot.data.store import Episode
@@ -30,6 +32,31 @@ SERIES = {"proprio": "float32", "action": "float32", "action_applied": "float32"
 
 COMPRESSOR = Zstd(level=3)
 _CHUNK_BYTES = 2_000_000  # of a series: about what ReplayBuffer chooses
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """As `read` takes them."""
+
+    rate: Positive | None = None
+    proprio: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """As `write` takes them."""
+
+    frames_per_chunk: Count = 1
+
+
+class DiffusionPolicy:
+    """Zarr v2 of Diffusion Policy and UMI, a folder or a zip (OUT ends in .zip)."""
+
+    def read(self, source: Path, options: ReadOptions) -> Incoming:
+        return read(source, rate=options.rate, proprio=options.proprio)
+
+    def write(self, outgoing: Outgoing, target: Path, options: WriteOptions) -> Notes:
+        return write(outgoing, target, frames_per_chunk=options.frames_per_chunk)
 
 
 def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor: Any = COMPRESSOR) -> Notes:
@@ -46,7 +73,7 @@ def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor
     return notes
 
 
-def read(source: Path, *, rate: float | None, proprio: list[str] | None) -> Incoming:
+def read(source: Path, *, rate: float | None, proprio: Sequence[str] | None) -> Incoming:
     """What a folder or zip holds. Raises UserError for anything that ReplayBuffer would not take either.
 
     Args:

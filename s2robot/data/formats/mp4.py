@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,18 @@ from s2robot.utils.provenance import write_atomic, write_json
 from s2robot.utils.video import encode_mp4, read_mp4
 
 SIDECAR = "s2robot.json"
+
+
+@dataclass(frozen=True)
+class Mp4Options:
+    """It has none."""
+
+
+class Mp4:
+    """One film (H.264) an episode and camera."""
+
+    def write(self, outgoing: Outgoing, target: Path, options: Mp4Options) -> Notes:
+        return write(outgoing, target)
 
 
 def write(outgoing: Outgoing, target: Path) -> Notes:

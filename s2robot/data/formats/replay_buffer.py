@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ class ReplayArrays:
 
 
 def open_replay_buffer(
-    source: Path, rate: float | None, proprio: list[str] | None
+    source: Path, rate: float | None, proprio: Sequence[str] | None
 ) -> tuple[ReplayArrays, Sidecar]:
     """Opens a folder or zip; the sidecar is the one found in it, or what can be told from the arrays.
 
@@ -191,7 +191,7 @@ def _of_others(
     arrays: dict[str, zarr.Array],
     ends: np.ndarray,
     rate: float | None,
-    proprio: list[str] | None,
+    proprio: Sequence[str] | None,
 ) -> tuple[ReplayArrays, Sidecar]:
     if rate is None:
         raise UserError(
@@ -223,7 +223,9 @@ def _of_others(
     return buffer, Sidecar(spec, {}, [(None, {})] * len(ends))
 
 
-def _parts(series: dict[str, zarr.Array], proprio: list[str] | None, source: Path) -> dict[str, list[str]]:
+def _parts(
+    series: dict[str, zarr.Array], proprio: Sequence[str] | None, source: Path
+) -> dict[str, list[str]]:
     """`proprio`, `action` and, where there is one, `action_applied` -> the names of their arrays."""
     action = ["action"] if "action" in series else _umi_pose(series)
     if not action:

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s2robot.config.options import Count
 from s2robot.core.errors import UserError
-from s2robot.core.spec import RobotSpec
+from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.data.formats.transfer import Incoming, Notes
 from s2robot.data.store import Episode
 
@@ -34,7 +36,22 @@ _OSC_POSE = (
 )
 
 
-def read(source: Path, *, cameras: list[str] | None, image_size: int) -> Incoming:
+@dataclass(frozen=True)
+class RobomimicOptions:
+    """As `read` takes them."""
+
+    cameras: tuple[str, ...] | None = None
+    image_size: Count = 448
+
+
+class Robomimic:
+    """HDF5 of robosuite and robomimic; frames are rendered from the states."""
+
+    def read(self, source: Path, options: RobomimicOptions) -> Incoming:
+        return read(source, cameras=options.cameras, image_size=options.image_size)
+
+
+def read(source: Path, *, cameras: Sequence[str] | None, image_size: int) -> Incoming:
     """What a file holds; frames are rendered as the episodes are taken.
 
     Args:
@@ -54,6 +71,7 @@ def read(source: Path, *, cameras: list[str] | None, image_size: int) -> Incomin
             cameras=dict.fromkeys(chosen, (image_size, image_size, 3)),
             proprio=scene.proprio_names(),
             action=_action_names(arguments, first["actions"].shape[1]),
+            grippers=_grippers(arguments, first["actions"].shape[1]),
             action_space=_controller(arguments).lower() or "unknown",
             rate=_rate(first["states"][:, 0], source),
         )
@@ -162,10 +180,19 @@ def _controller(arguments: dict[str, Any]) -> str:
     return str(arms.get("right", config).get("type", ""))
 
 
+def _is_osc_pose(arguments: dict[str, Any], size: int) -> bool:
+    """Whether the actions are those of one arm under OSC_POSE, with a gripper."""
+    return _controller(arguments) == "OSC_POSE" and size == len(_OSC_POSE)
+
+
 def _action_names(arguments: dict[str, Any], size: int) -> tuple[str, ...]:
-    if _controller(arguments) == "OSC_POSE" and size == len(_OSC_POSE):
+    if _is_osc_pose(arguments, size):
         return _OSC_POSE
     return tuple(f"action[{i}]" for i in range(size))
+
+
+def _grippers(arguments: dict[str, Any], size: int) -> tuple[GripperSpec, ...]:
+    return (GripperSpec(size - 1, open=-1.0, closed=1.0),) if _is_osc_pose(arguments, size) else ()
 
 
 def _named(arguments: dict[str, Any], scene: Scene) -> list[str]:

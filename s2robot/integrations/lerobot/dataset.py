@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,11 +29,42 @@ from s2robot.data.formats.transfer import (
 )
 from s2robot.data.frame_error import FrameError
 from s2robot.data.store import Episode
+from s2robot.integrations.lerobot.environment import EnvironmentOptions
 from s2robot.integrations.lerobot.process import Bridge
 from s2robot.utils.provenance import write_json
 
 SIDECAR = Path("meta", "s2robot.json")
 IMAGES = ("image", "video")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Of an import."""
+
+    lerobot: EnvironmentOptions
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """Of an export; as `write` takes them."""
+
+    lerobot: EnvironmentOptions
+    images: Literal["image", "video"] = "image"
+    instruction: str = ""
+
+
+class LeRobotFormat:
+    """LeRobotDataset v3.0, read and written by lerobot itself."""
+
+    def read(self, source: Path, options: ReadOptions) -> Incoming:
+        return read(source, find_python=options.lerobot.find_python)
+
+    def write(self, outgoing: Outgoing, target: Path, options: WriteOptions) -> Notes:
+        find_python = options.lerobot.find_python
+        return write(
+            outgoing, target, find_python=find_python, images=options.images, instruction=options.instruction
+        )
+
 
 _CAMERA = "observation.images."
 _SERIES = {
@@ -46,14 +78,14 @@ _COMPARED = 32  # frames that are read back after an export
 
 
 def write(
-    outgoing: Outgoing, target: Path, *, find_python: Callable[[], Path], images: str, task: str
+    outgoing: Outgoing, target: Path, *, find_python: Callable[[], Path], images: str, instruction: str
 ) -> Notes:
     """Writes a dataset, then reads some frames back and compares them.
 
     Args:
         find_python: gives the one that has lerobot; perhaps it makes its environment first.
         images: one of `IMAGES`.
-        task: text for episodes that have no attribute `task`.
+        instruction: text for episodes that have no attribute `instruction`.
     """
     if images not in IMAGES:
         raise unknown("value of images", images, IMAGES)
@@ -64,7 +96,7 @@ def write(
             arrays = {_CAMERA + name: episode.images(name) for name in outgoing.spec.cameras}
             arrays |= {name: getattr(episode, ours) for ours, name in _SERIES.items()}
             arrays["s2robot.time"] = arrays["s2robot.time"][:, None]
-            bridge.ask({"task": str(episode.attributes.get("task", task))}, arrays)
+            bridge.ask({"task": str(episode.attributes.get("instruction", instruction))}, arrays)
         bridge.end()
     write_json(target / SIDECAR, outgoing.sidecar().to_dict())
     notes = Notes(lost=outgoing.not_to_imitate())
@@ -205,7 +237,7 @@ def _episodes(
                 action=action,
                 action_applied=action.copy() if applied is None else _flat(applied),
                 time=nominal_time(len(action), spec.rate) if time is None else time.reshape(-1),
-                attributes=attributes if episode_id else {"task": ", ".join(head["tasks"])},
+                attributes=attributes if episode_id else {"instruction": ", ".join(head["tasks"])},
             )
             yield episode_id, episode
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from s2robot.core.errors import UserError
@@ -22,6 +23,18 @@ NEEDS = (3, 12)
 _MARKER = ".installed"
 _VERSION = "import sys; print(*sys.version_info[:2])"
 _HAS_LEROBOT = "import importlib.metadata; print(importlib.metadata.version('lerobot'))"
+
+
+@dataclass(frozen=True)
+class EnvironmentOptions:
+    """Options that name the environment, as `lerobot_python` takes them."""
+
+    environment: str | None
+    python: str | None
+
+    def find_python(self) -> Path:
+        """The Python that has lerobot. Raises UserError as `lerobot_python`."""
+        return lerobot_python(self.environment, self.python)
 
 
 def lerobot_python(environment: str | None, python: str | None) -> Path:
