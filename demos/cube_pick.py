@@ -166,7 +166,7 @@ def cube_pick_demonstration(
     """
     if not isinstance(env, CubePick):
         raise UserError(f"this expert picks cubes, not {type(env).__name__}'s: give expert=toy for env=toy")
-    options = {"cube_pose": demo_position(rng)}
+    options = {"cube": demo_position(rng)}
     expert = ScriptedExpert(env, Variation.draw(rng, miss_share))
     return Demonstration(ActionNoise(env, noise, rng), expert, options)
 
@@ -182,4 +182,4 @@ def toy_demonstration(env: Toy, rng: np.random.Generator) -> Demonstration:
     """A demo of `Toy`, likewise."""
     if not isinstance(env, Toy):
         raise UserError(f"expert=toy is that of env=toy, not of {type(env).__name__}")
-    return Demonstration(env, ToyExpert(env), {"cube_pose": demo_position(rng)})
+    return Demonstration(env, ToyExpert(env), {"cube": demo_position(rng)})

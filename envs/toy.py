@@ -14,8 +14,9 @@ import numpy as np
 
 from s2robot.core.errors import unknown
 from s2robot.core.spec import GRIPPER_POSITION, GripperSpec, Observation, RobotSpec, check_action
-from s2robot.evaluation.failures import Scene
-from s2robot.tasks.cube_pick import CubePose, check_pose, demo_position
+from s2robot.core.task import Task
+from s2robot.tasks.cube_pick import CubePickTask, CubePose, check_pose, demo_position
+from s2robot.tasks.cube_pick_failures import Scene
 
 CAMERAS = ("front", "wrist")
 PERTURBATIONS = ("light",)
@@ -44,7 +45,9 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         camera_distance: float = 1.0,
         perturb: Mapping[str, float] | None = None,
         oracle: bool = False,
+        task: Task | None = None,
     ) -> None:
+        self.task: Task = task or CubePickTask()
         for kind in perturb or {}:
             if kind not in PERTURBATIONS:
                 raise unknown("perturbation", kind, PERTURBATIONS)
@@ -82,7 +85,7 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
     ) -> tuple[Observation, dict[str, Any]]:
         """As `CubePick.reset`."""
         super().reset(seed=seed)
-        pose = (options or {}).get("cube_pose")
+        pose = (options or {}).get("cube")
         x, y, _ = demo_position(self.np_random) if pose is None else check_pose(pose)
         self._cube = np.array([x, y, 0.0])
         self._gripper = np.append(self.np_random.normal(0.0, 0.02, 2), _TOP)

@@ -39,8 +39,9 @@ from envs.cube_pick.simulation import (
     mujoco,
 )
 from s2robot.core.spec import GripperSpec, Observation, RobotSpec, check_action
-from s2robot.evaluation.failures import Scene
-from s2robot.tasks.cube_pick import CubePose, check_pose, demo_position
+from s2robot.core.task import Task
+from s2robot.tasks.cube_pick import CubePickTask, CubePose, check_pose, demo_position
+from s2robot.tasks.cube_pick_failures import Scene
 
 LIFT_HEIGHT = 0.05  # m above where the cube rested
 HOLD_STEPS = 5  # consecutive steps at that height: 0.5 s at 10 Hz
@@ -63,6 +64,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         camera_distance: of the front camera from the table's centre, as a factor.
         perturb: changes of the scene, drawn at each reset: kinds of `perturbation.KINDS` and their strengths.
         oracle: the proprioception tells where the cube is, too: a control, no robot knows it.
+        task: what is attempted; default `CubePickTask`.
 
     The proprioception is 7 joint angles and the gripper opening, as in the papers, and the gripper's pose in
     the robot's base frame, which forward kinematics gives on any arm: without it a small policy has to learn
@@ -89,7 +91,9 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         camera_distance: float = 1.0,
         perturb: Mapping[str, float] | None = None,
         oracle: bool = False,
+        task: Task | None = None,
     ) -> None:
+        self.task: Task = task or CubePickTask()
         check_arguments(cameras, image_size, action_space)
         check_scene(cube_size, camera_distance)
         self.render_mode = render_mode
@@ -122,12 +126,12 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Arm near home, gripper open, cube at `options["cube_pose"] = (x, y, yaw)` or drawn.
+        """Arm near home, gripper open, cube at `options["cube"] = (x, y, yaw)` or drawn.
 
         Raises UserError for a pose outside the spawn_region.
         """
         super().reset(seed=seed)
-        pose = (options or {}).get("cube_pose")
+        pose = (options or {}).get("cube")
         pose = demo_position(self.np_random) if pose is None else check_pose(pose)
         arm_seed = int(self.np_random.integers(2**31))
         if self._perturbation is not None:

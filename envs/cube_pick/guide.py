@@ -29,7 +29,7 @@ def guides(cameras: list[str], image_size: int) -> dict[str, Guide]:
     """The views with the arm at home, camera by camera."""
     env = CubePick(cameras=cameras, image_size=image_size)
     try:
-        views = [env.reset(seed=0, options={"cube_pose": p})[0]["images"] for p in evaluation_positions()]
+        views = [env.reset(seed=0, options={"cube": p})[0]["images"] for p in evaluation_positions()]
     finally:
         env.close()
     return {name: _guide(np.stack([view[name] for view in views])) for name in cameras}

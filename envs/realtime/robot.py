@@ -12,7 +12,6 @@ import numpy as np
 
 from envs.realtime.world import Link, Shared, Snapshot, render, simulate
 from s2robot.core.errors import UserError
-from s2robot.evaluation.failures import Scene
 from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode, refuse_latched
 from s2robot.robot.arms.models import PANDA_HOME, panda_kinematics, panda_limits
 from s2robot.robot.cameras.camera import Frame
@@ -20,6 +19,7 @@ from s2robot.robot.clock import Clock
 from s2robot.robot.env import RobotEnv
 from s2robot.robot.kinematics import Kinematics
 from s2robot.tasks.cube_pick import CubePose, check_pose
+from s2robot.tasks.cube_pick_failures import Scene
 
 _STARTUP = 600.0  # real s
 _ANSWER = 30.0  # s

@@ -169,7 +169,7 @@ class _World:
                 self._hold()
             case "lay_out":
                 seed, pose = content
-                self._env.reset(seed=seed, options=None if pose is None else {"cube_pose": pose})
+                self._env.reset(seed=seed, options=None if pose is None else {"cube": pose})
                 self._hold()
                 self._closed, self._held = None, 0
             case "home":

@@ -26,13 +26,14 @@ class Defaults:
     Attributes:
         name: of the top YAML file.
         folder: where the YAML files lie.
-        groups: group -> the choice made of it, e.g. `{"env": "cube_pick"}`.
+        groups: group -> the choice made of it, e.g. `{"env": "cube_pick", "task@env.task": "seeds"}`: what
+            stands behind `@` is the section that it fills. None: no choice is made unless the user makes one.
         config: the composed configuration, `???` where a value must be given.
     """
 
     name: str
     folder: Path
-    groups: dict[str, str]
+    groups: dict[str, str | None]
     config: DictConfig
 
     @property
@@ -64,8 +65,10 @@ class Defaults:
         """Option -> the comment beside it."""
         found = comments(self.path)
         for group, choice in self.groups.items():
-            for path in _with_included(self.folder / group / f"{choice}.yaml"):
-                prefix = "" if "@package _global_" in head_comment(path) else f"{group.replace('/', '.')}."
+            for path in (
+                _with_included(self.folder / group_folder(group) / f"{choice}.yaml") if choice else ()
+            ):
+                prefix = "" if "@package _global_" in head_comment(path) else f"{section_of(group)}."
                 found |= {prefix + name: text for name, text in comments(path).items() if text}
         return found
 
@@ -81,7 +84,7 @@ def load_defaults(verb: str, choices: Sequence[str] = (), folder: Path | None = 
     with one_line_errors():
         config = run_hydra(name, choices, folder, return_hydra_config=True)
     chosen: Mapping[str, str | None] = config.hydra.runtime.choices
-    groups = {g: choice for g, choice in chosen.items() if choice and not g.startswith("hydra/")}
+    groups = {g: choice for g, choice in chosen.items() if not g.startswith("hydra/")}
     with open_dict(config):
         del config["hydra"]
     return Defaults(name, folder, groups, config)
@@ -90,7 +93,19 @@ def load_defaults(verb: str, choices: Sequence[str] = (), folder: Path | None = 
 def _with_included(path: Path) -> list[Path]:
     """The choices of the same group that a file builds on, then the file."""
     listed = (yaml.safe_load(path.read_text()) or {}).get("defaults", [])
-    return [*(path.with_name(f"{name}.yaml") for name in listed if name != "_self_"), path]
+    included = [name for name in listed if isinstance(name, str) and name != "_self_"]
+    return [*(path.with_name(f"{name}.yaml") for name in included), path]
+
+
+def group_folder(group: str) -> str:
+    """The folder of a group's choices: `task@env.task` -> `task`."""
+    return group.partition("@")[0]
+
+
+def section_of(group: str) -> str:
+    """The section that a group fills: `task@env.task` -> `env.task`, `robot/arm` -> `robot.arm`."""
+    folder, _, package = group.partition("@")
+    return package or folder.replace("/", ".")
 
 
 def config_folder() -> Path:

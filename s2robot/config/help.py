@@ -9,7 +9,7 @@ from pathlib import Path
 
 from s2robot.config.comments import head_comment
 from s2robot.config.compose import chosen_defaults, metavar
-from s2robot.config.defaults import Defaults, names_in
+from s2robot.config.defaults import Defaults, group_folder, names_in, section_of
 from s2robot.config.overrides import as_override
 
 Row = tuple[str, str]
@@ -48,13 +48,14 @@ def _by_group(defaults: Defaults) -> tuple[list[str], dict[str, list[str]]]:
     grouped: dict[str, list[str]] = {group: [] for group in defaults.groups}
     own = []
     for name in defaults.options():
-        group = next((g for g in grouped if name.startswith(f"{g.replace('/', '.')}.")), None)
+        inside = [group for group in grouped if name.startswith(f"{section_of(group)}.")]
+        group = max(inside, key=lambda group: len(section_of(group)), default=None)
         (own if group is None else grouped[group]).append(name)
     return own, grouped
 
 
 def _choices(group: str, defaults: Defaults) -> list[Row]:
-    folder = defaults.folder / group
+    folder = defaults.folder / group_folder(group)
     return [(f"{group}={name}", _first_line(folder / f"{name}.yaml")) for name in names_in(folder)]
 
 

@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from s2robot.config.defaults import Defaults, leaves, names_in
+from s2robot.config.defaults import Defaults, group_folder, leaves, names_in
 from s2robot.core.errors import UserError, unknown
 
 _NAMED = re.compile(r"~(?!/)|\+|[\w.@-]*=")  # a path with = in it has a slash before, or is written path=...
@@ -95,15 +95,21 @@ def place(arguments: Sequence[str], places: Sequence[str]) -> list[str]:
 
 def chooses(override: Override, defaults: Defaults) -> bool:
     """Whether an override picks one file of a group, as against setting a value."""
-    return override.key_or_group in defaults.groups and not isinstance(override.value(), dict)
+    return _group(override) in defaults.groups and not isinstance(override.value(), dict)
 
 
 def check_choice(override: Override, defaults: Defaults) -> str:
     """The override for Hydra. Raises UserError for a choice that the group does not have."""
-    group, valid = override.key_or_group, names_in(defaults.folder / override.key_or_group)
+    group = _group(override)
+    valid = names_in(defaults.folder / group_folder(group))
     if override.value() not in valid:
         raise unknown(group, _typed(override), valid)
     return str(override.input_line)
+
+
+def _group(override: Override) -> str:
+    """The group as `Defaults.groups` names it: `task@env.task`."""
+    return f"{override.key_or_group}@{override.package}" if override.package else override.key_or_group
 
 
 def check_value(override: Override, defaults: Defaults) -> str:

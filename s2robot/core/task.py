@@ -84,7 +84,8 @@ class Task:
     region: ClassVar[SpawnRegion | None] = None
     failure_labels: ClassVar[tuple[str, ...]] = ()
     expert: ClassVar[Mapping[str, Any] | None] = None
-    """Config of what makes its scripted expert, `(env, rng) -> Demonstration`; None: it has none."""
+    """Config of its scripted expert, which made with `env=` is an `Actor`: the upper bound of an evaluation.
+    None: there is none."""
 
     @property
     def fixed_starts(self) -> Sequence[Start]:

@@ -160,7 +160,7 @@ def _attributes(
         "seed": env_seed,
         "attempts": attempt + 1,
         "action_loss_mask": demonstration.expert.action_loss_mask,
-        "cube_pose": list(demonstration.options["cube_pose"]),
+        "cube_pose": list(demonstration.options["cube"]),
         **{name: plain[name] for name in ("task", "operator", "notes")},
         "config": _identity(plain),
         "versions": versions(),

@@ -11,7 +11,7 @@ import numpy as np
 
 from s2robot.compare.comparison import Comparison, compare, percent
 from s2robot.compare.read import Arm, read
-from s2robot.evaluation.failures import KINDS, count
+from s2robot.evaluation.failures import LABELS, count
 from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND, THIRD_ROUND
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
@@ -94,7 +94,7 @@ def _row(arm: Arm) -> str:
     further, rate = _further(arm) if _has_further(arm) else ("-", "-")
     tried = [e.outcomes(part) for e in arm.evaluations for part in ("positions", "extra")]
     counts = count(outcome for outcomes in tried for outcome in outcomes.values())
-    failed = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if kind in counts) or "none"
+    failed = ", ".join(f"{counts[kind]} {kind}" for kind in LABELS if kind in counts) or "none"
     cells = (arm.name, len(arm.evaluations), f"{each} ({median(fixed):g})", further, rate, failed)
     return f"| {' | '.join(map(str, cells))} |"
 

@@ -111,14 +111,14 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Opens what is closed, goes home, opens the gripper; a scene is laid out anew, arm and all.
 
-        `options["cube_pose"]` is for the scene.
+        `options["cube"]` is for the scene.
 
         Raises UserError where the arm stands still after an emergency stop or a reflex, or does not start.
         """
         super().reset(seed=seed)
         self.connect()
         self._steps, self._success = 0, False
-        pose = (options or {}).get("cube_pose")
+        pose = (options or {}).get("cube")
         try:
             if self._scene is None:
                 self.safe.home(self.home, self._opening)

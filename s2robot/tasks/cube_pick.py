@@ -1,4 +1,4 @@
-"""Where the cube is put: the spawn_region, the 16 evaluation positions, and seeded draws of further ones.
+"""The cube-pick task: 16 fixed starts, seeded draws of further ones, and why an attempt failed.
 
 All poses are (x, y, yaw) in the table frame: origin at the table's centre, x away from the robot, y to the
 robot's left, both in m; yaw in rad about the vertical.
@@ -6,11 +6,15 @@ robot's left, both in m; yaw in rad about the vertical.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from s2robot.core.errors import UserError
+from s2robot.core.task import Failure, SpawnRegion, Start, Task
+from s2robot.tasks.cube_pick_failures import LABELS, Scene, classify, grasp_error
 
 X_RANGE = (-0.12, 0.12)
 Y_RANGE = (-0.15, 0.15)
@@ -21,6 +25,47 @@ CubePose = tuple[float, float, float]
 
 _GRID = 4
 _EVALUATION_SEED = 16
+
+
+@dataclass(frozen=True)
+class CubePickTask(Task):
+    """Pick the cube up from the table. A start's option `cube` is its pose, [x (m), y (m), yaw (rad)]."""
+
+    name: str = "cube_pick"
+    instruction: str = "pick up the cube"
+    goal: str = "picked up the cube"
+
+    region: ClassVar[SpawnRegion | None] = SpawnRegion(X_RANGE, Y_RANGE)
+    failure_labels: ClassVar[tuple[str, ...]] = LABELS
+    expert: ClassVar[Mapping[str, Any] | None] = {"_target_": "demos.cube_pick.plain_expert"}
+
+    @property
+    def fixed_starts(self) -> Sequence[Start]:
+        """The 16 evaluation positions."""
+        return [start_at(pose, f"Position {i}: ") for i, pose in enumerate(evaluation_positions())]
+
+    def random_starts(self, count: int, seed: int) -> list[Start]:
+        """`count` starts drawn uniformly over the region; a seed's first k are the same for every count."""
+        return [start_at(pose) for pose in further_positions(count, seed)]
+
+    def failure(self, trace: Sequence[Scene]) -> Failure | None:
+        """See `cube_pick_failures.classify`."""
+        return classify(trace) if trace else None
+
+    def metrics(self, trace: Sequence[Scene], grasp_offsets: Sequence[np.ndarray]) -> dict[str, float]:
+        """`grasp_error_m`: from the predicted grasp to the cube, along the table."""
+        if not trace or not grasp_offsets:
+            return {}
+        return {"grasp_error_m": grasp_error(trace, grasp_offsets)}
+
+
+def start_at(pose: CubePose, label: str = "") -> Start:
+    """The start with the cube at a pose; the label comes before the sentence that says how to set it up."""
+    x, y, yaw = pose
+    away = f"{100 * abs(x):.1f} cm {'away from' if x >= 0 else 'towards'} the robot"
+    side = f"{100 * abs(y):.1f} cm to the robot's {'left' if y >= 0 else 'right'}"
+    setup = f"{label}from the table's middle {away}, {side}, turned by {np.degrees(yaw):.0f} degrees"
+    return Start({"cube": [x, y, yaw]}, (x, y, yaw), setup)
 
 
 def _uniform(rng: np.random.Generator) -> CubePose:
@@ -67,8 +112,8 @@ def check_pose(pose: Sequence[float]) -> CubePose:
     try:
         x, y, yaw = (float(v) for v in pose)
     except (TypeError, ValueError):
-        raise UserError(f"cube_pose={pose!r}: expected (x [m], y [m], yaw [rad])") from None
+        raise UserError(f"cube={pose!r}: expected (x [m], y [m], yaw [rad])") from None
     inside = X_RANGE[0] <= x <= X_RANGE[1] and Y_RANGE[0] <= y <= Y_RANGE[1]
     if not (inside and np.isfinite(yaw)):
-        raise UserError(f"cube_pose={pose!r}: expected x in {X_RANGE} m, y in {Y_RANGE} m and a finite yaw")
+        raise UserError(f"cube={pose!r}: expected x in {X_RANGE} m, y in {Y_RANGE} m and a finite yaw")
     return x, y, yaw

@@ -69,7 +69,7 @@ def test_seed_and_options_reach_the_environment() -> None:
     journals = [Journal() for _ in range(3)]
     poses = [(0.1, 0.1, 0.0), (0.1, 0.1, 0.0), (-0.1, 0.1, 0.0)]
     for journal, pose in zip(journals, poses, strict=True):
-        options = {"cube_pose": pose}
+        options = {"cube": pose}
         run_episode(Toy(image_size=16, max_steps=1), journal, seed=5, options=options, subscribers=[journal])
     same, again, other = (j.observations[0]["images"]["front"] for j in journals)
     assert np.array_equal(same, again)

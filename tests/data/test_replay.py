@@ -68,7 +68,7 @@ def disturbed_store(path: Path) -> DemoStore:
             return super().step(action + np.array([0.02, 0, 0, 0], np.float32))
 
     env, recorder = Pushed(), Recorder()
-    options = {"cube_pose": (0.05, 0.05, 0.0)}
+    options = {"cube": (0.05, 0.05, 0.0)}
     outcome = run_episode(env, ToyExpert(env), seed=3, options=options, subscribers=[recorder])
     config = {"env": {"_target_": "envs.toy.Toy"}}
     attributes = {"success": outcome.success, "seed": 3, "cube_pose": [0.05, 0.05, 0.0], "config": config}

@@ -112,7 +112,7 @@ def rollout_and_dataset() -> tuple[list[tuple[torch.Tensor, ...]], WindowDataset
 
     recorder = Recorder()
     actor = Follower(Slow(env), Policy(model, extractor, env.robot_spec))
-    run_episode(env, actor, seed=3, options={"cube_pose": (0.05, -0.1, 0.0)}, subscribers=[recorder])
+    run_episode(env, actor, seed=3, options={"cube": (0.05, -0.1, 0.0)}, subscribers=[recorder])
     episode = recorder.episode({})
     features = {"front": np.concatenate([extractor(frame[None]) for frame in episode.images["front"]])}
     track = EpisodeFeatures(features, episode.proprio, episode.action, np.ones(episode.length, bool))

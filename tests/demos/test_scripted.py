@@ -78,7 +78,7 @@ def test_the_cube_keeps_away_from_the_evaluation_positions(cube_pick: CubePick) 
     toy = Toy(image_size=16)
     for seed in range(100):
         for demonstration in (made(cube_pick, seed), toy_demonstration(toy, np.random.default_rng(seed))):
-            x, y, _ = demonstration.options["cube_pose"]
+            x, y, _ = demonstration.options["cube"]
             assert min(np.hypot(x - a, y - b) for a, b, _ in evaluation_positions()) >= EXCLUSION_RADIUS
 
 

@@ -14,7 +14,7 @@ from s2robot.core.spec import Observation
 
 RIGHT = np.array([0.0, 0.02, 0.0, -1.0], np.float32)
 STEPS = 12
-CUBE = {"cube_pose": (0.0, 0.05, 0.0)}  # which the gripper moves over
+CUBE = {"cube": (0.0, 0.05, 0.0)}  # which the gripper moves over
 
 
 def observed(seed: int = 3, **channel: Any) -> list[Observation]:

@@ -32,7 +32,7 @@ def env() -> Iterator[CubePick]:
 def clean(env: CubePick) -> Iterator[dict[str, np.ndarray]]:
     """The frames without changes; afterwards the model is as it was."""
     undo = Perturbation(env.mujoco[0], {})
-    yield env.reset(seed=3, options={"cube_pose": POSE})[0]["images"]
+    yield env.reset(seed=3, options={"cube": POSE})[0]["images"]
     undo.draw(np.random.default_rng(), POSE)
     env._perturbation = None
 
@@ -42,7 +42,7 @@ def test_a_change_is_seen_and_comes_from_the_seed(
     env: CubePick, clean: dict[str, np.ndarray], kind: str
 ) -> None:
     env._perturbation = Perturbation(env.mujoco[0], {kind: 3.0})
-    seen = [env.reset(seed=seed, options={"cube_pose": POSE}) for seed in (3, 4, 3)]
+    seen = [env.reset(seed=seed, options={"cube": POSE}) for seed in (3, 4, 3)]
     front = [observation["images"]["front"] for observation, _ in seen]
     assert (front[0] != clean["front"]).mean() > 0.0005
     assert not np.array_equal(front[0], front[1])
@@ -53,18 +53,18 @@ def test_a_change_is_seen_and_comes_from_the_seed(
 def test_the_arm_starts_where_it_starts_without_changes(
     env: CubePick, clean: dict[str, np.ndarray], kind: str
 ) -> None:
-    before = env.reset(seed=3, options={"cube_pose": POSE})[0]["proprio"]
+    before = env.reset(seed=3, options={"cube": POSE})[0]["proprio"]
     env._perturbation = Perturbation(env.mujoco[0], {kind: 1.0})
-    after = env.reset(seed=3, options={"cube_pose": POSE})[0]["proprio"]
+    after = env.reset(seed=3, options={"cube": POSE})[0]["proprio"]
     assert before.tobytes() == after.tobytes()
     assert env.cube_pose()[:2] == POSE[:2]
 
 
 def test_without_a_strength_everything_is_undone(env: CubePick, clean: dict[str, np.ndarray]) -> None:
     env._perturbation = Perturbation(env.mujoco[0], dict.fromkeys(KINDS, 1.0))
-    env.reset(seed=3, options={"cube_pose": POSE})
+    env.reset(seed=3, options={"cube": POSE})
     env._perturbation._strengths = {}
-    again = env.reset(seed=3, options={"cube_pose": POSE})[0]["images"]
+    again = env.reset(seed=3, options={"cube": POSE})[0]["images"]
     assert all(np.array_equal(again[name], clean[name]) for name in CAMERAS)
 
 
@@ -72,7 +72,7 @@ def test_the_cube_stands_on_a_table_of_another_height(env: CubePick, clean: dict
     env._perturbation = Perturbation(env.mujoco[0], {"table": 1.0})
     raised = []
     for seed in range(5):
-        env.reset(seed=seed, options={"cube_pose": POSE})
+        env.reset(seed=seed, options={"cube": POSE})
         raised.append(env._perturbation.drawn.raised)
         for _ in range(4):
             env.step(np.array([0, 0, 0, -1], np.float32))
@@ -104,7 +104,7 @@ def test_a_smaller_or_farther_cube_is_seen_smaller() -> None:
     for options in changes:
         env = CubePick(cameras=["front"], image_size=224, **options)
         places = ((0.05, 0.05, 0.0), (0.05, -0.1, 0.0))
-        here, there = (env.reset(seed=0, options={"cube_pose": p})[0]["images"]["front"] for p in places)
+        here, there = (env.reset(seed=0, options={"cube": p})[0]["images"]["front"] for p in places)
         counts.append(int((here != there).any(axis=-1).sum()))  # where the cube is, or was
         env.close()
     assert 0.35 < counts[1] / counts[0] < 0.7 and 0.45 < counts[2] / counts[0] < 0.75, counts

@@ -29,7 +29,7 @@ def test_it_is_a_gymnasium_environment() -> None:
 def test_the_expert_picks_the_cube_up_wherever_it_lies(pose: tuple[float, float, float], seed: int) -> None:
     env = Toy(image_size=16)
     expert = ToyExpert(env)
-    outcome = run_episode(env, expert, seed=seed, options={"cube_pose": pose})
+    outcome = run_episode(env, expert, seed=seed, options={"cube": pose})
     assert outcome.success
     assert expert.action_loss_mask == [True] * outcome.steps
 
@@ -46,7 +46,7 @@ def test_the_same_seed_is_the_same_episode() -> None:
 
 def test_the_cube_lies_where_it_is_put_and_shows_there() -> None:
     env = Toy(cameras=["front"], image_size=64)
-    observation, _ = env.reset(seed=0, options={"cube_pose": (0.1, -0.1, 0.3)})
+    observation, _ = env.reset(seed=0, options={"cube": (0.1, -0.1, 0.3)})
     assert env.cube_pose()[:2] == (0.1, -0.1)
     red = np.argwhere((observation["images"]["front"] == (200, 30, 40)).all(-1))
     np.testing.assert_allclose(red.mean(0), [48, 16], atol=1)
@@ -55,7 +55,7 @@ def test_the_cube_lies_where_it_is_put_and_shows_there() -> None:
 
 def test_a_gripper_that_closes_elsewhere_holds_nothing() -> None:
     env = Toy(image_size=16, max_steps=8)
-    env.reset(seed=0, options={"cube_pose": (0.1, 0.1, 0.0)})
+    env.reset(seed=0, options={"cube": (0.1, 0.1, 0.0)})
     for _ in range(7):
         *_, terminated, truncated, info = env.step(np.array([0, 0, STEP, 1], np.float32))
         assert not (terminated or truncated or info["success"])
@@ -73,8 +73,8 @@ def test_what_is_out_of_range_is_clipped_and_told() -> None:
 def test_mistakes_are_told_in_one_line() -> None:
     env = Toy(image_size=16)
     assert refusal(lambda: Toy(cameras=["top"])) == "unknown camera 'top': valid: front, wrist"
-    assert refusal(lambda: env.reset(options={"cube_pose": (1, 0, 0)})).startswith("cube_pose=(1, 0, 0)")
-    said = refusal(lambda: env.reset(options={"cube_pose": (0, 0)}))
-    assert said.startswith("cube_pose=(0, 0): expected (x")
+    assert refusal(lambda: env.reset(options={"cube": (1, 0, 0)})).startswith("cube=(1, 0, 0)")
+    said = refusal(lambda: env.reset(options={"cube": (0, 0)}))
+    assert said.startswith("cube=(0, 0): expected (x")
     env.reset(seed=0)
     assert "not finite" in refusal(lambda: env.step(np.full(4, np.nan)))

@@ -18,11 +18,12 @@ from envs.cube_pick import CubePick
 from envs.toy import Toy
 from s2robot.core.rollout import run_episode
 from s2robot.core.spec import Observation
-from s2robot.evaluation.failures import Scene, Trace, grasp_error_in_words, in_words
-from s2robot.evaluation.grasp_error import GraspErrorTrace, off_by
+from s2robot.evaluation.failures import Trace, grasp_error_in_words, in_words
+from s2robot.evaluation.grasp_error import GraspErrorTrace
 from s2robot.policy.checkpoint import load_policy
 from s2robot.policy.policy import ChunkExecutor, Policy
 from s2robot.policy.trunks import make_model
+from s2robot.tasks.cube_pick_failures import Scene, grasp_error
 
 OPEN, SHUT = 0.08, 0.0  # m between the fingers
 CUBE = (0.1, 0.0, 0.02)
@@ -56,14 +57,14 @@ def way(x: float, y: float = 0.0) -> np.ndarray:
     ],
 )
 def test_by_hand(scenes: list[Scene], ways: list[np.ndarray], off: float) -> None:
-    assert off_by(scenes, ways) == pytest.approx(off, abs=1e-6)
+    assert grasp_error(scenes, ways) == pytest.approx(off, abs=1e-6)
 
 
 @given(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
 def test_it_is_the_same_wherever_the_frame_lies(x: float, y: float, left: float, right: float) -> None:
     def moved(by: float) -> float:
         scene = Scene((by, by, 0.2), OPEN, (CUBE[0] + by, CUBE[1] + by, CUBE[2]))
-        return off_by([scene], [np.array([x, y, 0.0])])
+        return grasp_error([scene], [np.array([x, y, 0.0])])
 
     assert moved(left) == pytest.approx(moved(right), abs=1e-9)
     assert moved(left) == pytest.approx(np.hypot(x - CUBE[0], y), abs=1e-9)
@@ -102,11 +103,11 @@ def test_a_policy_that_was_not_taught_the_place_says_nothing(toy_checkpoint: Pat
 
 def test_a_policy_that_sees_the_cube_4_cm_off_is_told_so(toy_checkpoint: Path) -> None:
     env, cube = Toy(), (0.05, -0.02, 0.0)
-    env.reset(seed=1, options={"cube_pose": cube})
+    env.reset(seed=1, options={"cube": cube})
     place = np.add(env.scene().cube, [0.04, 0.0, 0.0])
     actor = ChunkExecutor(with_a_guess(load_policy(toy_checkpoint), place.tolist()))
     trace, sight = Trace(env), GraspErrorTrace(actor)
-    run_episode(env, actor, seed=1, options={"cube_pose": cube}, subscribers=[trace, sight])
+    run_episode(env, actor, seed=1, options={"cube": cube}, subscribers=[trace, sight])
     assert sight.off_by(trace.scenes) == pytest.approx(0.04, abs=1e-4)
 
 
@@ -155,6 +156,6 @@ def test_of_an_arm_that_starts_with_its_fingers_half_closed(cube_pick: CubePick)
             return super().act(observation)
 
     actor = Notes(cube_pick, Variation(hover=0.08, hover_offset=np.zeros(2), miss=None))
-    run_episode(cube_pick, actor, seed=1, options={"cube_pose": (0.02, 0.03, 0.0)}, subscribers=[trace])
+    run_episode(cube_pick, actor, seed=1, options={"cube": (0.02, 0.03, 0.0)}, subscribers=[trace])
     assert trace.scenes[0].opening < 0.75 * max(scene.opening for scene in trace.scenes)
-    assert off_by(trace.scenes, ways) == pytest.approx(0.03, abs=1e-6)
+    assert grasp_error(trace.scenes, ways) == pytest.approx(0.03, abs=1e-6)

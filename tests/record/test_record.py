@@ -46,7 +46,7 @@ def test_a_demo_is_what_the_environment_showed(four: DemoStore) -> None:
         demo, env = four.episode(episode_id), Toy(image_size=16)
         attributes = demo.attributes
         observation, info = env.reset(
-            seed=attributes["seed"], options={"cube_pose": tuple(attributes["cube_pose"])}
+            seed=attributes["seed"], options={"cube": tuple(attributes["cube_pose"])}
         )
         for step in range(demo.length):
             assert np.array_equal(demo.proprio[step], observation["proprio"])

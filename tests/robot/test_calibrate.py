@@ -33,7 +33,7 @@ def test_each_cube_is_seen_where_it_is_put() -> None:
     guide = guides(["front"], size)["front"]
     env = CubePick(cameras=["front"], image_size=size)
     try:
-        given = {"cube_pose": evaluation_positions()[position]}
+        given = {"cube": evaluation_positions()[position]}
         frame = env.reset(seed=0, options=given)[0]["images"]["front"]
     finally:
         env.close()

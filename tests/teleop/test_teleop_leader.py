@@ -229,7 +229,7 @@ def test_an_unplugged_leader_moves_nothing_and_may_come_back(held: Held) -> None
 
 def test_the_simulated_arm_follows_the_leader(held: Held, cube_pick_joint: CubePick) -> None:
     env = cube_pick_joint
-    observation, _ = env.reset(seed=0, options={"cube_pose": (0.1, 0.1, 0.0)})
+    observation, _ = env.reset(seed=0, options={"cube": (0.1, 0.1, 0.0)})
     start = observation["proprio"][:7].astype(float)
     held.angles = servo_angles(start)
     leader = shown(Leader(build(), lambda: held, stopped), start)

@@ -66,7 +66,7 @@ def test_a_leaders_joints_are_the_action_whether_or_not_kinematics_are_known() -
 
 def test_the_simulated_arm_goes_where_it_is_steered_in_joint_space(cube_pick_joint: CubePick) -> None:
     env = cube_pick_joint
-    observation, _ = env.reset(seed=0, options={"cube_pose": (0.1, 0.1, 0.0)})
+    observation, _ = env.reset(seed=0, options={"cube": (0.1, 0.1, 0.0)})
     steering = make_steering(env)
     start = observation["proprio"][8:11].copy()
     for _ in range(6):
