@@ -89,7 +89,7 @@ def service_of(policy: Policy, **options: Any) -> Service:
 def adding(contract: Contract | None = None, **options: Any) -> Service:
     """A service whose predictor answers at once."""
     contract = contract or Contract(SPEC.select_cameras(["front"]))
-    options = {"new_predictor": Adder, "observed": OBSERVED, "predicted": PREDICTED} | options
+    options = {"new_predictor": Adder, "n_obs_steps": OBSERVED, "chunk_size": PREDICTED} | options
     return Service(contract, **options)
 
 

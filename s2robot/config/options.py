@@ -41,7 +41,7 @@ _KINDS = {
 
 def options_of(command: Callable[[Any], Any]) -> type[Any]:
     """The dataclass that a command takes, by the annotation of its first parameter."""
-    return next(iter(get_type_hints(command).values()))
+    return next(hint for name, hint in get_type_hints(command).items() if name != "return")
 
 
 def read_options(cls: type[T], config: DictConfig | Mapping[str, Any]) -> T:

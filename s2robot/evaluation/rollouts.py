@@ -122,7 +122,7 @@ def make_executor(policy: Policy, plain: dict[str, Any]) -> Actor:
     """How the predicted chunks become actions."""
     if plain["execution"] == "ensemble":
         return TemporalEnsemble(policy, plain["decay"])
-    return ChunkExecutor(policy, plain["horizon"])
+    return ChunkExecutor(policy, plain["n_action_steps"])
 
 
 def set_stage(setting: EvalConfig) -> WorkerContext:

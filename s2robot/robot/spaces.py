@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from s2robot.core.spec import GRIPPER_POSITION, RobotSpec
+from s2robot.core.spec import GRIPPER_POSITION, GripperSpec, RobotSpec
 from s2robot.robot.arm import Arm
 
 ACTION_SPACES = ("ee_delta", "joint")
@@ -27,7 +27,8 @@ def robot_spec(
     else:
         action = ("dx [m]", "dy [m]", "dz [m]", _GRIPPER)
     proprio = (*(f"{j} [rad]" for j in joints), "gripper opening [m]", *GRIPPER_POSITION, *quaternions)
-    return RobotSpec(dict(cameras), proprio, action, action_space, float(rate))
+    gripper = GripperSpec(index=len(action) - 1, open=-1.0, closed=1.0)
+    return RobotSpec(dict(cameras), proprio, action, action_space, float(rate), (gripper,))
 
 
 def action_box(arm: Arm, action_space: str) -> gymnasium.spaces.Box:

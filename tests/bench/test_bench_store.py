@@ -105,4 +105,4 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     common = (f"demos={store.path}", f"out={tmp_path / 'bench.json'}")
     assert "no demo of 16 steps" in toy_loop.refusal(capsys, "bench", "store", *common)
     unknown = toy_loop.refusal(capsys, "bench", "stor", *common)
-    assert "unknown verb 'bench stor': did you mean 'bench store'?" in unknown
+    assert "unknown command 'bench stor': did you mean 'bench store'?" in unknown

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import types
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 
 import s2robot
 from s2robot import cli, commands
@@ -25,6 +27,51 @@ def s2robot_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`s2robot ...` in a process of its own."""
     command = [sys.executable, "-m", "s2robot.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Options as those of `s2robot doctor`."""
+
+    json: bool
+    timeout: float
+    encoders: bool
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Options as those of `s2robot demos drop`."""
+
+    path: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class List:
+    """Two options of `s2robot demos list`."""
+
+    path: str
+    json: bool
+
+
+class Seen(list[Any]):
+    """Keeps the options that it is called with, as those of the dataclass given."""
+
+    def __init__(self, options: type = Doctor) -> None:
+        super().__init__()
+        self.__annotations__ = {"options": options}
+
+    def __call__(self, options: Any) -> None:
+        self.append(options)
+
+
+def doing(act: Callable[[Doctor], Any]) -> Callable[[Doctor], Any]:
+    """A command that does this."""
+
+    def main(options: Doctor) -> Any:
+        return act(options)
+
+    return main
 
 
 @pytest.fixture
@@ -70,7 +117,7 @@ def test_help_of_a_family_lists_its_verbs(capsys: pytest.CaptureFixture[str]) ->
         printed = capsys.readouterr().out.splitlines()
         listed = [" ".join(line.split()[:2]) for line in printed if line.startswith("  ")]
         assert listed == [verb.name for verb in COMMANDS if verb.name.startswith(f"{family} ")]
-        assert printed[0] == f"usage: s2robot {family} VERB [option=value ...]"
+        assert printed[0] == f"usage: s2robot {family} COMMAND [option=value ...]"
         assert all(len(line) <= 100 for line in printed)
 
 
@@ -127,7 +174,7 @@ def test_an_unknown_verb_is_refused_in_one_line() -> None:
     done = s2robot_process("trian")
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "s2robot trian: unknown verb 'trian': did you mean 'train'? valid: quickstart"
+        "s2robot trian: unknown command 'trian': did you mean 'train'? valid: quickstart"
     )
     assert (done.stderr.count("\n"), done.stdout) == (1, "")
 
@@ -136,7 +183,7 @@ def test_an_unknown_verb_of_a_family_is_answered_with_the_others(capsys: pytest.
     assert cli.main(["demos", "lst", "runs/demos"]) == 2
     message = capsys.readouterr().err
     assert message.startswith(
-        "s2robot demos lst: unknown verb 'demos lst': did you mean 'demos list'? valid: "
+        "s2robot demos lst: unknown command 'demos lst': did you mean 'demos list'? valid: "
     )
     assert message.count("\n") == 1
 
@@ -144,14 +191,14 @@ def test_an_unknown_verb_of_a_family_is_answered_with_the_others(capsys: pytest.
 def test_arguments_without_a_name_are_given_by_place(
     stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[DictConfig] = []
-    stage.main = seen.append
+    seen = Seen(Drop)
+    stage.main = seen
     monkeypatch.setattr(
         commands, "COMMANDS", (Command("demos drop", "", "a_stage:main", ("path", "ids...")),)
     )
     assert cli.main(["demos", "drop", "runs/a=1/demos", "000012", "b-1"]) == 0
     assert cli.main(["demos", "drop", "ids=[000012,b-1]", "path=runs/a=1/demos"]) == 0
-    assert seen == [{"path": "runs/a=1/demos", "ids": ["000012", "b-1"]}] * 2
+    assert seen == [Drop("runs/a=1/demos", ("000012", "b-1"))] * 2
 
 
 def test_one_argument_too_many_is_refused(
@@ -163,28 +210,28 @@ def test_one_argument_too_many_is_refused(
 
 
 def test_a_verb_gets_its_configuration(stage: types.ModuleType) -> None:
-    seen: list[DictConfig] = []
-    stage.main = seen.append
+    seen = Seen()
+    stage.main = seen
     assert cli.main(["doctor", "timeout=3"]) == 0
-    assert seen == [{"json": False, "timeout": 3, "encoders": False}]
+    assert seen == [Doctor(json=False, timeout=3, encoders=False)]
 
 
 def test_dashes_are_understood(stage: types.ModuleType) -> None:
-    seen: list[DictConfig] = []
-    stage.main = seen.append
+    seen = Seen()
+    stage.main = seen
     assert cli.main(["doctor", "--json", "--timeout=3"]) == 0
-    assert seen == [{"json": True, "timeout": 3, "encoders": False}]
+    assert seen == [Doctor(json=True, timeout=3, encoders=False)]
 
 
 def test_the_exit_code_is_the_verb_s(stage: types.ModuleType) -> None:
-    stage.main = lambda cfg: 7
+    stage.main = doing(lambda options: 7)
     assert cli.main(["doctor"]) == 7
 
 
 def test_a_mistake_is_one_line(
     stage: types.ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def main(cfg: DictConfig) -> None:
+    def main(options: Doctor) -> None:
         raise UserError("no store\nat x")
 
     stage.main = main
@@ -196,30 +243,30 @@ def test_a_mistake_is_one_line(
 
 
 def test_a_bug_keeps_its_traceback(stage: types.ModuleType) -> None:
-    stage.main = lambda cfg: cfg.timeout / 0
+    stage.main = doing(lambda options: options.timeout / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["doctor"])
 
 
 def test_an_interruption_is_one_line(stage: types.ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    stage.main = lambda cfg: signal.raise_signal(signal.SIGINT)
+    stage.main = doing(lambda options: signal.raise_signal(signal.SIGINT))
     assert cli.main(["doctor"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_an_option_with_dashes_takes_the_value_behind_it(stage: types.ModuleType) -> None:
-    seen: list[DictConfig] = []
-    stage.main = seen.append
+    seen = Seen()
+    stage.main = seen
     assert cli.main(["doctor", "--timeout", "3", "--json"]) == 0
     assert cli.main(["doctor", "--json", "--timeout", "3"]) == 0
-    assert seen == [{"json": True, "timeout": 3, "encoders": False}] * 2
+    assert seen == [Doctor(json=True, timeout=3, encoders=False)] * 2
 
 
 def test_a_flag_leaves_the_value_behind_it_alone(
     stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[DictConfig] = []
-    stage.main = seen.append
+    seen = Seen(List)
+    stage.main = seen
     monkeypatch.setattr(commands, "COMMANDS", (Command("demos list", "", "a_stage:main", ("path",)),))
     assert cli.main(["demos", "list", "--json", "runs/demos"]) == 0
     assert (seen[0].json, seen[0].path) == (True, "runs/demos")

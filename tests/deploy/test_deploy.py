@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forward_policy import Forward
 from mistakes import refusal
 from robots import FakeRobot
 
@@ -33,27 +34,6 @@ PLAIN: dict[str, Any] = {
     "spawn_region": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
     "position_source": {"_target_": "s2robot.tasks.cube_pick.evaluation_positions"},
 }
-
-
-class Forward:
-    """A policy that creeps forward, or does what the test says at an observation."""
-
-    chunk_size = 16
-
-    def __init__(self) -> None:
-        self.action = np.array([0.004, 0.0, 0.0, -1.0], np.float32)
-        self.error: Exception | None = None
-
-    def reset(self) -> None: ...
-
-    def observe(self, observation: Observation) -> None:
-        if self.error:
-            raise self.error
-
-    def record_action(self, action: np.ndarray) -> None: ...
-
-    def predict(self) -> np.ndarray:
-        return np.tile(self.action, (self.chunk_size, 1))
 
 
 class Judging(FakeRobot):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forward_policy import Forward
 from robots import FakeRobot
-from test_deploy import Forward
 
 from s2robot.deploy.operator import Page, Verdict
 from s2robot.deploy.rollout import roll_out

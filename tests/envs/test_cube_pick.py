@@ -26,6 +26,9 @@ from s2robot.evaluation.fingerprint import Fingerprint
 from s2robot.tasks.cube_pick import X_RANGE, Y_RANGE, evaluation_positions
 
 ROOT = Path(envs.__file__).parents[1]
+IMPORTS_TESTS = os.environ | {
+    "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests/envs")))
+}
 STRAIGHT = Variation(hover=0.08, hover_offset=np.zeros(2), miss=None)
 
 
@@ -137,7 +140,7 @@ def test_a_rollout_is_the_same_first_and_after_ten_others(cube_pick: CubePick) -
         "from envs.cube_pick.env import CubePick; from test_cube_pick import whole_rollout; "
         "print(*whole_rollout(CubePick(image_size=16), 21))"
     )
-    there = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT / "tests", timeout=300)
+    there = subprocess.check_output([sys.executable, "-c", code], text=True, env=IMPORTS_TESTS, timeout=300)
     assert there.split() == whole_rollout(cube_pick, 21)
 
 
@@ -146,7 +149,7 @@ def test_a_seed_is_bit_identical_in_another_process(cube_pick: CubePick) -> None
         "from envs.cube_pick.env import CubePick; from test_cube_pick import fingerprint; "
         "print(fingerprint(CubePick(image_size=16), 7))"
     )
-    there = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT / "tests", timeout=120)
+    there = subprocess.check_output([sys.executable, "-c", code], text=True, env=IMPORTS_TESTS, timeout=120)
     assert there.strip() == fingerprint(cube_pick, 7)
 
 

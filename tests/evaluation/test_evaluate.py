@@ -161,7 +161,7 @@ def test_the_evaluation_says_everything(evaluation: dict[str, Any], toy_checkpoi
     assert evaluation["checkpoint_sha256"] == checkpoint_sha256(toy_checkpoint)
     assert (evaluation["seed"], evaluation["max_steps"], evaluation["rate"]) == (5, 8, 10.0)
     assert {"python", "torch", "gymnasium"} <= evaluation["versions"].keys()
-    assert evaluation["config"]["evaluate"]["horizon"] == N_ACTION_STEPS
+    assert evaluation["config"]["evaluate"]["n_action_steps"] == N_ACTION_STEPS
     assert evaluation["config"]["encoder"]["name"] == "random-tiny"
     assert evaluation["config"]["env"]["_target_"] == "envs.toy.Toy"
     assert "workers" not in evaluation["config"]["evaluate"], "they change nothing"

@@ -139,7 +139,7 @@ def test_weights_that_are_something_else(folder: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("width", 32), ("depth", 2), ("predicted", 8), ("action_dim", 8), ("tokens", 50)]
+    ("option", "value"), [("width", 32), ("depth", 2), ("chunk_size", 8), ("action_dim", 8), ("tokens", 50)]
 )
 def test_weights_of_other_dimensions(folder: Path, option: str, value: int) -> None:
     edit(folder, lambda config: config["policy"].update({option: value}))

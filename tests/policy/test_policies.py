@@ -58,7 +58,7 @@ def test_every_policy_predicts_and_learns(options: dict[str, object]) -> None:
     model, window = made(**options), batch()
     visual = inputs()["visual"][:, :, : len(model.config.seen)]
     prediction = model(**(inputs() | {"visual": visual}))
-    assert prediction.shape == (BATCH, CONFIG.observed, CONFIG.predicted, CONFIG.action_dim)
+    assert prediction.shape == (BATCH, CONFIG.n_obs_steps, CONFIG.chunk_size, CONFIG.action_dim)
     optimiser = torch.optim.Adam(model.parameters(), 0.01)
     losses = []
     for _ in range(25):
@@ -109,7 +109,7 @@ def test_the_linear_baseline_is_linear_in_features_proprioception_and_actions() 
     model = made(trunk="linear", pooling="linear")
 
     def predicted(scale: float) -> Tensor:
-        features = scale * torch.ones(1, CONFIG.observed, CONFIG.tokens, CONFIG.channels)
+        features = scale * torch.ones(1, CONFIG.n_obs_steps, CONFIG.tokens, CONFIG.channels)
         one = {
             name: scale * torch.ones_like(value)
             for name, value in inputs().items()
@@ -233,7 +233,7 @@ def test_hidden_proprioception_is_not_read() -> None:
 
 def test_features_of_the_padding_are_not_read() -> None:
     """A window that begins before its episode: poolings have nothing to do there."""
-    windows = WindowDataset([made_track()], CONFIG.observed, CONFIG.predicted)
+    windows = WindowDataset([made_track()], CONFIG.n_obs_steps, CONFIG.chunk_size)
     window = default_collate([windows[0], windows[3]])
     assert not window["valid"].all()
     nothing = window["features/front"].masked_fill(~window["valid"][..., None, None], float("nan"))
@@ -245,7 +245,7 @@ def test_features_of_the_padding_are_not_read() -> None:
 
 def test_noise_on_features_is_as_large_as_they_vary() -> None:
     model = made(feature_noise=0.5)
-    features = torch.zeros(40, CONFIG.observed, CONFIG.tokens, CONFIG.channels)
+    features = torch.zeros(40, CONFIG.n_obs_steps, CONFIG.tokens, CONFIG.channels)
     spread = torch.linspace(0.1, 10, CONFIG.channels)
     standardize: Any = model.pooling["front"].standardize
     standardize.std.copy_(spread)
@@ -265,7 +265,9 @@ def test_a_window_s_numbers_do_not_depend_on_the_parts_of_its_batch() -> None:
 
 def test_losses_of_parts_have_the_mean_of_the_whole() -> None:
     model = made()
-    windows = [WindowDataset([made_track()], CONFIG.observed, CONFIG.predicted)[i] for i in (0, 3, 10, 19)]
+    windows = [
+        WindowDataset([made_track()], CONFIG.n_obs_steps, CONFIG.chunk_size)[i] for i in (0, 3, 10, 19)
+    ]
     whole = default_collate(windows)
     counts = {name: model.mask(name, whole).sum() for name in ("action", "grasp")}
     parts = [

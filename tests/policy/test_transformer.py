@@ -50,11 +50,11 @@ MODEL = made()
 def inputs(seed: int = 0, padding: int = 0) -> Inputs:
     """Arguments of the transformer; the first `padding` steps are none."""
     generator = torch.Generator().manual_seed(seed)
-    steps = torch.arange(CONFIG.observed).expand(BATCH, -1)
+    steps = torch.arange(CONFIG.n_obs_steps).expand(BATCH, -1)
     return {
-        "visual": torch.randn(BATCH, CONFIG.observed, 1, CONFIG.width, generator=generator),
-        "proprio": torch.randn(BATCH, CONFIG.observed, 3, generator=generator),
-        "previous_action": torch.randn(BATCH, CONFIG.observed, 2, generator=generator),
+        "visual": torch.randn(BATCH, CONFIG.n_obs_steps, 1, CONFIG.width, generator=generator),
+        "proprio": torch.randn(BATCH, CONFIG.n_obs_steps, 3, generator=generator),
+        "previous_action": torch.randn(BATCH, CONFIG.n_obs_steps, 2, generator=generator),
         "known": steps > padding,
         "valid": steps >= padding,
     }
@@ -68,11 +68,11 @@ def changed(given: Inputs, name: str, step: int) -> Inputs:
 
 
 values = st.sampled_from(["visual", "proprio", "previous_action"])
-steps = st.integers(0, CONFIG.observed - 1)
+steps = st.integers(0, CONFIG.n_obs_steps - 1)
 
 
 def test_a_chunk_for_every_observed_step() -> None:
-    assert MODEL(**inputs()).shape == (BATCH, CONFIG.observed, CONFIG.predicted, CONFIG.action_dim)
+    assert MODEL(**inputs()).shape == (BATCH, CONFIG.n_obs_steps, CONFIG.chunk_size, CONFIG.action_dim)
 
 
 @torch.inference_mode()
@@ -87,7 +87,7 @@ def test_a_later_step_changes_no_earlier_prediction(name: str, step: int, seed: 
 
 
 @torch.inference_mode()
-@given(values, st.integers(1, CONFIG.observed - 1), st.data())
+@given(values, st.integers(1, CONFIG.n_obs_steps - 1), st.data())
 def test_padding_cannot_leak(name: str, padding: int, data: st.DataObject) -> None:
     step = data.draw(st.integers(0, padding - 1))
     before, after = MODEL(**inputs(0, padding)), MODEL(**changed(inputs(0, padding), name, step))
@@ -98,7 +98,7 @@ def test_padding_cannot_leak(name: str, padding: int, data: st.DataObject) -> No
 @torch.inference_mode()
 @given(steps)
 def test_an_unknown_action_is_not_read(step: int) -> None:
-    hidden = inputs() | {"known": torch.zeros(BATCH, CONFIG.observed, dtype=torch.bool)}
+    hidden = inputs() | {"known": torch.zeros(BATCH, CONFIG.n_obs_steps, dtype=torch.bool)}
     torch.testing.assert_close(MODEL(**hidden), MODEL(**changed(hidden, "previous_action", step)))
 
 
@@ -118,7 +118,7 @@ def batch(**changes: Any) -> dict[str, Tensor]:
     """Windows at the ends of steps 2 and 9 of an episode."""
     action = made_track().action.copy()
     action[:, -1] = np.where(np.arange(20) < 12, -1, 1)
-    windows = WindowDataset([made_track(action=action)], CONFIG.observed, CONFIG.predicted)
+    windows = WindowDataset([made_track(action=action)], CONFIG.n_obs_steps, CONFIG.chunk_size)
     return default_collate([windows[2], windows[9]]) | changes
 
 
@@ -264,7 +264,7 @@ def test_action_dropout_hides_the_actions_of_its_share_of_the_windows() -> None:
 
     shown: list[Tensor] = []
     model = Watched(replace(CONFIG, action_dropout=0.25))
-    many = default_collate([WindowDataset([made_track()], CONFIG.observed, CONFIG.predicted)[12]] * 400)
+    many = default_collate([WindowDataset([made_track()], CONFIG.n_obs_steps, CONFIG.chunk_size)[12]] * 400)
     model.loss(many, torch.Generator().manual_seed(0))
     known = shown[0]
     assert torch.equal(known.any(1), known.all(1)), "all of a window's, or none"

@@ -105,7 +105,7 @@ def test_a_horizon_beyond_the_chunk_is_refused_and_the_connection_freed(
     server: Running, n_action_steps: int
 ) -> None:
     for _ in range(10):  # more than there are connections
-        assert "the actions this policy predicts" in refusal(
+        assert "the actions it predicts" in refusal(
             lambda: RemotePolicy(server.url, n_action_steps=n_action_steps)
         )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from forward_policy import Forward
 from robots import FakeRobot
-from test_deploy import Forward
 
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending
 from s2robot.robot.arm import Mode

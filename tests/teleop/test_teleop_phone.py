@@ -140,7 +140,7 @@ def xr_pose(right: float, up: float, back: float, move: bool) -> str:
 
 
 def test_webxr_messages_over_the_packages_server_move_the_gripper() -> None:
-    pytest.importorskip("teleop", reason="needs the extra phone")
+    pytest.importorskip("fastapi", reason="needs the extra phone")
     from websockets.sync.client import connect
 
     port = free_port()
@@ -166,7 +166,7 @@ def test_webxr_messages_over_the_packages_server_move_the_gripper() -> None:
 
 
 def test_a_port_that_is_taken_is_told_in_one_line() -> None:
-    pytest.importorskip("teleop", reason="needs the extra phone")
+    pytest.importorskip("fastapi", reason="needs the extra phone")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = refusal(lambda: open_phone("robot", STEP, port))

@@ -17,7 +17,7 @@ HEADLESS = "egl" if Path("/dev/nvidiactl").exists() else "osmesa"
 
 def in_a_fresh_process(code: str, **environment: str) -> str:
     env = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "DISPLAY")}
-    command = [sys.executable, "-c", f"import os, sys; from s2robot import gl; {code}"]
+    command = [sys.executable, "-c", f"import os, sys; from s2robot.utils import gl; {code}"]
     return subprocess.check_output(command, text=True, cwd=ROOT, env=env | environment).strip()
 
 

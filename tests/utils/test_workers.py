@@ -126,7 +126,7 @@ def alive(pid: int) -> bool:
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     log, script = tmp_path / "starts", tmp_path / "parent.py"
     script.write_text(ORPHANS)
-    paths = f"{Path(__file__).parent}:{Path(__file__).parents[2]}"
+    paths = f"{Path(__file__).parent}:{Path(__file__).parents[1]}:{Path(__file__).parents[2]}"
     parent = subprocess.Popen(
         [sys.executable, str(script), str(log)], env={**os.environ, "PYTHONPATH": paths}
     )

@@ -46,7 +46,7 @@ def test_a_quarter_is_seen_and_another_quarter_predicted() -> None:
 
 
 def test_a_prediction_that_ignores_the_encoder_touches_the_hidden_patches_alone() -> None:
-    model = made(visible=0.5, chunk_size=0.25)
+    model = made(visible=0.5, predicted=0.25)
     torch.nn.init.zeros_(model.decoder_head.weight)
     images = torch.rand(1, 3, 128, 128, requires_grad=True)
     model(images, masks()).backward()

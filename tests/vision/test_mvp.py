@@ -99,7 +99,7 @@ def test_the_embedded_encoder_fits_its_bounds_and_is_not_random(tiny: Encoder) -
 
 def test_the_embedded_encoders_card_tells_the_published_probe() -> None:
     card = json.loads((WEIGHTS / "mvp-tiny-sim.json").read_text())
-    published = Path(WEIGHTS).parents[2] / "docs/results/encoder_probe.json"
+    published = Path(WEIGHTS).parents[3] / "docs/results/encoder_probe.json"
     results = [r for r in json.loads(published.read_text())["results"] if r["encoder"] == card["name"]]
     assert {r["weights_sha256"] for r in results} == {card["weights_sha256"]}
     for told, measured in zip(card["probe"]["results"], results, strict=True):
@@ -116,7 +116,7 @@ def test_every_embedded_encoder_has_the_card_of_its_weights(name: str) -> None:
     encoder = load_encoder(name)
     assert (card["name"], card["weights_sha256"]) == (name, encoder.weights_sha256)
     assert card["parameters"] == sum(p.numel() for p in encoder.vit.parameters())
-    published = json.loads((WEIGHTS.parents[2] / "docs" / "results" / f"{losses}.json").read_text())
+    published = json.loads((WEIGHTS.parents[3] / "docs" / "results" / f"{losses}.json").read_text())
     assert len(published) == card["recipe"]["steps"]
     assert card["final_loss"] == pytest.approx(np.mean(published[-200:]), abs=1e-4)
 

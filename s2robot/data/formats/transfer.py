@@ -72,7 +72,8 @@ class Outgoing:
         episodes = sum(False in mark for mark in marks)
         if not steps:
             return []
-        return [f"`action_loss_mask`: others learn {steps} steps of {episodes} episodes that are masked here"]
+        masked = f"{steps} steps of {episodes} episodes that are not to be learned"
+        return [f"`action_loss_mask`: others will learn {masked}"]
 
 
 @dataclass(frozen=True)
