@@ -162,7 +162,7 @@ def test_a_server_that_comes_up_later_is_waited_for() -> None:
     waiting.start()
     with running(adding(), port=port):
         waiting.join(20)
-        assert found and found[0].predicted == PREDICTED
+        assert found and found[0].chunk_size == PREDICTED
         found[0].close()
 
 
