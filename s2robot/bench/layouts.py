@@ -131,7 +131,7 @@ def _lerobot(
     find_python = partial(lerobot_python, **plain["lerobot"])
     lerobot.write(outgoing, folder, find_python=find_python, images=images, instruction="")
     bridge = stack.enter_context(Bridge(find_python(), "windows", folder))
-    bridge.tell({"size": To})
+    bridge.send({"size": To})
     starts = np.cumsum([0, *outgoing.lengths()])
 
     def read(windows: list[Window]) -> float:

@@ -1,4 +1,4 @@
-"""What is well stored and looks wrong: a camera that is stuck, an action far from all others."""
+"""Anomalies of intact episodes: a camera that is stuck, an action far from all others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from s2robot.core.spec import RobotSpec
 _STUCK_TIME = 0.5  # s of one and the same frame
 _STUCK_TRAVEL = 0.25  # of what a proprioception entry travels in the episode, meanwhile
 _STILL = 0.01  # m or rad: an entry that travels less in an episode stands still
-_FEWEST = 10  # episodes from which a usual range can be told
+_FEWEST = 10  # episodes that a usual range takes
 _RANGE = re.compile(r"\[(-?[\d.]+)[^,\]]*,\s*(-?[\d.]+)[^,\]]*\]")  # `gripper [-1 open, 1 close]`
 
 

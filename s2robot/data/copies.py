@@ -1,13 +1,14 @@
-"""Stores made of the episodes of others: whole or not at all, and each episode says where it comes from."""
+"""New stores of copied episodes: whole or not at all; each episode names its sources."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt, Lt
 from tqdm import tqdm
 
 from s2robot.core.errors import UserError
@@ -17,6 +18,11 @@ from s2robot.data.jpeg import ATTRIBUTE
 from s2robot.data.schema import check_vacant
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import examine
+
+Ids = tuple[str | int, ...]
+"""Ids of episodes as they are typed: `100012` is a number there."""
+
+InnerShare = Annotated[float, Gt(0), Lt(1)]
 
 Named = tuple[DemoStore, str, str | None]
 """A store, the id of one of its episodes, and the id of the copy (None: the next number)."""
@@ -82,10 +88,6 @@ def choose(ids: Sequence[str], share: float, seed: int) -> list[str]:
     """A seeded share of the ids, at least one and not all, in order."""
     if len(ids) < 2:
         raise UserError(f"{len(ids)} episodes cannot be split: expected at least 2")
-    if not 0 < share < 1:
-        raise UserError(f"share={share}: expected more than 0 and less than 1")
-    if seed < 0:
-        raise UserError(f"seed={seed}: expected 0 or more")
     count = min(max(1, round(share * len(ids))), len(ids) - 1)
     order = np.random.default_rng([seed, 9]).permutation(len(ids))
     return [str(ids[i]) for i in sorted(order[:count])]

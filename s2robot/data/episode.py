@@ -12,6 +12,7 @@ import numpy as np
 
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
+from s2robot.core.task import Start
 
 if TYPE_CHECKING:
     import zarr
@@ -36,7 +37,8 @@ class Episode:
         action: float32 (T, Da), what was asked for.
         action_applied: float32 (T, Da), what the robot took.
         time: float64 (T,), seconds, measured, never decreasing.
-        attributes: fit for JSON: success, seed, versions, config and whatever else; the store adds `length`.
+        attributes: JSON: success, seed, start, action_loss_mask, versions, config and others; the store adds
+            `length`.
     """
 
     images: dict[str, np.ndarray]
@@ -98,6 +100,19 @@ def check_time(time: np.ndarray) -> None:
     if len(back):
         step = back[0] + 1
         raise UserError(f"time[{step}] is {time[step]} s after {time[step - 1]} s: time must not decrease")
+
+
+def recorded_start(attributes: Mapping[str, Any]) -> Start | None:
+    """The start among an episode's attributes; None where none was recorded.
+
+    Raises UserError for one that is damaged.
+    """
+    if "start" not in attributes:
+        return None
+    start = Start.from_dict(attributes["start"])
+    if not np.isfinite(start.place or ()).all():
+        raise UserError(f"a start is damaged (its place is not finite): {attributes['start']}")
+    return start
 
 
 def check_json(attributes: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ class Damaged(UserError):
 
 
 class Unreachable(UserError):
-    """What a file holds cannot be told now: no permission, no connection. It may be in order."""
+    """A file cannot be read now (no permission, no connection). It may be in order."""
 
 
 class EpisodeReader:

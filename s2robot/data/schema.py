@@ -1,4 +1,4 @@
-"""What lies at the path of a demo store: its root group, or what is there instead."""
+"""The root group of a demo store: its schema, and what is said where there is none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from s2robot.data.episode import MARKER
 from s2robot.data.files import Files, LocalFiles
 
 SCHEMA = "s2robot-demos"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def root_attributes(files: Files) -> dict[str, Any]:
@@ -29,8 +29,8 @@ def root_attributes(files: Files) -> dict[str, Any]:
     found = root.get("schema_version")
     if found != SCHEMA_VERSION:
         raise UserError(
-            f"{files} has schema version {found}, s2robot {__version__} reads version {SCHEMA_VERSION}; "
-            f"it was written with {root.get('created_with')}"
+            f"{files} is a demo store of schema version {found}, s2robot {__version__} reads version "
+            f"{SCHEMA_VERSION} only; it was written with {root.get('created_with')}"
         )
     return root
 

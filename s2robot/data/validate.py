@@ -14,9 +14,16 @@ from tqdm import tqdm
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.anomalies import out_of_range, stuck
-from s2robot.data.episode import MARKER, SERIES, check_array, check_finite, check_time
+from s2robot.data.episode import MARKER, SERIES, check_array, check_finite, check_time, recorded_start
 from s2robot.data.reader import Damaged, EpisodeReader, Unreachable
 from s2robot.data.store import DROPPED, DemoStore, is_id
+
+_KINDS = {
+    "success": (bool, "true or false"),
+    "seed": (int, "a whole number"),
+    "config": (dict, "a section"),
+}
+"""Attributes of an episode that other commands read."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +145,18 @@ def _check_values(name: str, array: np.ndarray, labels: tuple[str, ...] | None) 
 
 
 def _note_attributes(attributes: Mapping[str, Any], steps: int, notes: _Notes) -> None:
-    action_loss_mask = attributes.get("action_loss_mask", [True] * steps)
-    if not isinstance(action_loss_mask, list) or len(action_loss_mask) != steps:
-        notes.add(f"{MARKER}: action_loss_mask has not one entry a step, of which there are {steps}")
-    if not isinstance(attributes.get("success", True), bool):
-        notes.add(f"{MARKER}: success is {attributes['success']!r}, expected true or false")
+    for name in ("action_loss_mask", "by_person"):
+        mask = attributes.get(name, [True] * steps)
+        if not isinstance(mask, list) or len(mask) != steps:
+            notes.add(f"{MARKER}: {name} has not one entry a step, of which there are {steps}")
+        elif not all(isinstance(entry, bool) for entry in mask):
+            notes.add(f"{MARKER}: {name} has entries other than true and false")
+    for name, (kind, expected) in _KINDS.items():
+        # type, not isinstance: true is no whole number
+        if name in attributes and type(attributes[name]) is not kind:
+            notes.add(f"{MARKER}: {name} is {attributes[name]!r}, expected {expected}")
+    with notes.caught():
+        recorded_start(attributes)
 
 
 def _note_other_files(reader: EpisodeReader, steps: int, spec: RobotSpec, notes: _Notes) -> None:
@@ -174,7 +188,7 @@ def _blocks(reader: EpisodeReader, name: str, steps: int, notes: _Notes) -> Iter
 
 
 def _note_frames(reader: EpisodeReader, name: str, steps: int, notes: _Notes) -> np.ndarray:
-    """Whether each step's frame is that of the step before: bool (T,), False where it cannot be told."""
+    """Whether each step's frame is that of the step before: bool (T,), False where it is not known."""
     same = np.zeros(steps, bool)
     last: tuple[int, np.ndarray] | None = None
     for start, frames in _blocks(reader, name, steps, notes):

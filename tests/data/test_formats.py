@@ -266,7 +266,7 @@ def test_what_is_no_replay_buffer_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "has no meta/episode_ends" in said(tmp_path / "no_ends.zarr")
 
 
-@pytest.mark.parametrize("harm", ["cut", "gone", "attributes"])
+@pytest.mark.parametrize("harm", ["cut", "gone", "attributes", "former"])
 def test_damage_to_our_own_file_is_never_read_as_frames(
     demos: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
 ) -> None:
@@ -277,9 +277,15 @@ def test_damage_to_our_own_file_is_never_read_as_frames(
     elif harm == "gone":
         chunk.unlink()
     else:
-        (source / ".zattrs").write_text(json.dumps({"s2robot": {"episodes": 3}}))
+        sidecar = {"schema": 2 if harm == "attributes" else 1, "episodes": 3}
+        (source / ".zattrs").write_text(json.dumps({"s2robot": sidecar}))
     message = import_refusal(capsys, source, tmp_path / "store")
-    expected = {"cut": "data/front", "gone": "30.0.0.0 is missing", "attributes": "not as s2robot writes it"}
+    expected = {
+        "cut": "data/front",
+        "gone": "30.0.0.0 is missing",
+        "attributes": "not as s2robot writes it",
+        "former": "has schema 1, this s2robot reads 2",
+    }
     assert expected[harm] in message
 
 

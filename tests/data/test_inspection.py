@@ -1,4 +1,4 @@
-"""The page that shows a store: what stands out is marked, what is shown is what the store holds."""
+"""The page of a store: outliers and damage are flagged, figures and frames are those of the store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from s2robot.data.episode import Episode
 from s2robot.data.store import DemoStore
 from s2robot.data.tools.contact_sheets import FRAMES, contact_sheet
 from s2robot.data.tools.figures import cell_counts
-from s2robot.data.tools.inspection import choose_shown
+from s2robot.data.tools.inspection import choose_drawn
 from s2robot.data.tools.outliers import NEAR, at_moments, near_duplicates, outliers
 
 
@@ -69,10 +69,10 @@ def smooth_episodes(count: int, steps: int = 30) -> dict[str, Episode]:
     return made
 
 
-# Marks
+# Outliers and near-duplicates
 
 
-def test_a_store_of_like_episodes_has_no_marks() -> None:
+def test_a_store_of_like_episodes_has_no_outliers() -> None:
     episodes = smooth_episodes(30)
     assert outliers(episodes, SPEC) == {}
     assert near_duplicates(episodes) == []
@@ -88,12 +88,12 @@ OUTLIERS = {
 
 
 @pytest.mark.parametrize("name", OUTLIERS)
-def test_an_episode_unlike_the_others_is_marked_with_the_reason(name: str) -> None:
+def test_an_episode_unlike_the_others_is_flagged_with_the_reason(name: str) -> None:
     episodes = smooth_episodes(20)
     episodes["000007"] = OUTLIERS[name](episodes["000007"])
-    marks = outliers(episodes, SPEC)
-    assert list(marks) == ["000007"]
-    assert any(why.startswith(name) and "half of the episodes: " in why for why in marks["000007"])
+    found = outliers(episodes, SPEC)
+    assert list(found) == ["000007"]
+    assert any(why.startswith(name) and "half of the episodes: " in why for why in found["000007"])
 
 
 def test_copies_are_found_whatever_their_noise_and_length() -> None:
@@ -122,17 +122,17 @@ def test_moments_run_from_the_first_step_to_the_last(steps: int, points: int) ->
     np.testing.assert_allclose(at_moments(array, steps), array, atol=1e-12)
 
 
-@given(marked=st.sets(st.integers(0, 19)), count=st.integers(0, 25))
-def test_marked_episodes_are_shown_first(marked: set[int], count: int) -> None:
+@given(flagged=st.sets(st.integers(0, 19)), count=st.integers(0, 25))
+def test_flagged_episodes_are_drawn_first(flagged: set[int], count: int) -> None:
     ids = [f"{n:06d}" for n in range(20)]
-    named = [ids[n] for n in marked]
-    shown = choose_shown(ids, named, count)
+    named = [ids[n] for n in flagged]
+    shown = choose_drawn(ids, named, count)
     assert len(shown) == len(set(shown)) == min(count, 20)
     assert set(shown[: len(named)]) >= set(named) or len(shown) < len(named)
     assert len(set(named) & set(shown)) == min(count, len(named))
 
 
-def test_cells_count_every_cube() -> None:
+def test_cells_count_every_place() -> None:
     places = np.random.default_rng(0).uniform(-0.1, 0.1, (50, 2))
     counts, x, y = cell_counts(places)
     assert counts.sum() == 50
@@ -152,7 +152,7 @@ def test_the_page_shows_the_store(page: Page, toy_demos: Path) -> None:
     rows = {row[0]: row for row in page.rows if row[0] in store.ids()}
     for episode_id in store.ids():
         episode = store.episode(episode_id)
-        x, y, yaw = episode.attributes["cube_pose"]
+        x, y, yaw = episode.attributes["start"]["place"]
         pose = [f"{x:.3f}", f"{y:.3f}", f"{yaw:.2f}"]
         assert rows[episode_id][1:7] == [str(episode.length), "10.00", "yes", *pose]
     shown = {e.text for svg in page.svgs for e in svg.iter("{http://www.w3.org/2000/svg}text")}
@@ -188,12 +188,12 @@ def test_contact_sheets_hold_the_frames(page: Page, toy_demos: Path) -> None:
             )
 
 
-def test_duplicates_outliers_and_damage_are_marked(
+def test_duplicates_outliers_and_damage_are_flagged(
     store: DemoStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(store.path / "000001", store.path / "000004")
     (store.path / "000002/action/c.0.0").unlink()
-    page = inspected(capsys, store, "sheets=2")
+    page = inspected(capsys, store, "contact_sheets=2")
     assert "nearly the same as 000001 (distance 0)" in page.text
     assert "nearly the same as 000004 (distance 0)" in page.text
     assert "action is damaged (c.0.0 is missing)" in page.text
@@ -206,18 +206,18 @@ def test_frames_that_cannot_be_read_leave_the_rest(
 ) -> None:
     for chunk in (store.path / "000000/images/wrist").glob("c.*"):
         chunk.unlink()
-    page = inspected(capsys, store, "sheets=2")
+    page = inspected(capsys, store, "contact_sheets=2")
     assert "images/wrist is damaged" in page.text
     assert page.count("img") == 1
 
 
-def test_episodes_without_cubes_and_with_one_step_are_shown(
+def test_episodes_without_places_and_with_one_step_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = DemoStore.create(tmp_path / "demos", SPEC)
     store.append(made_episode(0, 0, steps=1))
     page = inspected(capsys, store)
-    assert "Where the cubes lay" not in page.text
+    assert "Where the episodes start" not in page.text
     assert "measured rate" not in page.text
     assert ["000000", "1", "-", "no", "-", "-", "-", ""] in page.rows
 
@@ -241,7 +241,7 @@ def test_an_earlier_page_is_replaced_and_nothing_else(
     first = inspected(capsys, store).source
     assert inspected(capsys, store).source == first, "the same store makes the same page"
     store.append(made_episode(0, 1, steps=5))
-    assert "2 demos" in inspected(capsys, store, "sheets=0").text
+    assert "2 demos" in inspected(capsys, store, "contact_sheets=0").text
     out.write_text("thesis")
     assert "it is not replaced" in refused(capsys, "inspect", store.path)
     assert out.read_text() == "thesis"
@@ -250,7 +250,7 @@ def test_an_earlier_page_is_replaced_and_nothing_else(
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = DemoStore.create(tmp_path / "demos", SPEC)
     assert "no demos that can be read" in refused(capsys, "inspect", store.path)
-    assert "sheets=-1" in refused(capsys, "inspect", store.path, "sheets=-1")
+    assert "contact_sheets=-1" in refused(capsys, "inspect", store.path, "contact_sheets=-1")
 
 
 # rerun
@@ -268,13 +268,13 @@ def test_a_recording_for_rerun_holds_frames_and_numbers(
     store: DemoStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("rerun", reason='pip install "s2robot[rerun]"')
-    code, lines = run(capsys, "inspect", store.path, "--rerun", "sheets=2")
+    code, lines = run(capsys, "inspect", store.path, "--rerun", "contact_sheets=2")
     assert (code, "inspect.rrd" in lines[0]) == (0, True)
     assert not list(store.path.glob(".inspect*")), "nothing else is left"
     command = [sys.executable, "-m", "rerun", "rrd"]
     subprocess.run([*command, "verify", store.path / "inspect.rrd"], check=True, capture_output=True)
     told = subprocess.run([*command, "stats", store.path / "inspect.rrd"], capture_output=True, text=True)
-    shown = choose_shown(store.ids(), [], 2)
+    shown = choose_drawn(store.ids(), [], 2)
     arrays = ("images/front", "images/wrist", "proprio", "action", "action_applied")
     assert {f"/{i}/{name}" for i in shown for name in arrays} <= set(
         re.findall(r"^(/\d.+?):", told.stdout, re.M)
@@ -289,6 +289,6 @@ def test_a_file_of_another_kind_is_not_replaced_by_a_recording(
 ) -> None:
     pytest.importorskip("rerun", reason='pip install "s2robot[rerun]"')
     (store.path / "inspect.rrd").write_text("thesis")
-    assert "is no recording of rerun" in refused(capsys, "inspect", store.path, "--rerun", "sheets=0")
+    assert "is no recording of rerun" in refused(capsys, "inspect", store.path, "--rerun", "contact_sheets=0")
     assert (store.path / "inspect.rrd").read_text() == "thesis"
     assert not (store.path / "inspect.html").exists()

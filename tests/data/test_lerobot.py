@@ -80,11 +80,11 @@ def test_what_ends_the_other_side_is_told_in_one_line(tmp_path: Path) -> None:
 
     def read() -> None:
         with Bridge(Path(sys.executable), "read", tmp_path) as bridge:
-            bridge.hear()
+            bridge.receive()
 
     def write() -> None:
         with Bridge(Path(sys.executable), "write", tmp_path) as bridge:
-            bridge.tell({"fps": 10, "features": {}})
+            bridge.send({"fps": 10, "features": {}})
             while True:
                 bridge.ask({"task": ""}, {"a": np.ones(100_000)})
 

@@ -54,8 +54,8 @@ def test_a_list_shows_what_is_known_of_the_episodes(
     for episode in said["episodes"]:
         attributes = toy.episode(episode["id"]).attributes
         assert (episode["steps"], episode["seconds"]) == (attributes["length"], attributes["length"] / 10)
-        assert all(episode[key] == attributes[key] for key in ("success", "seed", "cube_pose"))
-    pose = said["episodes"][0]["cube_pose"]
+        assert all(episode[key] == attributes[key] for key in ("success", "seed", "start"))
+    pose = said["episodes"][0]["start"]["place"]
     assert f"{pose[0]:+.3f} {pose[1]:+.3f} {pose[2]:+.3f}" in run(capsys, "list", toy_demos)[1][1]
 
 

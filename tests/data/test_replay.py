@@ -12,6 +12,7 @@ from demos_verb import refused, run, run_json
 
 from envs.toy import Toy, ToyExpert
 from s2robot.core.rollout import run_episode
+from s2robot.core.task import Start
 from s2robot.data.recorder import Recorder
 from s2robot.data.store import DemoStore
 from s2robot.data.tools.replay import replay_episode
@@ -44,15 +45,15 @@ def test_every_recorded_episode_repeats_to_the_last_bit(
     )
 
 
-def test_another_cube_pose_is_missed(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
-    x, y, yaw = store.episode("000001").attributes["cube_pose"]
-    change_attributes(store, "000001", cube_pose=[-x, -y, yaw])
+def test_another_start_fails(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y, yaw = store.episode("000001").attributes["start"]["options"]["cube"]
+    change_attributes(store, "000001", start={"options": {"cube": [-x, -y, yaw]}, "place": None})
     code, said = run_json(capsys, "replay", store.path, "workers=0")
     assert code == 1
     assert [e["replayed"] for e in said["episodes"]] == [True, False, True, True]
 
 
-def test_another_start_shows_as_deviation(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_seed_shows_as_deviation(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
     change_attributes(store, "000002", seed=1)
     _, said = run_json(capsys, "replay", store.path, "ids=[000002]", "workers=0")
     (episode,) = said["episodes"]
@@ -71,7 +72,8 @@ def disturbed_store(path: Path) -> DemoStore:
     options = {"cube": (0.05, 0.05, 0.0)}
     outcome = run_episode(env, ToyExpert(env), seed=3, options=options, subscribers=[recorder])
     config = {"env": {"_target_": "envs.toy.Toy"}}
-    attributes = {"success": outcome.success, "seed": 3, "cube_pose": [0.05, 0.05, 0.0], "config": config}
+    start = Start({"cube": [0.05, 0.05, 0.0]}).to_dict()
+    attributes = {"success": outcome.success, "seed": 3, "start": start, "config": config}
     store = DemoStore.create(path, env.robot_spec)
     store.append(recorder.episode(attributes))
     return store
@@ -128,6 +130,24 @@ def test_mistakes_are_one_line(store: DemoStore, capsys: pytest.CaptureFixture[s
         capsys, "replay", store.path, "array=actions"
     )
     assert "unknown episode '9'" in refused(capsys, "replay", store.path, "ids=[9]")
+
+
+def test_an_environment_that_is_none_of_ours_is_not_run(
+    store: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "written")
+    nested = {"_target_": "s2robot.utils.provenance.write_atomic", "path": path, "content": "x"}
+    for episode_id, env in zip(
+        store.ids(), [nested, {"_target_": "envs.toy.Toy", "task": nested}, "text", {}], strict=True
+    ):
+        change_attributes(store, episode_id, config={"env": env})
+    code, lines = run(capsys, "replay", store.path, "workers=0")
+    assert code == 1
+    assert "names _target_ 's2robot.utils.provenance.write_atomic', which is none of ours" in lines[1]
+    assert "which is none of ours" in lines[2]
+    assert "its config.env is 'text'" in lines[3]
+    assert "its config.env is {}" in lines[4]
+    assert not Path(path).exists()
 
 
 @pytest.mark.slow

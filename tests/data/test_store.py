@@ -305,11 +305,11 @@ def test_what_is_not_a_demo_store_is_refused(tmp_path: Path, content: str | None
 def test_another_schema_version_is_refused(store: DemoStore) -> None:
     root = store.path / "zarr.json"
     metadata = json.loads(root.read_text())
-    metadata["attributes"]["schema_version"] = 2
+    metadata["attributes"]["schema_version"] = 1
     root.write_text(json.dumps(metadata))
     message = refusal(lambda: DemoStore.open(store.path))
-    assert "schema version 2" in message
-    assert "reads version 1" in message
+    assert "schema version 1" in message
+    assert "reads version 2" in message
 
 
 def test_create_never_touches_what_is_there(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_store_that_another_process_just_created_is_opened(tmp_path: Path) -> 
 
 def test_the_root_says_what_made_it(store: DemoStore) -> None:
     attributes = DemoStore.open(store.path).attributes
-    assert (attributes["schema"], attributes["schema_version"]) == ("s2robot-demos", 1)
+    assert (attributes["schema"], attributes["schema_version"]) == ("s2robot-demos", 2)
     assert attributes["created_with"]["zarr"] == zarr.__version__
     assert RobotSpec.from_dict(attributes["robot_spec"]) == SPEC
 

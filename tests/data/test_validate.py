@@ -127,6 +127,23 @@ ATTRIBUTES = {
         lambda a: a["action_loss_mask"].pop(),
         "action_loss_mask has not one entry a step",
     ),
+    "action_loss_mask of numbers": (
+        lambda a: a.update(action_loss_mask=[1] * a["length"]),
+        "action_loss_mask has entries other than true and false",
+    ),
+    "by_person too long": (
+        lambda a: a.update(by_person=[True] * (a["length"] + 1)),
+        "by_person has not one entry a step",
+    ),
+    "seed of text": (lambda a: a.update(seed="3"), "seed is '3', expected a whole number"),
+    "seed true": (lambda a: a.update(seed=True), "seed is True, expected a whole number"),
+    "config of text": (lambda a: a.update(config="x"), "config is 'x', expected a section"),
+    "start of a former schema": (lambda a: a.update(start=[0, 0, 0]), "a start is damaged"),
+    "start without options": (lambda a: a.update(start={"place": None}), "a start is damaged ('options')"),
+    "start of two numbers": (
+        lambda a: a.update(start={"options": {}, "place": [0, 1]}),
+        "a start is damaged",
+    ),
     "success of text": (lambda a: a.update(success="yes"), "success is 'yes'"),
 }
 
@@ -138,7 +155,7 @@ def test_attributes_that_break_the_schema_are_named(store: DemoStore, change: An
     change(metadata["attributes"])
     root.write_text(json.dumps(metadata))
     (what,) = found(store)
-    assert what.startswith(f"zarr.json: {expected}")
+    assert what.removeprefix("zarr.json: ").startswith(expected)
 
 
 def test_an_array_that_the_spec_does_not_know_is_read_too(store: DemoStore) -> None:
@@ -164,7 +181,7 @@ def test_dropped_episodes_leftovers_and_other_folders_are_no_findings(store: Dem
 
 
 @pytest.mark.parametrize("camera", ["front", "wrist"])
-def test_a_frozen_camera_is_suspect_and_not_damaged(store: DemoStore, camera: str) -> None:
+def test_a_frozen_camera_is_an_anomaly_and_no_damage(store: DemoStore, camera: str) -> None:
     def freeze(frames: np.ndarray) -> None:
         frames[:] = frames[2]
 
@@ -200,7 +217,7 @@ def test_runs_are_all_there_is(same: list[bool]) -> None:
     assert all(not same[first] for first, _ in runs(np.array(same)))
 
 
-def test_an_action_far_from_all_others_is_suspect(tmp_path: Path) -> None:
+def test_an_action_far_from_all_others_is_an_anomaly(tmp_path: Path) -> None:
     store = DemoStore.create(tmp_path / "demos", SPEC)
     for n in range(12):
         episode = made_episode(0, n, steps=20)
@@ -211,7 +228,7 @@ def test_an_action_far_from_all_others_is_suspect(tmp_path: Path) -> None:
     assert (finding.episode, finding.damaged) == ("000005", False)
 
 
-def test_an_applied_action_beyond_its_label_is_suspect(store: DemoStore) -> None:
+def test_an_applied_action_beyond_its_label_is_an_anomaly(store: DemoStore) -> None:
     rewrite(store, "action_applied", set_at((5, 3), 1.2))
     assert found(store) == ["action_applied[5] 'gripper [-1 open, 1 close]' is 1.2, expected -1 to 1"]
 
@@ -297,7 +314,7 @@ def test_repair_moves_what_is_damaged_aside_and_touches_nothing_else(
     assert notes["000001"].startswith("000001: images/wrist: steps 0 to ")
     assert "zarr.json is missing" in notes["000003"]
     assert [f.episode for f in validate(store)] == ["000002"]
-    assert run(capsys, "repair", store.path, "suspect=true")[0] == 0
+    assert run(capsys, "repair", store.path, "anomalies=true")[0] == 0
     assert validate(store) == []
     assert store.ids() == ["000000"]
 

@@ -6,8 +6,8 @@
     meta/episode_ends    int64 (E,)             the step after the last of each episode
     .zattrs              the sidecar under `s2robot`
 
-Zstd is what every numcodecs reads that they pin (from 0.10), and unlike Blosc it notices a file that was cut
-short. Files by others are read too.
+Zstd is read by every numcodecs that they pin (from 0.10) and, unlike Blosc, detects a truncated file. Files
+that s2robot did not write are read too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numcodecs import Zstd
 
 from s2robot.config.options import Count, Positive
 from s2robot.data.formats.replay_buffer import ReplayArrays, open_replay_buffer
-from s2robot.data.formats.transfer import Incoming, Notes, Outgoing, Sidecar, Told, nominal_time
+from s2robot.data.formats.transfer import EpisodeMeta, Incoming, Notes, Outgoing, Sidecar, nominal_time
 from s2robot.data.store import Episode
 
 SERIES = {"proprio": "float32", "action": "float32", "action_applied": "float32", "time": "float64"}
@@ -69,7 +69,7 @@ def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor
         _write_folder(outgoing, target, frames_per_chunk, compressor)
     notes = Notes(kept=["action_applied and time as further arrays under data/"])
     notes.kept.append("names, units, rate, ids and attributes in the root's attributes under `s2robot`")
-    notes.lost = outgoing.not_to_imitate()
+    notes.lost = outgoing.masked_steps()
     return notes
 
 
@@ -77,13 +77,13 @@ def read(source: Path, *, rate: float | None, proprio: Sequence[str] | None) -> 
     """What a folder or zip holds. Raises UserError for anything that ReplayBuffer would not take either.
 
     Args:
-        rate: control steps a second (Hz), which a file by others does not say.
+        rate: control steps a second (Hz), where the file has no sidecar.
         proprio: the arrays that make up the proprioception; default all that are left.
     """
     arrays, sidecar = open_replay_buffer(source, rate, proprio)
     notes = arrays.notes
-    told = sidecar.of_episodes(len(arrays.ends), notes)
-    return Incoming(sidecar.spec, sidecar.attributes, len(told), _episodes(arrays, sidecar, told), notes)
+    metas = sidecar.of_episodes(len(arrays.ends), notes)
+    return Incoming(sidecar.spec, sidecar.attributes, len(metas), _episodes(arrays, sidecar, metas), notes)
 
 
 def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int, compressor: Any) -> None:
@@ -140,10 +140,10 @@ def _zip(folder: Path, target: Path) -> None:
 
 
 def _episodes(
-    arrays: ReplayArrays, sidecar: Sidecar, told: list[Told]
+    arrays: ReplayArrays, sidecar: Sidecar, metas: list[EpisodeMeta]
 ) -> Iterator[tuple[str | None, Episode]]:
     first = 0
-    for end, (episode_id, attributes) in zip(arrays.ends, told, strict=True):
+    for end, (episode_id, attributes) in zip(arrays.ends, metas, strict=True):
         steps = slice(first, int(end))
         action = arrays.series("action", steps)
         time = arrays.time(steps)

@@ -1,4 +1,4 @@
-"""One film an episode and camera, for people and their players: `OUT/<episode>/<camera>.mp4`.
+"""One film an episode and camera, to be watched: `OUT/<episode>/<camera>.mp4`.
 
 `OUT/s2robot.json` is the sidecar, with the measured times of the frames: a film has a constant rate.
 """
@@ -34,8 +34,8 @@ def write(outgoing: Outgoing, target: Path) -> Notes:
     """Writes a folder of films (H.264), as many frames a second as the robot's steps."""
     sidecar = outgoing.sidecar().to_dict()
     errors: dict[str, FrameError] = {}
-    for episode, told in zip(outgoing.episodes, sidecar["episodes"], strict=True):
-        told["time"] = episode.time.tolist()
+    for episode, meta in zip(outgoing.episodes, sidecar["episodes"], strict=True):
+        meta["time"] = episode.time.tolist()
         for camera in outgoing.spec.cameras:
             frames = episode.images(camera)
             film = encode_mp4(frames, outgoing.spec.rate)

@@ -1,4 +1,4 @@
-"""A recorded MuJoCo model that is put into recorded states and looked at."""
+"""Renders recorded states of a recorded MuJoCo model."""
 
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is compiled and has no stubs)
@@ -30,7 +30,7 @@ class Scene:
     """robosuite's model of one demo.
 
     Args:
-        xml: of the model; files of robosuite that it names are looked for in the robosuite installed here.
+        xml: of the model; files of robosuite that it names are searched in the robosuite installed here.
         where: what errors call it.
     """
 
@@ -86,7 +86,7 @@ class Scene:
         vis.offheight, vis.offwidth = max(vis.offheight, height), max(vis.offwidth, width)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[0] = 0  # collision geometry
-        self._option.sitegroup[:] = 0  # marks that no camera would see
+        self._option.sitegroup[:] = 0  # sites are drawn only for debugging
         try:
             self._renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:  # its GL back end raises what it likes
@@ -95,7 +95,7 @@ class Scene:
                 f"cannot render: {reason}; run `s2robot doctor` to see which GL is missing"
             ) from error
 
-    def look(self, state: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def observe(self, state: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """({camera: uint8 (H, W, 3)}, proprio float32 (Dp,)) of a flattened state."""
         self._data.time = state[0]
         self._data.qpos[:] = state[1 : 1 + self._model.nq]

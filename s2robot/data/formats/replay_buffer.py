@@ -1,4 +1,4 @@
-"""The arrays of a Zarr v2 replay buffer, ours or of others, as an episode wants them."""
+"""The arrays of a Zarr v2 replay buffer, with or without our sidecar, as an episode needs them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ReplayArrays:
 def open_replay_buffer(
     source: Path, rate: float | None, proprio: Sequence[str] | None
 ) -> tuple[ReplayArrays, Sidecar]:
-    """Opens a folder or zip; the sidecar is the one found in it, or what can be told from the arrays.
+    """Opens a folder or zip; the sidecar is the one found in it, or what the arrays say.
 
     Raises UserError where a group or array is missing or too short, the ends do not rise, a codec is unknown,
     or `rate` (Hz) is None and the file is not ours.
@@ -100,10 +100,10 @@ def open_replay_buffer(
                 f"{source}: data/{name} has shape {array.shape}, the last episode ends at {ends[-1]}"
             )
     if plain is not None:
-        return _ours(
+        return _with_sidecar(
             source, arrays, ends, Sidecar.from_dict(plain, f"`s2robot` in the attributes of {source}")
         )
-    return _of_others(source, arrays, ends, rate, proprio)
+    return _without_sidecar(source, arrays, ends, rate, proprio)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def _ends(meta: zarr.Group, source: Path) -> np.ndarray:
     return ends
 
 
-def _ours(
+def _with_sidecar(
     source: Path, arrays: dict[str, zarr.Array], ends: np.ndarray, sidecar: Sidecar
 ) -> tuple[ReplayArrays, Sidecar]:
     needed = [*sidecar.spec.cameras, "proprio", "action", "action_applied", "time"]
@@ -186,7 +186,7 @@ def _chunks(array: zarr.Array) -> set[str]:
     return {f"{array.path}/{array.metadata.encode_chunk_key(at)}" for at in np.ndindex(*counts)}
 
 
-def _of_others(
+def _without_sidecar(
     source: Path,
     arrays: dict[str, zarr.Array],
     ends: np.ndarray,

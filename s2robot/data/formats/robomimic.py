@@ -109,10 +109,10 @@ def _episode(demo: Any, scene: Scene, spec: RobotSpec, notes: Notes, where: str)
     action = actions.astype(np.float32)
     if "actions: float64 rounded to float32" not in notes.lost and not np.array_equal(action, actions):
         notes.lost.append("actions: float64 rounded to float32")
-    seen = [scene.look(state) for state in states]
+    observations = [scene.observe(state) for state in states]
     return Episode(
-        images={camera: np.stack([images[camera] for images, _ in seen]) for camera in spec.cameras},
-        proprio=np.stack([proprio for _, proprio in seen]),
+        images={camera: np.stack([images[camera] for images, _ in observations]) for camera in spec.cameras},
+        proprio=np.stack([proprio for _, proprio in observations]),
         action=action,
         action_applied=action.copy(),
         time=states[:, 0].astype(np.float64),
@@ -166,14 +166,14 @@ def _env_arguments(attributes: Any, source: Path) -> dict[str, Any]:
     """What the environment was made with, empty where the file does not say."""
     text = attributes.get("env_args", attributes.get("env_info", "{}"))
     try:
-        told = json.loads(text)
+        arguments = json.loads(text)
     except ValueError as error:
         raise UserError(f"{source}: its attributes env_args or env_info are no JSON: {error}") from error
-    return told.get("env_kwargs", told) if isinstance(told, dict) else {}
+    return arguments.get("env_kwargs", arguments) if isinstance(arguments, dict) else {}
 
 
 def _controller(arguments: dict[str, Any]) -> str:
-    """The type of the (right) arm's controller, empty where it is not told."""
+    """The type of the (right) arm's controller, empty where the file does not say."""
     config = arguments.get("controller_configs") or {}
     config = config[0] if isinstance(config, list) else config
     arms = config.get("body_parts", {})
@@ -214,7 +214,7 @@ def _losses(file: Any, demos: list[str]) -> Notes:
     others = {name for demo in demos for name in file["data"][demo]} - _HELD
     groups = sorted(set(file) - {"data"})
     notes = Notes(kept=["attributes of `data` in the store's, under `robosuite`"])
-    notes.lost.append("states and models: only what they look like, and the robot's part of them")
+    notes.lost.append("states and models: only their frames and the robot's own joints and poses")
     notes.lost.append("action_applied: the file does not say, taken to be the action")
     notes.lost += [f"{name} of each demo" for name in sorted(others)] + groups
     return notes

@@ -1,4 +1,4 @@
-"""A file or folder that appears whole or not at all, and never in the place of another."""
+"""A new file or folder: whole or not at all, never over an existing one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from s2robot.data.durable import disk_errors, is_running
 
 @contextmanager
 def new_path(out: Path) -> Iterator[Path]:
-    """A hidden path beside `out`, to write a file or folder to, that becomes `out` on leaving.
+    """A temporary path beside `out`, to write a file or folder to, that becomes `out` on leaving.
 
-    After an error nothing is left, and what a killed process left is removed by the next. Raises UserError
-    where `out` exists, or where the disk refuses.
+    After an error nothing is left, and the leftovers of a killed process are removed by the next. Raises
+    UserError where `out` exists, or where the disk refuses.
     """
     _check_free(out)
     for left in out.parent.glob(f".*-*.{glob.escape(out.name)}"):

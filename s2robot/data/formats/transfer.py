@@ -1,4 +1,4 @@
-"""What an exporter is given, what an importer gives, and the sidecar that keeps what a format cannot hold."""
+"""What a format writes (`Outgoing`), what it reads (`Incoming`), and the sidecar of what it cannot hold."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.store import DemoStore, Episode, EpisodeReader
 
-Told = tuple[str | None, dict[str, Any]]
+EpisodeMeta = tuple[str | None, dict[str, Any]]
 """Id (None: the next number) and attributes of an episode."""
+
+SIDECAR_SCHEMA = 2
 
 # Those of a store's root that every new store makes for itself.
 _OWN = ("schema", "schema_version", "robot_spec", "created_with", "image_codec")
@@ -23,11 +25,11 @@ _OWN = ("schema", "schema_version", "robot_spec", "created_with", "image_codec")
 
 @dataclass
 class Notes:
-    """What the summary says of a transfer beside its size.
+    """What the summary of an import or export lists.
 
     Attributes:
-        kept: what the format has no place for, and where it was put instead.
-        lost: what does not arrive, or not as it was.
+        kept: what the format does not hold by itself, and where it was put.
+        lost: what is missing or altered afterwards.
     """
 
     kept: list[str] = field(default_factory=list)
@@ -40,10 +42,10 @@ class Notes:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """Episodes of a store on their way out.
+    """Episodes of a store that are exported.
 
     Attributes:
-        spec: the store's, with the cameras that go along.
+        spec: the store's, with the cameras that are exported.
         ids: of the episodes, in order.
     """
 
@@ -61,15 +63,15 @@ class Outgoing:
         return [episode.length for episode in self.episodes]
 
     def sidecar(self) -> Sidecar:
-        """What everything but the arrays amounts to."""
+        """Everything but the arrays."""
         attributes = {name: value for name, value in self.store.attributes.items() if name not in _OWN}
         return Sidecar(self.spec, attributes, [(e.id, _own(e.attributes)) for e in self.episodes])
 
-    def not_to_imitate(self) -> list[str]:
-        """The warning that readers of other formats will learn planned mistakes too, where there are any."""
-        marks = [e.attributes.get("action_loss_mask", []) for e in self.episodes]
-        steps = sum(mark.count(False) for mark in marks)
-        episodes = sum(False in mark for mark in marks)
+    def masked_steps(self) -> list[str]:
+        """The warning that other projects will learn masked actions too, where there are any."""
+        masks = [e.attributes.get("action_loss_mask", []) for e in self.episodes]
+        steps = sum(mask.count(False) for mask in masks)
+        episodes = sum(False in mask for mask in masks)
         if not steps:
             return []
         masked = f"{steps} steps of {episodes} episodes that are not to be learned"
@@ -78,21 +80,22 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """The names, units and attributes of exported episodes, as JSON beside or inside the foreign file.
+    """The names, units and attributes of exported episodes, as JSON beside or inside the file.
 
     Attributes:
         attributes: of the store's root.
-        episodes: what is told of each episode, in the order of the file.
+        episodes: id and attributes of each episode, in the order of the file.
     """
 
     spec: RobotSpec
     attributes: dict[str, Any]
-    episodes: list[Told]
+    episodes: list[EpisodeMeta]
 
     def to_dict(self) -> dict[str, Any]:
         episodes = [{"id": name, "attributes": attributes} for name, attributes in self.episodes]
         spec = self.spec.to_dict()
         return {
+            "schema": SIDECAR_SCHEMA,
             "s2robot": __version__,
             "robot_spec": spec,
             "attributes": self.attributes,
@@ -102,14 +105,19 @@ class Sidecar:
     @classmethod
     def from_dict(cls, plain: Any, where: str) -> Sidecar:
         """The inverse of `to_dict`. Raises UserError, naming `where`, for anything else."""
+        if not isinstance(plain, Mapping) or plain.get("schema") != SIDECAR_SCHEMA:
+            found = plain.get("schema") if isinstance(plain, Mapping) else None
+            raise UserError(
+                f"{where} has schema {found}, this s2robot reads {SIDECAR_SCHEMA}: export it again"
+            )
         try:
-            episodes: list[Told] = [(str(e["id"]), dict(e["attributes"])) for e in plain["episodes"]]
+            episodes: list[EpisodeMeta] = [(str(e["id"]), dict(e["attributes"])) for e in plain["episodes"]]
             return cls(RobotSpec.from_dict(plain["robot_spec"]), dict(plain["attributes"]), episodes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{where} is not as s2robot writes it: {error!r}") from error
 
-    def of_episodes(self, count: int, notes: Notes) -> list[Told]:
-        """Id and attributes of each of `count` episodes; none where others have added or taken some."""
+    def of_episodes(self, count: int, notes: Notes) -> list[EpisodeMeta]:
+        """Id and attributes of each of `count` episodes; none where the file has more or fewer."""
         if count == len(self.episodes):
             return list(self.episodes)
         notes.lost.append(
@@ -120,7 +128,7 @@ class Sidecar:
 
 @dataclass
 class Incoming:
-    """What a foreign file holds; `notes` is complete when all episodes were taken.
+    """What a file of another format holds; `notes` is complete when all episodes were read.
 
     Attributes:
         attributes: for the new store's root.

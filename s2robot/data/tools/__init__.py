@@ -1,1 +1,1 @@
-"""`s2robot demos VERB PATH`: a demo store listed, looked at, checked, mended, replayed and rearranged."""
+"""`s2robot demos COMMAND PATH`: list, inspect, validate, repair, replay and edit a demo store."""

@@ -24,18 +24,19 @@ _SIDE = 0.01  # m, of the squares on the map
 _POINTS = 60  # moments of an episode in the bands
 _COLUMNS = 3  # of small figures
 _COLOURS = ("blue", "orange", "green", "red", "purple", "brown", "pink", "gray", "olive", "cyan")
-_MANY = cycler(ls=["-", "--"]) * cycler(color=[f"tab:{name}" for name in _COLOURS])  # 20 lines to tell apart
+_MANY = cycler(ls=["-", "--"]) * cycler(color=[f"tab:{name}" for name in _COLOURS])  # 20 different lines
 
 
-def coverage_map(poses: dict[str, Sequence[float]], marked: Collection[str]) -> Markup:
-    """Where the cubes lay, from above, with their number in each cell of the rectangle around them."""
+def coverage_map(places: dict[str, tuple[float, float, float]], flagged: Collection[str]) -> Markup:
+    """The places of the starts from above, and their number in each cell of the rectangle around them."""
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
         axes = map_axes(figure)
-        places = np.array([pose[:2] for pose in poses.values()])
-        _draw_counts(axes, *cell_counts(places))
-        squares = {i: corners(x, y, yaw, _SIDE) for i, (x, y, yaw) in poses.items()}
-        plain, hollow = ([s for i, s in squares.items() if (i in marked) == which] for which in (False, True))
+        _draw_counts(axes, *cell_counts(np.array([place[:2] for place in places.values()])))
+        squares = {i: corners(x, y, angle, _SIDE) for i, (x, y, angle) in places.items()}
+        plain, hollow = (
+            [s for i, s in squares.items() if (i in flagged) == which] for which in (False, True)
+        )
         axes.add_collection(PolyCollection(plain, facecolors=DAY["hit"], edgecolors="none", alpha=0.8))
         axes.add_collection(PolyCollection(hollow, facecolors="none", edgecolors=DAY["miss"], linewidths=1.3))
         axes.autoscale_view()
@@ -78,8 +79,8 @@ def histogram(values: Sequence[float], label: str, expected: float | None = None
         return svg(figure, label)
 
 
-def bands(episodes: Held, name: str, labels: Sequence[str], marked: Collection[str]) -> Markup:
-    """Each entry of an array over the episodes: all, nine of ten, and the median; those marked as lines."""
+def bands(episodes: Held, name: str, labels: Sequence[str], flagged: Collection[str]) -> Markup:
+    """Each entry of an array over the episodes: all, nine of ten, and the median; those flagged as lines."""
     arrays = {i: at_moments(getattr(episode, name), _POINTS) for i, episode in episodes.items()}
     quantiles = np.quantile(np.stack(list(arrays.values())), [0, 0.05, 0.5, 0.95, 1], axis=0)
     rows = math.ceil(len(labels) / _COLUMNS)
@@ -94,7 +95,7 @@ def bands(episodes: Held, name: str, labels: Sequence[str], marked: Collection[s
             axes.fill_between(share, least, most, color=DAY["hit"], alpha=0.15, lw=0)
             axes.fill_between(share, low, high, color=DAY["hit"], alpha=0.3, lw=0)
             axes.plot(share, median, color=DAY["hit"], ls="-")
-            for episode_id in marked:
+            for episode_id in flagged:
                 axes.plot(share, arrays[episode_id][:, entry], color=DAY["miss"], ls="-", lw=0.6)
             if entry < len(labels) - _COLUMNS:
                 axes.set_xticklabels([])

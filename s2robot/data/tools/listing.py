@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
-
+from s2robot.core.errors import UserError
+from s2robot.data.episode import recorded_start
 from s2robot.data.files import LocalFiles
 from s2robot.data.reader import Damaged, EpisodeReader
 from s2robot.data.store import BROKEN, DROPPED, DemoStore
@@ -34,11 +34,19 @@ class Row:
         return self.attributes.get("length", 0)
 
 
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class ListOptions:
+    """Of `s2robot demos list`."""
+
+    path: str
+    json: bool
+
+
+def main(options: ListOptions) -> None:
     """Prints one line an episode and one for the store, or all of it as JSON."""
-    store = DemoStore.open(cfg.path)
+    store = DemoStore.open(options.path)
     rows = read_rows(store)
-    if cfg.json:
+    if options.json:
         print(json.dumps(as_json(store, rows), indent=1))
         return
     columns = {name: cell for name, cell in _COLUMNS.items() if any(cell(row, store) for row in rows)}
@@ -103,9 +111,12 @@ def _read_row(reader: EpisodeReader) -> Row:
         return Row(reader.id, {}, f"{error.name}: {error.reason}")
 
 
-def _cube(row: Row, store: DemoStore) -> str:
-    pose = row.attributes.get("cube_pose")
-    return " ".join(f"{value:+.3f}" for value in pose) if pose else ""
+def _place(row: Row, store: DemoStore) -> str:
+    try:
+        start = recorded_start(row.attributes)
+    except UserError:
+        return "damaged"
+    return " ".join(f"{value:+.3f}" for value in start.place) if start and start.place else ""
 
 
 def _success(row: Row, store: DemoStore) -> str:
@@ -140,8 +151,8 @@ _COLUMNS: dict[str, Callable[[Row, DemoStore], str]] = {
     "seconds": lambda row, store: f"{row.steps / store.spec.rate:.1f}",
     "success": _success,
     "seed": _attribute("seed"),
-    "cube x, y [m], yaw [rad]": _cube,
-    "task": _attribute("task"),
+    "place x, y [m], angle [rad]": _place,
+    "instruction": _attribute("instruction"),
     "operator": _attribute("operator"),
     "notes": _notes,
 }

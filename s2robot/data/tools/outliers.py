@@ -1,4 +1,4 @@
-"""Episodes that stand out: unlike the others, or all too like one of them."""
+"""Episodes unlike all others (outliers), and episodes nearly the same as another (near-duplicates)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from s2robot.data.episode import Episode
 from s2robot.data.tools.stats import measured_rate
 
 Held = Mapping[str, Episode]
-"""Id -> an episode, whose frames are not looked at here."""
+"""Id -> an episode, whose frames are not used here."""
 
 NEAR = 0.05
 """Standard deviations: two episodes nearer to each other than this are near-duplicates."""

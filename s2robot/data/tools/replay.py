@@ -1,8 +1,8 @@
 """`s2robot demos replay`: the recorded actions once more, in an open loop.
 
-`action_applied` is what the arm took, with whatever was executed on top of what was asked for (the noise of
-`demos.cube_pick`, clipping): in a deterministic simulator it repeats the episode to the last bit. `action` is
-what was asked for, and asks something else: does it succeed without anybody who looks?
+`action_applied` is what the arm took: the recorded action, clipped, with the noise that an expert adds. In a
+deterministic simulator it repeats the episode bit for bit. `action` was asked for before noise and clipping:
+its replay tests whether the demo succeeds without feedback.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
-from omegaconf import DictConfig
 from tqdm import tqdm
 
-from s2robot.config import instantiate
-from s2robot.core.errors import UserError, unknown
+from s2robot.config.options import Natural
+from s2robot.config.targets import instantiate_recorded
+from s2robot.core.errors import UserError
 from s2robot.core.rollout import run_episode
 from s2robot.core.spec import Observation, RobotSpec
-from s2robot.data.copies import chosen
+from s2robot.data.copies import Ids, chosen
+from s2robot.data.episode import recorded_start
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.data.tools.table import table
 from s2robot.utils.workers import run_jobs
 
-ARRAYS = ("action_applied", "action")
-_IMAGE_SIZE = 16  # px: nobody looks
+_IMAGE_SIZE = 16  # px: the frames are not used
 
 
 @dataclass(frozen=True)
@@ -67,25 +68,34 @@ class Playback:
         return self._actions[self._step - 1]
 
 
-def main(cfg: DictConfig) -> int:
+@dataclass(frozen=True)
+class ReplayOptions:
+    """Of `s2robot demos replay`."""
+
+    path: str
+    ids: Ids
+    array: Literal["action_applied", "action"]
+    workers: Natural
+    json: bool
+
+
+def main(options: ReplayOptions) -> int:
     """Prints one line an episode and one for all; 1 where a recorded success was not repeated."""
-    if cfg.array not in ARRAYS:
-        raise unknown("array", cfg.array, ARRAYS)
-    store = DemoStore.open(cfg.path)
-    ids = chosen(store, cfg.ids) or store.ids()
-    workers, arguments = min(cfg.workers, len(ids)), (cfg.path, cfg.array)
+    store = DemoStore.open(options.path)
+    ids = chosen(store, options.ids) or store.ids()
+    workers, arguments = min(options.workers, len(ids)), (options.path, options.array)
     jobs = run_jobs(_replay_one, ids, workers=workers, start=_start, start_args=arguments)
     replays = sorted(tqdm(jobs, desc="replay", unit="demo", total=len(ids)), key=lambda replay: replay.id)
-    if cfg.json:
-        about = {"path": str(store), "array": cfg.array}
+    if options.json:
+        about = {"path": str(store), "array": options.array}
         print(json.dumps(about | {"episodes": [asdict(r) for r in replays]}, indent=1))
     else:
-        print("\n".join([*_rows(replays), verdict(store, cfg.array, replays)]))
+        print("\n".join([*_rows(replays), summary(store, options.array, replays)]))
     return 1 if any(r.refused or (r.recorded and not r.replayed) for r in replays) else 0
 
 
 def replay_episode(env: gymnasium.Env, reader: EpisodeReader, spec: RobotSpec, array: str) -> Replay:
-    """Acts one array of an episode from the seed and the cube pose it was recorded with, to its end.
+    """Acts one array of an episode from its recorded seed and start, to its end.
 
     Raises UserError for an episode without a seed.
     """
@@ -93,12 +103,12 @@ def replay_episode(env: gymnasium.Env, reader: EpisodeReader, spec: RobotSpec, a
     if "seed" not in attributes:
         raise UserError("its seed was not recorded")
     player = Playback(getattr(reader, array))
-    pose = attributes.get("cube_pose")
+    start = recorded_start(attributes)
     outcome = run_episode(
         TimeLimit(env, reader.length),  # the recording's end, not the environment's
         player,
         seed=attributes["seed"],
-        options=None if pose is None else {"cube": tuple(pose)},
+        options=None if start is None else dict(start.options),
     )
     deviation = np.abs(np.stack(player.proprio) - reader.proprio[: outcome.steps])
     step, entry = np.unravel_index(np.argmax(deviation), deviation.shape)
@@ -112,7 +122,7 @@ def replay_episode(env: gymnasium.Env, reader: EpisodeReader, spec: RobotSpec, a
     )
 
 
-def verdict(store: DemoStore, array: str, replays: Sequence[Replay]) -> str:
+def summary(store: DemoStore, array: str, replays: Sequence[Replay]) -> str:
     """All of them in one line."""
     tried = [r for r in replays if not r.refused]
     succeeded = sum(bool(r.replayed) for r in tried)
@@ -154,11 +164,13 @@ class _Simulators:
         config = (reader.attributes.get("config") or of_store).get("env")
         if config is None:
             raise UserError("it was recorded in no simulated environment")
-        unseen = {"cameras": list(config.get("cameras", []))[:1], "image_size": _IMAGE_SIZE}
-        config = config | {key: value for key, value in unseen.items() if key in config}
+        if not isinstance(config, dict) or "_target_" not in config:
+            raise UserError(f"its config.env is {config!r}: expected a section with _target_")
+        cheap = {"cameras": list(config.get("cameras", []))[:1], "image_size": _IMAGE_SIZE}
+        config = config | {key: value for key, value in cheap.items() if key in config}
         key = json.dumps(config, sort_keys=True)
         if key not in self._made:
-            self._made[key] = instantiate(config)
+            self._made[key] = instantiate_recorded(config)
         return self._made[key]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 from tqdm import tqdm
 
 from s2robot.core.errors import UserError
@@ -20,11 +20,19 @@ _QUANTILES = {"min": 0.0, "1 %": 0.01, "median": 0.5, "99 %": 0.99, "max": 1.0}
 _SERIES = ("proprio", "action", "action_applied")
 
 
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class StatsOptions:
+    """Of `s2robot demos stats`."""
+
+    path: str
+    json: bool
+
+
+def main(options: StatsOptions) -> None:
     """Prints the statistics, as tables or as JSON."""
-    store = DemoStore.open(cfg.path)
+    store = DemoStore.open(options.path)
     stats = statistics(store)
-    print(json.dumps(stats, indent=1) if cfg.json else as_text(stats))
+    print(json.dumps(stats, indent=1) if options.json else as_text(stats))
 
 
 def statistics(store: DemoStore) -> dict[str, Any]:

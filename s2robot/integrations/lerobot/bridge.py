@@ -22,7 +22,7 @@ import numpy as np
 
 Message = tuple[dict[str, Any], dict[str, np.ndarray]]
 
-_REPO = "s2robot/local"  # lerobot wants a name for the hub, which is never asked
+_REPO = "s2robot/local"  # lerobot requires a name on the hub, which is not used
 
 
 def send(stream: IO[bytes], head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
@@ -75,7 +75,7 @@ def write(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
 
 
 def read(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
-    """Tells `fps`, `features` and the number of `episodes`, then gives an episode a message."""
+    """Sends `fps`, `features` and the number of `episodes`, then one message an episode."""
     dataset = _open(folder)
     features = {name: {**f, "shape": list(f["shape"])} for name, f in dataset.meta.features.items()}
     send(reply, {"fps": dataset.fps, "features": features, "episodes": dataset.num_episodes})
@@ -113,9 +113,9 @@ def windows(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
     assert first is not None
     size = first[0]["size"]
     plain = _open(folder)
-    seen, acted = [[i / plain.fps for i in r] for r in (range(1 - size, 1), range(size))]
-    observed = dict.fromkeys([*plain.meta.camera_keys, "observation.state"], seen)
-    dataset = _open(folder, delta_timestamps={**observed, "action": acted}, return_uint8=True)
+    observed, acted = [[i / plain.fps for i in r] for r in (range(1 - size, 1), range(size))]
+    inputs = dict.fromkeys([*plain.meta.camera_keys, "observation.state"], observed)
+    dataset = _open(folder, delta_timestamps={**inputs, "action": acted}, return_uint8=True)
     while message := receive(source):
         began = time.perf_counter()
         for step in message[0]["steps"]:
@@ -152,7 +152,7 @@ def train(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
 
 
 def robot(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
-    """Connects a robot and tells its numbers, then answers messages until the stream ends.
+    """Connects a robot and sends the names of its numbers, then answers messages until the stream ends.
 
     The first message has `type`, `options` of its config and folders of `plugins`. Then a message with an
     `action` sends it and is answered by what was `sent`; any other by the numbers that are `observed`. Frames
@@ -200,8 +200,8 @@ def _answer(device: Any, message: Mapping[str, Any]) -> dict[str, Any]:
         if "action" in message:
             sent = device.send_action(message["action"])
             return {"sent": {name: float(value) for name, value in sent.items()}}
-        seen = device.get_observation()
-        return {"observed": {name: float(seen[name]) for name in _numbers(device.observation_features)}}
+        observed = device.get_observation()
+        return {"observed": {name: float(observed[name]) for name in _numbers(device.observation_features)}}
     except Exception as error:
         return {"error": _one_line(error)}
 

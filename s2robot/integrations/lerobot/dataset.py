@@ -20,11 +20,11 @@ import numpy as np
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.data.formats.transfer import (
+    EpisodeMeta,
     Incoming,
     Notes,
     Outgoing,
     Sidecar,
-    Told,
     nominal_time,
 )
 from s2robot.data.frame_error import FrameError
@@ -91,7 +91,7 @@ def write(
         raise unknown("value of images", images, IMAGES)
     python, fps = find_python(), max(1, round(outgoing.spec.rate))
     with Bridge(python, "write", target) as bridge:
-        bridge.tell({"fps": fps, "features": _features(outgoing.spec, images)})
+        bridge.send({"fps": fps, "features": _features(outgoing.spec, images)})
         for episode in outgoing.episodes:
             arrays = {_CAMERA + name: episode.images(name) for name in outgoing.spec.cameras}
             arrays |= {name: getattr(episode, ours) for ours, name in _SERIES.items()}
@@ -99,7 +99,7 @@ def write(
             bridge.ask({"task": str(episode.attributes.get("instruction", instruction))}, arrays)
         bridge.end()
     write_json(target / SIDECAR, outgoing.sidecar().to_dict())
-    notes = Notes(lost=outgoing.not_to_imitate())
+    notes = Notes(lost=outgoing.masked_steps())
     notes.kept.append("action_applied and time as s2robot.action_applied and s2robot.time")
     notes.kept.append(f"rate, ids and attributes in {SIDECAR}")
     if fps != outgoing.spec.rate:
@@ -152,20 +152,20 @@ def read(source: Path, *, find_python: Callable[[], Path]) -> Incoming:
     if not (source / "meta" / "info.json").is_file():
         raise UserError(f"{source} is no LeRobotDataset: it has no meta/info.json")
     bridge = Bridge(find_python(), "read", source)
-    info, _ = bridge.hear()
+    info, _ = bridge.receive()
     features: dict[str, Any] = info["features"]
     for name in ("observation.state", "action"):
         if name not in features:
             raise UserError(f"{source} has no {name}; it has {', '.join(features)}")
     cameras = {n.removeprefix(_CAMERA): n for n, f in features.items() if f["dtype"] in IMAGES}
     notes = _losses(features, cameras)
-    sidecar = _sidecar(source) or _of_others(features, cameras, info)
+    sidecar = _sidecar(source) or _without_sidecar(features, cameras, info)
     for camera in sidecar.spec.cameras:
         if camera not in cameras:
             raise UserError(f"{source} has no frames of {camera}, which {SIDECAR} names")
-    told = sidecar.of_episodes(info["episodes"], notes)
-    episodes = _episodes(bridge, sidecar.spec, cameras, told, notes)
-    return Incoming(sidecar.spec, sidecar.attributes, len(told), episodes, notes)
+    metas = sidecar.of_episodes(info["episodes"], notes)
+    episodes = _episodes(bridge, sidecar.spec, cameras, metas, notes)
+    return Incoming(sidecar.spec, sidecar.attributes, len(metas), episodes, notes)
 
 
 def _sidecar(source: Path) -> Sidecar | None:
@@ -178,7 +178,7 @@ def _sidecar(source: Path) -> Sidecar | None:
         raise UserError(f"{path} is no JSON: {error}") from error
 
 
-def _of_others(features: dict[str, Any], cameras: dict[str, str], info: dict[str, Any]) -> Sidecar:
+def _without_sidecar(features: dict[str, Any], cameras: dict[str, str], info: dict[str, Any]) -> Sidecar:
     spec = RobotSpec(
         cameras={name: _height_width(features[feature]) for name, feature in cameras.items()},
         proprio=_labels("state", features["observation.state"]),
@@ -224,11 +224,11 @@ def _losses(features: dict[str, Any], cameras: dict[str, str]) -> Notes:
 
 
 def _episodes(
-    bridge: Bridge, spec: RobotSpec, cameras: dict[str, str], told: list[Told], notes: Notes
+    bridge: Bridge, spec: RobotSpec, cameras: dict[str, str], metas: list[EpisodeMeta], notes: Notes
 ) -> Iterator[tuple[str | None, Episode]]:
     with bridge:
-        for episode_id, attributes in told:
-            head, arrays = bridge.hear()
+        for episode_id, attributes in metas:
+            head, arrays = bridge.receive()
             action = _flat(arrays["action"])
             applied, time = arrays.get(_SERIES["action_applied"]), arrays.get(_SERIES["time"])
             episode = Episode(

@@ -1,4 +1,4 @@
-"""Talking to lerobot, which runs in an environment of its own."""
+"""The pipe to lerobot, which runs in an environment of its own."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Bridge:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def close(self, patience: float = 0.0) -> None:
+    def close(self, grace: float = 0.0) -> None:
         """Ends the process, which has so many seconds to do so by itself."""
         with suppress(OSError, TimeoutExpired):
             self._process.stdin.close()  # type: ignore[union-attr]
-            self._process.wait(patience)
+            self._process.wait(grace)
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             with suppress(OSError):  # what it has not read cannot be flushed
@@ -55,20 +55,20 @@ class Bridge:
         self._cache.cleanup()
 
     def ask(self, head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Message:
-        """Sends a message and waits for the answer. Raises UserError as `tell` and `hear`."""
-        self.tell(head, arrays)
-        return self.hear()
+        """Sends a message and waits for the answer. Raises UserError as `send` and `receive`."""
+        self.send(head, arrays)
+        return self.receive()
 
-    def tell(self, head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
-        """Sends a message. Raises UserError with lerobot's last words if it has ended."""
+    def send(self, head: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        """Sends a message. Raises UserError with lerobot's last line if it has ended."""
         assert self._process.stdin is not None
         try:
             bridge.send(self._process.stdin, head, arrays)
         except BrokenPipeError as error:
             raise self._failure() from error
 
-    def hear(self, timeout: float | None = None) -> Message:
-        """The next message. Raises UserError with lerobot's last words if there is none.
+    def receive(self, timeout: float | None = None) -> Message:
+        """The next message. Raises UserError with lerobot's last line if there is none.
 
         Raises TimeoutError where it does not begin within so many seconds.
         """
@@ -84,7 +84,7 @@ class Bridge:
         """Says that nothing more comes, and waits for the last answer."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        return self.hear()
+        return self.receive()
 
     def _failure(self) -> UserError:
         self._process.wait()

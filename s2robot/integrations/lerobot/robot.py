@@ -89,7 +89,7 @@ class LeRobotArm:
     def close(self) -> None:
         self._mode = Mode.CLOSED
         if self._bridge is not None:
-            self._bridge.close(patience=5.0)  # it lets go of the motors
+            self._bridge.close(grace=5.0)  # it lets go of the motors
 
     def observe(self) -> ArmState:
         before = self._clock.now()
@@ -165,8 +165,8 @@ class LeRobotArm:
         try:
             if self._lost is not None:
                 raise ArmError(self._lost)
-            self._bridge.tell(message)
-            head, _ = self._bridge.hear(timeout)
+            self._bridge.send(message)
+            head, _ = self._bridge.receive(timeout)
         except (UserError, TimeoutError) as error:
             self._lost = str(error)
             raise ArmError(self._lost) from error
