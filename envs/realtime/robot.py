@@ -35,15 +35,19 @@ class LiveWorld:
         self.shared, self.clock = Shared(context, cameras, size), clock
         self._pipe, theirs = context.Pipe()
         self._numbers = itertools.count(1)
-        speed, (fps, drop, style) = clock.speed, eyes
+        realtime_factor, (fps, drop, style) = clock.realtime_factor, eyes
         self._processes = [
-            context.Process(target=simulate, args=(self.shared, theirs, link, speed, seed), daemon=True),
-            context.Process(target=render, args=(self.shared, fps, drop, speed, seed, style), daemon=True),
+            context.Process(
+                target=simulate, args=(self.shared, theirs, link, realtime_factor, seed), daemon=True
+            ),
+            context.Process(
+                target=render, args=(self.shared, fps, drop, realtime_factor, seed, style), daemon=True
+            ),
         ]
         for process in self._processes:
             process.start()
         theirs.close()
-        self._wait(self._is_seen, _STARTUP * clock.speed, "has not started")
+        self._wait(self._is_seen, _STARTUP * clock.realtime_factor, "has not started")
 
     def tell(self, kind: str, content: Any = None) -> int:
         """Has the physics do something, and returns at once the request's number."""
@@ -175,7 +179,7 @@ class LiveCubePick(RobotEnv):
     Args:
         latency, jitter: s from a command to the arm, on average and its deviation.
         drop: share of the frames that are lost. fps: of the cameras, at most (Hz).
-        speed: below 1, slow motion, for machines that cannot simulate in time.
+        realtime_factor: below 1, slow motion, for machines that cannot simulate in time.
         seed: of latencies and losses.
         style: `multisampling`, `shadows`, `reflections` of `CubePick`.
         options: of `RobotEnv`.
@@ -191,7 +195,7 @@ class LiveCubePick(RobotEnv):
         jitter: float = 0.005,
         drop: float = 0.0,
         fps: float = 20.0,
-        speed: float = 1.0,
+        realtime_factor: float = 1.0,
         seed: int = 0,
         style: Mapping[str, Any] | None = None,
         **options: Any,
@@ -201,7 +205,7 @@ class LiveCubePick(RobotEnv):
                 f"latency={latency} jitter={jitter} drop={drop} fps={fps}: expected no negative times, "
                 "a share of lost frames from 0 to below 1, and frames"
             )
-        clock = Clock(speed)
+        clock = Clock(realtime_factor)
         eyes = (fps, drop, dict(style or {}))
         try:
             self._world = LiveWorld(cameras, image_size, Link(latency, jitter), clock, seed, eyes)
@@ -228,7 +232,7 @@ class LiveCubePick(RobotEnv):
 
     @property
     def slips(self) -> int:
-        """How often the physics came too late: where it does, the machine is too slow for this `speed`."""
+        """How often the physics came too late: where it does, the machine is too slow for this `realtime_factor`."""
         return self._world.snapshot().slips
 
     def close(self) -> None:

@@ -106,7 +106,7 @@ def _leave_ctrl_c_to_the_session() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def simulate(shared: Shared, pipe: Connection, link: Link, speed: float, seed: int) -> None:
+def simulate(shared: Shared, pipe: Connection, link: Link, realtime_factor: float, seed: int) -> None:
     """The physics process: until the other end of the pipe is closed."""
     _leave_ctrl_c_to_the_session()
     from envs.cube_pick import CubePick
@@ -120,7 +120,7 @@ def simulate(shared: Shared, pipe: Connection, link: Link, speed: float, seed: i
     env = Blind(["front"], 16, action_space="joint", rate=1 / SLICE, max_steps=10**9)
     env.reset(seed=seed)
     try:
-        _World(env, shared, pipe, link, Clock(speed), seed).run()
+        _World(env, shared, pipe, link, Clock(realtime_factor), seed).run()
     except (EOFError, BrokenPipeError):
         pass
     finally:
@@ -215,7 +215,9 @@ class _World:
         self._shared.publish(Snapshot(now, joints, opening, places, yaw, success, self._slips, done, qpos))
 
 
-def render(shared: Shared, fps: float, drop: float, speed: float, seed: int, style: dict[str, Any]) -> None:
+def render(
+    shared: Shared, fps: float, drop: float, realtime_factor: float, seed: int, style: dict[str, Any]
+) -> None:
     """The renderer's process: until its parent ends.
 
     Args:
@@ -226,7 +228,7 @@ def render(shared: Shared, fps: float, drop: float, speed: float, seed: int, sty
 
     env = CubePick(shared.cameras, shared.size, **style)
     env.reset(seed=0)
-    (model, data), clock, rng = env.mujoco, Clock(speed), np.random.default_rng(seed)
+    (model, data), clock, rng = env.mujoco, Clock(realtime_factor), np.random.default_rng(seed)
     parent = multiprocessing.parent_process()
     while parent is None or parent.is_alive():
         started = clock.now()

@@ -62,7 +62,7 @@ def dry_run(env: RobotEnv, executor: AsynchronousExecutor, seconds: float) -> li
     lag = f"{np.median(ages):.0f} ms median, {np.percentile(ages, 99):.0f} ms at most in 99 of 100"
     return [
         Check("rate", abs(achieved - rate) < 0.05 * rate, f"{achieved:.2f} of {rate:g} Hz"),
-        Check("capture to command", bool(ages.max() < 1000 * executor.joining.patience), lag),
+        Check("capture to command", bool(ages.max() < 1000 * executor.blending.max_chunk_age), lag),
         Check("dry run", True, f"the safety layer would have acted on {events} of {steps} actions"),
     ]
 

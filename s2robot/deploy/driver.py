@@ -28,10 +28,10 @@ class Driver:
 
     def executor(self, env: RobotEnv, plain: dict[str, Any]) -> AsynchronousExecutor:
         """Its chunks, joined on the robot's clock as `configs/deploy.yaml` says."""
-        names = ("join", "blend", "decay", "wait", "patience")
-        joining = ChunkBlending(**{name: plain[name] for name in names})
+        names = ("join", "blend", "decay", "inference_slack", "max_chunk_age")
+        blending = ChunkBlending(**{name: plain[name] for name in names})
         clock = env.clock
-        return AsynchronousExecutor(self.predictor, env.robot_spec.rate, clock.now, joining, clock.real)
+        return AsynchronousExecutor(self.predictor, env.robot_spec, clock.now, blending, clock.real)
 
 
 def make_driver(plain: dict[str, Any]) -> Driver:
@@ -61,7 +61,7 @@ def _remote(plain: dict[str, Any]) -> Driver:
 
     key = plain["api_key"] or os.environ.get(KEY_VARIABLE)
     try:
-        remote = RemotePredictor(plain["server"], key=key, timeout=plain["patience"])
+        remote = RemotePredictor(plain["server"], key=key, timeout=plain["max_chunk_age"])
     except (ConnectionError, TimeoutError) as error:
         raise UserError(str(error)) from error
     sha256 = str(remote.metadata.get("checkpoint_sha256", "unknown"))

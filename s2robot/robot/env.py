@@ -49,7 +49,7 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         rate: control steps a second (Hz).
         home: joints (rad) at which episodes begin.
         workspace: `{x: [low, high], y: ..., z: ...}` of the gripper (m, base frame); null for none.
-        margin, velocity, acceleration, lead: of `MotionLimits`. deadlines: of `Deadlines`.
+        margin, velocity, acceleration, max_target_lead: of `MotionLimits`. deadlines: of `Deadlines`.
         scene: of a simulated arm; without one, `mark` says what became of an episode.
 
     Raises UserError for options that make no sense.
@@ -69,7 +69,7 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         margin: float = 0.05,
         velocity: float = 0.5,
         acceleration: float = 1.0,
-        lead: float = 0.3,
+        max_target_lead: float = 0.3,
         deadlines: Mapping[str, float] | None = None,
         scene: Scene | None = None,
         clock: Clock | None = None,
@@ -83,7 +83,7 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         self.cameras, self._scene, self.home = dict(cameras), scene, np.array(home, float)
         box = None if workspace is None else read_workspace(workspace)
         motion_limits = MotionLimits(
-            arm.limits, arm.kinematics, box, rate, margin, velocity, acceleration, lead
+            arm.limits, arm.kinematics, box, rate, margin, velocity, acceleration, max_target_lead
         )
         self.safe = SafeArm(
             arm, motion_limits, rate, self.clock, Deadlines(**(deadlines or {})), self._captured
@@ -93,6 +93,7 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         self.observation_space = observation_space(self.robot_spec)
         self.pace = Pace(rate, self.clock.now, self.clock.sleep)
         self._kinematics, self._opening = arm.kinematics, arm.limits.opening
+        (self._gripper,) = self.robot_spec.grippers
         self._is_open = self._success = False
 
     # ------------------------------------------------------------------ gymnasium
@@ -218,27 +219,33 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
 
     def _target(self, asked: np.ndarray) -> tuple[ArmCommand, bool]:
         """Where an action would bring the arm, and whether that is out of reach."""
-        gripper = 0.0 if asked[-1] > 0 else self._opening
+        gripper = 0.0 if self._gripper.is_closed(asked) else self._opening
+        motion = np.delete(asked, self._gripper.index)
         if self.robot_spec.action_space == "joint":
-            return ArmCommand(asked[:-1].astype(float), gripper), False
-        shift = np.clip(asked[:3].astype(float), -DISPLACEMENT, DISPLACEMENT)
+            return ArmCommand(motion.astype(float), gripper), False
+        shift = np.clip(motion.astype(float), -DISPLACEMENT, DISPLACEMENT)
         goal = self._kinematics.position(self._state.joints) + shift
         joints, missed = self._kinematics.solve(self._state.joints, goal, self._rotation)
         return ArmCommand(joints, gripper), missed > _MISSED
 
     def _taken(self, applied: Applied, before: ArmState) -> np.ndarray:
         """What was applied, as an action (Da,)."""
-        gripper = 1.0 if applied.command.gripper < self._opening / 2 else -1.0
         joints = applied.command.joints
         if self.robot_spec.action_space == "joint":
-            return np.append(joints, gripper).astype(np.float32)
+            return self._action(joints, applied.command.gripper)
         shift = self._kinematics.position(joints) - self._kinematics.position(before.joints)
-        return np.append(shift, gripper).astype(np.float32)
+        return self._action(shift, applied.command.gripper)
 
     def _nothing(self) -> np.ndarray:
         """The action that is applied while the arm stands still."""
         still = self._state.joints if self.robot_spec.action_space == "joint" else np.zeros(3)
-        return np.append(still, 1.0 if self._state.gripper < self._opening / 2 else -1.0).astype(np.float32)
+        return self._action(still, self._state.gripper)
+
+    def _action(self, motion: np.ndarray, opening: float) -> np.ndarray:
+        """The action (Da,) of a motion and an opening (m) of the gripper."""
+        gripper = self._gripper
+        asked = gripper.closed if opening < self._opening / 2 else gripper.open
+        return np.insert(motion, gripper.index, asked).astype(np.float32)
 
     def _observation(self) -> Observation:
         frames: dict[str, Frame] = {name: camera.latest() for name, camera in self.cameras.items()}

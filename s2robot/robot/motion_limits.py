@@ -52,7 +52,7 @@ class MotionLimits:
         rate: control steps a second (Hz).
         margin: from the joint limits, in rad.
         velocity, acceleration: fractions of the arm's own limits.
-        lead: rad that a target may be away from where the joint was measured.
+        max_target_lead: rad that a target may be away from where the joint was measured.
 
     Raises UserError for options under which nothing could move.
     """
@@ -66,17 +66,20 @@ class MotionLimits:
         margin: float = 0.05,
         velocity: float = 0.5,
         acceleration: float = 1.0,
-        lead: float = 0.3,
+        max_target_lead: float = 0.3,
     ) -> None:
-        if not (0 < velocity <= 1 and 0 < acceleration <= 1 and lead > 0 and margin >= 0 and rate > 0):
+        if not (
+            0 < velocity <= 1 and 0 < acceleration <= 1 and max_target_lead > 0 and margin >= 0 and rate > 0
+        ):
             raise UserError(
-                f"velocity={velocity} acceleration={acceleration} lead={lead} margin={margin} rate={rate}: "
-                "expected fractions above 0 up to 1, a lead above 0 rad, no negative margin, a rate above 0"
+                f"velocity={velocity} acceleration={acceleration} max_target_lead={max_target_lead} "
+                f"margin={margin} rate={rate}: expected fractions above 0 up to 1, "
+                "max_target_lead and rate above 0, no negative margin"
             )
         self.low, self.high = limits.low + margin, limits.high - margin
         if (self.low >= self.high).any():
             raise UserError(f"margin={margin} rad leaves some joint no room")
-        self.opening, self.lead = limits.opening, lead
+        self.opening, self.max_target_lead = limits.opening, max_target_lead
         self.workspace, self._kinematics = workspace, kinematics
         self.largest_step = velocity * limits.velocity / rate  # rad
         self.largest_change = acceleration * limits.acceleration / rate**2  # rad, of one step to the next
@@ -103,7 +106,7 @@ class MotionLimits:
         wanted, acted = target, []
         for name, low, high in (
             ("joint_limit", self.low, self.high),
-            ("lead", measured - self.lead, measured + self.lead),
+            ("max_target_lead", measured - self.max_target_lead, measured + self.max_target_lead),
         ):
             clipped = np.clip(wanted, low, high)
             if not np.array_equal(clipped, wanted):

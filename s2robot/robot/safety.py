@@ -206,7 +206,7 @@ class SafeArm:
         joints, events = self.motion_limits.follow(
             np.asarray(target.joints, float), motion.command.joints, motion.step, state.joints
         )
-        if np.abs(joints - state.joints).max() > 2 * self.motion_limits.lead:
+        if np.abs(joints - state.joints).max() > 2 * self.motion_limits.max_target_lead:
             self._halt("blocked", "the arm does not follow")
         gripper = float(np.clip(target.gripper, 0.0, self.motion_limits.opening))
         if gripper != target.gripper:

@@ -29,8 +29,8 @@ class Applied:
 
     Attributes:
         command: what the arm was sent, or holds where nothing was.
-        events: what acted: `joint_limit`, `lead`, `velocity`, `acceleration`, `workspace`, `gripper`;
-            `not_finite`, `wrong_shape` and `too_soon` for a command that was refused.
+        events: what acted: `joint_limit`, `max_target_lead`, `velocity`, `acceleration`, `workspace`,
+            `gripper`; `not_finite`, `wrong_shape` and `too_soon` for a command that was refused.
         time: when it was sent (s).
     """
 

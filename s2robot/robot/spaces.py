@@ -19,7 +19,10 @@ _GRIPPER = "gripper [-1 open, 1 close]"
 def robot_spec(
     arm: Arm, cameras: Mapping[str, tuple[int, int, int]], action_space: str, rate: float
 ) -> RobotSpec:
-    """What a robot with this arm and these cameras (name -> (H, W, 3)) observes and takes."""
+    """What a robot with this arm and these cameras (name -> (H, W, 3)) observes and takes.
+
+    Its actions end with the gripper's command: -1 opens, 1 closes.
+    """
     joints = [f"joint{i}" for i in range(1, len(arm.limits.low) + 1)]
     quaternions = [f"gripper quaternion {axis}" for axis in "xyzw"]
     if action_space == "joint":

@@ -50,13 +50,13 @@ class RemotePredictor:
         self._headers = {} if key is None else {"Authorization": f"Api-Key {key}"}
         self._timeout, self._wait = timeout, wait
         self._connection, self.metadata = self._connect()
-        self.spec, self._horizon = self._read(self.metadata)
+        self.spec, self._chunk_size = self._read(self.metadata)
         self.reset()
 
     @property
     def chunk_size(self) -> int:
         """Ta, the actions of a chunk."""
-        return self._horizon
+        return self._chunk_size
 
     def reset(self) -> None:
         """A new episode: the next observation is its first."""
@@ -151,7 +151,7 @@ class RemotePredictor:
 
     def _read(self, metadata: Any) -> tuple[RobotSpec, int]:
         try:
-            return RobotSpec.from_dict(metadata["robot_spec"]), int(metadata["horizon"])
+            return RobotSpec.from_dict(metadata["robot_spec"]), int(metadata["chunk_size"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             self.close()
             raise UserError(
@@ -192,7 +192,7 @@ class RemotePredictor:
 
     def _actions(self, reply: bytes) -> np.ndarray:
         """The chunk of a reply. A server is trusted no more than a client."""
-        expected = (self._horizon, self.spec.action_dim)
+        expected = (self._chunk_size, self.spec.action_dim)
         try:
             actions = unpack(reply)["actions"]
             if actions.shape == expected and actions.dtype == np.float32 and np.isfinite(actions).all():

@@ -53,7 +53,7 @@ class Service:
             "resize": self.contract.resize,
             "action": {"dtype": "float32", "shape": [spec.action_dim], "names": list(spec.action)},
             "action_space": spec.action_space,
-            "horizon": self.chunk_size,
+            "chunk_size": self.chunk_size,
             "rate": spec.rate,
             "cameras": list(spec.cameras),
             "history": {

@@ -51,7 +51,7 @@ class Judging(FakeRobot):
 @pytest.fixture
 def rig() -> Any:
     env, policy = Judging(max_steps=8), Forward()
-    executor = AsynchronousExecutor(policy, 10.0, env.clock.now, ChunkBlending(wait=0.0))
+    executor = AsynchronousExecutor(policy, env.robot_spec, env.clock.now, ChunkBlending(inference_slack=0.0))
     yield env, policy, executor
     executor.close()
     env.close()

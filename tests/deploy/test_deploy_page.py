@@ -50,7 +50,9 @@ class Buttons:
 @pytest.fixture
 def rig() -> Iterator[Any]:
     env = FakeRobot(max_steps=6)
-    executor = AsynchronousExecutor(Forward(), 10.0, env.clock.now, ChunkBlending(wait=0.0))
+    executor = AsynchronousExecutor(
+        Forward(), env.robot_spec, env.clock.now, ChunkBlending(inference_slack=0.0)
+    )
 
     def page(device: Buttons) -> Page:
         console = Console(device, Status(rate=10.0, target=1), lambda status: None)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fake_arm import TurnedClock
 from mistakes import refusal
 
-from s2robot.core.spec import Observation
+from s2robot.core.spec import GripperSpec, Observation, RobotSpec
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending, PolicySilent
 from s2robot.policy.policy import ChunkExecutor
 
 TA = 6
+SPEC = RobotSpec(
+    cameras={},
+    proprio=("step",),
+    action=("step observed", "step meant", "gripper"),
+    action_space="joint",
+    rate=10.0,
+    grippers=(GripperSpec(index=2, open=-1.0, closed=1.0),),
+)
 
 
-class Told:
-    """A predictor that notes what it is told, and predicts (step observed, step meant)."""
+class Recording:
+    """A predictor that notes how it is called, and predicts (step observed, step meant)."""
 
     chunk_size = TA
 
@@ -47,7 +56,7 @@ class Told:
         return np.array([[n, n + i, 1.0] for i in range(TA)], np.float32)
 
 
-def seen(step: int, clock: TurnedClock) -> Observation:
+def observed_at(step: int, clock: TurnedClock) -> Observation:
     return {
         "images": {},
         "proprio": np.array([step], np.float32),
@@ -58,15 +67,15 @@ def seen(step: int, clock: TurnedClock) -> Observation:
 class Loop:
     """A control loop at 10 Hz on a clock that stands still while the policy thinks."""
 
-    def __init__(self, **options: object) -> None:
-        self.clock, self.policy = TurnedClock(), Told()
-        joining = ChunkBlending(**({"wait": 0.0, "blend": 0} | options))  # type: ignore[arg-type]
-        self.executor = AsynchronousExecutor(self.policy, 10.0, self.clock.now, joining, real=lambda s: s)
+    def __init__(self, spec: RobotSpec = SPEC, **options: object) -> None:
+        self.clock, self.policy = TurnedClock(), Recording()
+        blending = ChunkBlending(**({"inference_slack": 0.0, "blend": 0} | options))  # type: ignore[arg-type]
+        self.executor = AsynchronousExecutor(self.policy, spec, self.clock.now, blending, real=lambda s: s)
         self.executor.reset()
         self.step = 0
 
     def tick(self) -> np.ndarray:
-        action = self.executor.act(seen(self.step, self.clock))
+        action = self.executor.act(observed_at(self.step, self.clock))
         self.step += 1
         self.clock.time += 0.1
         return action
@@ -105,16 +114,16 @@ def test_the_history_has_every_action_once_and_in_order() -> None:
     loop.tick(), loop.tick()
     loop.policy.go.set()
     loop.settle(3)
-    told = [s for s in loop.policy.steps if s != "reset"]
-    assert told == ["o0", "a0", "o1", "a1", "a2", "o3"]
+    calls = [s for s in loop.policy.steps if s != "reset"]
+    assert calls == ["o0", "a0", "o1", "a1", "a2", "o3"]
     loop.executor.close()
 
 
 def test_a_policy_that_is_quick_enough_acts_as_it_would_in_step() -> None:
-    loop, plain = Loop(wait=0.05), Told()
+    loop, plain = Loop(inference_slack=0.05), Recording()
     synchronous = ChunkExecutor(plain, n_action_steps=1)
     for step in range(5):
-        asked = synchronous.act(seen(step, loop.clock))
+        asked = synchronous.act(observed_at(step, loop.clock))
         loop.policy.go.set()
         with loop.executor._changed:  # as if the wait were long enough
             pass
@@ -137,6 +146,32 @@ def test_chunks_are_cross_faded_but_not_the_gripper() -> None:
     assert loop.executor._joined(np.array([[0.0, 4.0, -1.0], [2.0, 8.0, 1.0]]), 1).tolist() == [2.0, 8.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("grippers", "blended"),
+    [
+        ((), [1.0, 6.0, 0.0]),  # the last entry is a yaw rate, say
+        ((GripperSpec(2, -1.0, 1.0),), [1.0, 6.0, 1.0]),
+        ((GripperSpec(0, 0.08, 0.0),), [2.0, 6.0, 0.0]),
+        ((GripperSpec(0, 0.08, 0.0), GripperSpec(2, 0.0, 1.0)), [2.0, 6.0, 1.0]),
+    ],
+)
+def test_only_the_entries_that_the_spec_names_as_grippers_are_not_cross_faded(
+    grippers: tuple[GripperSpec, ...], blended: list[float]
+) -> None:
+    loop = Loop(replace(SPEC, grippers=grippers), blend=1)
+    both = np.array([[0.0, 4.0, -1.0], [2.0, 8.0, 1.0]])
+    assert loop.executor._joined(both, 0).tolist() == blended
+    loop.executor.close()
+
+
+def test_a_gripper_in_the_middle_of_the_action_is_not_cross_faded() -> None:
+    spec = replace(SPEC, action=("x", "y", "gripper", "yaw rate [rad/s]"))
+    loop = Loop(spec, blend=1)
+    both = np.array([[0.0, 4.0, -1.0, 0.0], [2.0, 8.0, 1.0, 1.0]])
+    assert loop.executor._joined(both, 0).tolist() == [1.0, 6.0, 1.0, 0.5]
+    loop.executor.close()
+
+
 def test_an_ensemble_averages_what_speaks_of_the_same_moment() -> None:
     loop = Loop(join="ensemble", decay=0.0)
     loop.tick()
@@ -147,7 +182,7 @@ def test_an_ensemble_averages_what_speaks_of_the_same_moment() -> None:
 
 
 def test_a_hung_policy_is_told_when_its_plan_has_run_out() -> None:
-    loop = Loop(patience=10.0)
+    loop = Loop(max_chunk_age=10.0)
     loop.tick()
     loop.policy.go.clear()
     with pytest.raises(PolicySilent, match="nothing to do now, after 6 steps"):
@@ -158,7 +193,7 @@ def test_a_hung_policy_is_told_when_its_plan_has_run_out() -> None:
 
 
 def test_a_plan_that_is_too_old_is_not_followed() -> None:
-    loop = Loop(patience=0.25)
+    loop = Loop(max_chunk_age=0.25)
     loop.tick()
     loop.policy.go.clear()
     loop.tick(), loop.tick()
@@ -191,7 +226,7 @@ def test_predictions_that_are_not_finite_are_no_chunk() -> None:
 def test_what_a_person_did_belongs_to_the_history() -> None:
     loop = Loop()
     loop.tick()
-    loop.executor.overruled(seen(1, loop.clock), np.array([9, 9, 0]))
+    loop.executor.overruled(observed_at(1, loop.clock), np.array([9, 9, 0]))
     loop.step, loop.clock.time = 2, loop.clock.time + 0.1
     loop.executor._real = lambda s: 20.0  # type: ignore[method-assign]
     assert loop.tick()[1] == 2
@@ -203,5 +238,5 @@ def test_mistakes_are_told() -> None:
     assert refusal(lambda: ChunkBlending(join="chnk")).startswith(
         "unknown join 'chnk': did you mean 'chunk'?"
     )
-    assert "wait=0.1: expected at most 0.06 s" in refusal(lambda: Loop(wait=0.1))
+    assert "inference_slack=0.1: expected at most 0.06 s" in refusal(lambda: Loop(inference_slack=0.1))
     assert "expected no negative blend" in refusal(lambda: ChunkBlending(blend=-1))

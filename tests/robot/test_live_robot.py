@@ -43,14 +43,14 @@ def test_what_is_shared_is_read_as_it_was_written() -> None:
     assert np.array_equal(shared.frame("front")[0], image) and shared.frame("front")[1:] == (2.5, 1)
 
 
-@pytest.mark.parametrize("options", [{"drop": 1.0}, {"latency": -0.1}, {"fps": 0}, {"speed": 0}])
+@pytest.mark.parametrize("options", [{"drop": 1.0}, {"latency": -0.1}, {"fps": 0}, {"realtime_factor": 0}])
 def test_what_makes_no_sense_is_refused(options: dict) -> None:
     assert "expected" in refusal(lambda: LiveCubePick(workspace=BOX, **options))
 
 
 @pytest.fixture(scope="module")
 def robot() -> Iterator[LiveCubePick]:
-    env = LiveCubePick(image_size=32, speed=0.05, drop=0.1, workspace=BOX)
+    env = LiveCubePick(image_size=32, realtime_factor=0.05, drop=0.1, workspace=BOX)
     yield env
     env.close()
 

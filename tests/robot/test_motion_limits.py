@@ -73,11 +73,11 @@ def test_a_target_out_of_the_workspace_comes_near_to_its_wall_and_stays_within()
 
 
 def test_the_lead_keeps_a_blocked_arm_s_target_near() -> None:
-    kept = motion_limits(None, lead=0.1)
+    kept = motion_limits(None, max_target_lead=0.1)
     last, step = PANDA_HOME, np.zeros(7)
     for _ in range(20):
         joints, acted = kept.follow(PANDA_HOME + 1.0, last, step, PANDA_HOME)
-        assert "lead" in acted or "joint_limit" in acted
+        assert "max_target_lead" in acted or "joint_limit" in acted
         last, step = joints, joints - last
     assert np.abs(last - PANDA_HOME).max() <= 0.1 + 1e-9
 
@@ -93,7 +93,7 @@ def test_where_an_arm_cannot_begin_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"velocity": 0.0}, {"acceleration": 1.5}, {"lead": 0.0}, {"margin": -0.1}]
+    "options", [{"velocity": 0.0}, {"acceleration": 1.5}, {"max_target_lead": 0.0}, {"margin": -0.1}]
 )
 def test_options_under_which_nothing_is_safe_are_refused(options: dict[str, float]) -> None:
     assert "expected fractions above 0" in refusal(lambda: motion_limits(**options))

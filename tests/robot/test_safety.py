@@ -57,7 +57,7 @@ def test_a_step_of_a_radian_is_clamped_and_told(rig: Rig) -> None:
     applied = rig.go(PANDA_HOME + 1.0)
     moved = applied.command.joints - PANDA_HOME
     assert 0 < moved.max() < 0.15
-    assert {"lead", "velocity", "acceleration"} <= set(applied.events)
+    assert {"max_target_lead", "velocity", "acceleration"} <= set(applied.events)
     assert rig.safe.counts["acceleration"] == 1
     assert np.array_equal(rig.arm.sent[-1].joints, applied.command.joints)
 
@@ -242,7 +242,7 @@ def test_an_arm_that_does_not_follow_is_stopped_or_not_pressed(rig: Rig) -> None
     rig.arm.follows = False
     for _ in range(30):
         rig.go(PANDA_HOME + 0.9)
-    assert np.abs(rig.arm.sent[-1].joints - PANDA_HOME).max() <= rig.safe.motion_limits.lead + 1e-9
+    assert np.abs(rig.arm.sent[-1].joints - PANDA_HOME).max() <= rig.safe.motion_limits.max_target_lead + 1e-9
 
 
 def test_outside_its_limits_an_arm_does_not_start(rig: Rig) -> None:

@@ -101,7 +101,7 @@ def test_an_action_may_be_changed(server: Running) -> None:
 
 
 @pytest.mark.parametrize("n_action_steps", [0, PREDICTED + 1])
-def test_a_horizon_beyond_the_chunk_is_refused_and_the_connection_freed(
+def test_more_action_steps_than_a_chunk_has_are_refused_and_the_connection_freed(
     server: Running, n_action_steps: int
 ) -> None:
     for _ in range(10):  # more than there are connections
@@ -239,7 +239,7 @@ def foreign() -> Iterator[Callable[..., str]]:
     [
         (pack({"a": 1}), "its metadata lacks 'robot_spec'"),
         (pack([1]), "its metadata lacks"),
-        (pack({"robot_spec": {"cameras": 3}, "horizon": 6}), "robot spec lacks"),
+        (pack({"robot_spec": {"cameras": 3}, "chunk_size": 6}), "robot spec lacks"),
         ("hello", "it said 'hello'"),
         (b"\xc1", "no readable msgpack message"),
     ],

@@ -29,7 +29,7 @@ frames, proprio = (np.load(path)[name] for name in ("frames", "proprio"))
 policy = WebsocketClientPolicy("127.0.0.1", port, api_key=key)
 metadata = policy.get_server_metadata()
 assert metadata["observation"]["images/front"] == {"dtype": "uint8", "shape": [32, 32, 3]}, metadata
-assert metadata["horizon"] == n_action_steps and metadata["history"]["call_every"] == call_every
+assert metadata["chunk_size"] == n_action_steps and metadata["history"]["call_every"] == call_every
 seen = [{"images/front": f, "proprio": p, "prompt": "pick up the cube"} for f, p in zip(frames, proprio)]
 if way == "infer":
     executed = [dict(s, actions_executed=np.full((1, 2), 0.5)) for s in seen[1:]]

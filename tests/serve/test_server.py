@@ -296,7 +296,7 @@ def test_the_server_lives_while_a_policy_thinks(slow: type[Slow]) -> None:
         assert slow.begun.wait(10)
         assert health(server) == b"OK\n"
         with server.client() as other:
-            assert other.metadata["horizon"] == client.metadata["horizon"]
+            assert other.metadata["chunk_size"] == client.metadata["chunk_size"]
         slow.let.set()
         assert unpack(client.connection.recv(timeout=10))["actions"].tobytes() == expected().tobytes()  # type: ignore[arg-type]
 

@@ -151,7 +151,7 @@ def test_two_sessions_of_one_model_do_not_mix(policy: Policy) -> None:
 
 def test_the_metadata_says_what_a_client_must_know() -> None:
     told = unpack(pack(adding(call_every=2, about={"checkpoint": "x"}).metadata()))
-    assert told["horizon"] == PREDICTED
+    assert told["chunk_size"] == PREDICTED
     assert told["action"] == {"dtype": "float32", "shape": [2], "names": ["dx [m]", "gripper"]}
     assert (told["rate"], told["action_space"], told["cameras"]) == (10.0, "ee_delta", ["front"])
     assert told["history"] == {"steps": OBSERVED, "call_every": 2, "reset_after": None}

@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--films", type=Path, help="demo store whose frames the cameras show")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument(
-        "--wait", type=float, default=0.06, help="s after its tick that a command may be sent"
+        "--inference-slack", type=float, default=0.06, help="s after its tick that a command may be sent"
     )
     parser.add_argument("--threads", type=int, help="of torch; default one a core")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
@@ -179,9 +179,15 @@ def main() -> None:
 
 
 def _run_and_write(options: argparse.Namespace, folder: Path) -> None:
-    joining = {"join": "chunk", "blend": 2, "decay": 0.2, "wait": options.wait, "patience": 2.0}
+    blending = {
+        "join": "chunk",
+        "blend": 2,
+        "decay": 0.2,
+        "inference_slack": options.inference_slack,
+        "max_chunk_age": 2.0,
+    }
     driver = make_driver(
-        {"checkpoint": options.checkpoint, "server": None, "threads": options.threads, **joining}
+        {"checkpoint": options.checkpoint, "server": None, "threads": options.threads, **blending}
     )
     robot: Any = OmegaConf.to_container(OmegaConf.load(options.robot), resolve=True)
     if options.host is not None:
@@ -191,7 +197,7 @@ def _run_and_write(options: argparse.Namespace, folder: Path) -> None:
             robot["cameras"][camera]["source"] = str(path)
     env: RobotEnv = instantiate(robot)
     before = os.getloadavg()[0]
-    executor = driver.executor(env, joining)
+    executor = driver.executor(env, blending)
     try:
         env.connect()
         executor.act(env.look())  # the first prediction is slow: it warms up
@@ -201,9 +207,11 @@ def _run_and_write(options: argparse.Namespace, folder: Path) -> None:
         env.close()
     about = {
         "checkpoint_sha256": checkpoint_sha256(options.checkpoint),
-        "joining": joining,
+        "blending": blending,
         "threads": options.threads,
-        "robot": {key: robot[key] for key in ("rate", "velocity", "acceleration", "lead", "workspace")},
+        "robot": {
+            key: robot[key] for key in ("rate", "velocity", "acceleration", "max_target_lead", "workspace")
+        },
         "load_average": [round(load, 2) for load in (before, os.getloadavg()[0])],
         "machine": machine(),
         "versions": versions(),

@@ -12,9 +12,9 @@ from tests.stress.fault_injection import trial
 
 def test_faults_are_clamped_refused_and_stopped() -> None:
     env = FakeRobot()
-    joining = ChunkBlending(wait=0.05, patience=5.0)
+    blending = ChunkBlending(inference_slack=0.05, max_chunk_age=5.0)
     # The clock is turned by hand, the policy's thread lives in real time: each step waits for it.
-    executor = AsynchronousExecutor(Forward(), 10.0, env.clock.now, joining, real=lambda _: 10.0)
+    executor = AsynchronousExecutor(Forward(), env.robot_spec, env.clock.now, blending, real=lambda _: 10.0)
     told = trial(env, executor, 4.0)
     executor.close()
     beside, nan, frozen = (told["faults"][name] for name in ("beside", "nan", "frozen_camera"))

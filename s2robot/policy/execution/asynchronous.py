@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from s2robot.core.errors import UserError, unknown
-from s2robot.core.spec import Observation
+from s2robot.core.spec import Observation, RobotSpec
 from s2robot.policy.policy import Predictor
 
 JOINS = ("chunk", "ensemble")
-_LONGEST_WAIT = 0.6  # of a period
+_LONGEST_SLACK = 0.6  # of a period
 
 
 class PolicySilent(Exception):
@@ -48,39 +48,44 @@ class ChunkBlending:
     """How chunks become actions.
 
     Attributes:
-        join: `chunk`: the newest one, cross-faded over `blend` steps from the one before (the gripper not);
+        join: `chunk`: the newest one, cross-faded over `blend` steps from the one before (grippers not);
             `ensemble`: all that speak of this moment, with weights exp(-decay · i), i = 0 the oldest.
-        wait: s after the tick that a step may be sent later, for a chunk that is nearly there: the clock is
-            waited for, not the policy. At most 0.6 of a period.
-        patience: age (s) at which a chunk is too old to be acted on.
-        first: s that the first chunk of an episode may take, before which nothing moves.
+        inference_slack: s after its tick that a step may be sent, for a chunk that is nearly there. At most
+            0.6 of a period.
+        max_chunk_age: age (s) at which a chunk is too old to be acted on.
+        first_chunk_timeout: s that the first chunk of an episode may take, before which nothing moves.
     """
 
     join: str = "chunk"
     blend: int = 2
     decay: float = 0.2
-    wait: float = 0.06
-    patience: float = 1.0
-    first: float = 30.0
+    inference_slack: float = 0.06
+    max_chunk_age: float = 1.0
+    first_chunk_timeout: float = 30.0
 
     def __post_init__(self) -> None:
         if self.join not in JOINS:
             raise unknown("join", self.join, JOINS)
-        if self.blend < 0 or self.wait < 0 or self.patience <= 0 or self.first <= 0:
+        if (
+            self.blend < 0
+            or self.inference_slack < 0
+            or self.max_chunk_age <= 0
+            or self.first_chunk_timeout <= 0
+        ):
             raise UserError(
-                f"blend={self.blend} wait={self.wait} patience={self.patience} first={self.first}: "
-                "expected no negative blend or wait, patience and first above 0 s"
+                f"{self}: expected no negative blend or inference_slack, "
+                "max_chunk_age and first_chunk_timeout above 0 s"
             )
 
 
 class AsynchronousExecutor:
     """An actor around a predictor that lives in a thread of its own.
 
-    The predictor sees the newest observation whenever it is done with the last; steps in between are told to
-    it as not observed.
+    The predictor observes the newest observation whenever it is done with the last; of the steps in between
+    it records the actions alone.
 
     Args:
-        rate: control steps a second (Hz).
+        spec: of the robot: its rate, and its grippers, which are not cross-faded.
         now: seconds on the clock of the observations' `times`.
         real: how long so many of these seconds really take.
 
@@ -91,15 +96,19 @@ class AsynchronousExecutor:
     def __init__(
         self,
         policy: Predictor,
-        rate: float,
+        spec: RobotSpec,
         now: Callable[[], float],
-        joining: ChunkBlending | None = None,
+        blending: ChunkBlending | None = None,
         real: Callable[[float], float] = float,
     ) -> None:
-        self.policy, self.joining = policy, joining or ChunkBlending()
-        if self.joining.wait > _LONGEST_WAIT / rate:  # else two commands could follow too closely
-            raise UserError(f"wait={self.joining.wait}: expected at most {_LONGEST_WAIT / rate:g} s")
-        self._period, self._now, self._real = 1.0 / rate, now, real
+        self.policy, self.blending = policy, blending or ChunkBlending()
+        if (
+            self.blending.inference_slack > _LONGEST_SLACK / spec.rate
+        ):  # else two commands could follow too closely
+            longest = f"{_LONGEST_SLACK / spec.rate:g} s"
+            raise UserError(f"inference_slack={self.blending.inference_slack}: expected at most {longest}")
+        self._period, self._now, self._real = 1.0 / spec.rate, now, real
+        self._grippers = [gripper.index for gripper in spec.grippers]
         self._changed = threading.Condition()
         self._ending = False
         self._episode = 0
@@ -115,14 +124,14 @@ class AsynchronousExecutor:
             self._changed.notify_all()
 
     def act(self, observation: Observation) -> np.ndarray:
-        """The action (Da,) that is due now, within `wait` of the call once the arm moves.
+        """The action (Da,) that is due now, within `inference_slack` of the call once the arm moves.
 
         Raises PolicySilent where there is none, and what the predictor has raised.
         """
         self._offer(observation)
         with self._changed:
             moving = bool(self._actions and self._chunks)
-            timeout = self.joining.wait if moving else self.joining.first
+            timeout = self.blending.inference_slack if moving else self.blending.first_chunk_timeout
             self._changed.wait_for(self._is_fresh, self._real(timeout))
             self._refuse_failure()
             action = self._due(moving)
@@ -152,7 +161,7 @@ class AsynchronousExecutor:
         self._newest: tuple[Observation, float, int] | None = None
         self._chunks: deque[Chunk] = deque(maxlen=self.policy.chunk_size)
         self._actions: list[np.ndarray] = []
-        self._told = 0  # actions that the predictor knows
+        self._recorded = 0  # actions that the predictor has taken note of
         self._failure: Exception | None = None
         self.used: Chunk | None = None
         self.ages: list[float] = []
@@ -180,7 +189,7 @@ class AsynchronousExecutor:
         if self._chunks and not moving:  # nothing has moved since it was observed: it begins now
             first = self._chunks.pop()
             self._chunks.append(Chunk(first.actions, now, first.captured, first.step))
-        living = [c for c in self._chunks if now - c.begun <= self.joining.patience]
+        living = [c for c in self._chunks if now - c.begun <= self.blending.max_chunk_age]
         speaking = [(c, place) for c in living if (place := self._place(c, now)) < len(c.actions)]
         if not speaking:
             raise PolicySilent(f"the policy has given nothing to do now, after {len(self._actions)} steps")
@@ -190,26 +199,26 @@ class AsynchronousExecutor:
         return self._joined(said, speaking[-1][1]).astype(np.float32)
 
     def _place(self, chunk: Chunk, now: float) -> int:
-        """Which of a chunk's actions is due. Sent up to `wait` after its tick, it is still that tick's."""
+        """Which of a chunk's actions is due. An action sent within `inference_slack` is still its tick's."""
         late = now - chunk.begun
-        return max(0, int((late + 0.5 * (self._period - self.joining.wait)) / self._period))
+        return max(0, int((late + 0.5 * (self._period - self.blending.inference_slack)) / self._period))
 
     def _joined(self, said: np.ndarray, place: int) -> np.ndarray:
         """One action from those (n, Da) that chunks have said, oldest first; `place`: of the newest one's."""
-        if self.joining.join == "ensemble":
-            weights = np.exp(-self.joining.decay * np.arange(len(said)))
+        if self.blending.join == "ensemble":
+            weights = np.exp(-self.blending.decay * np.arange(len(said)))
             return (weights[:, None] * said).sum(0) / weights.sum()
-        if len(said) == 1 or not self.joining.blend:
+        if len(said) == 1 or not self.blending.blend:
             return said[-1]
-        share = min(1.0, (place + 1) / (self.joining.blend + 1))
+        share = min(1.0, (place + 1) / (self.blending.blend + 1))
         action = share * said[-1] + (1 - share) * said[-2]
-        action[-1] = said[-1][-1]
+        action[self._grippers] = said[-1][self._grippers]
         return action
 
     # ------------------------------------------------------------------ the policy's thread
 
     def _run(self) -> None:
-        seen = 0
+        last_episode = 0
         while True:
             with self._changed:
                 self._changed.wait_for(
@@ -220,23 +229,23 @@ class AsynchronousExecutor:
                 assert self._newest is not None
                 observation, begun, step = self._newest
                 self._newest = None
-                episode, begins = self._episode, self._episode != seen
-                unknown_actions = self._actions[self._told : step]
-                self._told, seen = step, self._episode
+                episode, begins = self._episode, self._episode != last_episode
+                unknown_actions = self._actions[self._recorded : step]
+                self._recorded, last_episode = step, self._episode
                 self._changed.notify_all()
             try:
                 actions = self._predict(observation, unknown_actions, begins)
-            except Exception as error:  # told to the control loop, which must not die of it here
+            except Exception as error:  # raised in the control loop, at its next step
                 self._keep(episode, error)
                 continue
             times = observation.get("times", {})
             captured = min((float(t) for t in times.values()), default=begun)
             self._keep(episode, Chunk(actions, begun, captured, step))
 
-    def _predict(self, observation: Observation, acted: list[np.ndarray], begins: bool) -> np.ndarray:
+    def _predict(self, observation: Observation, actions: list[np.ndarray], begins: bool) -> np.ndarray:
         if begins:
             self.policy.reset()
-        for action in acted:
+        for action in actions:
             self.policy.record_action(action)
         self.policy.observe(observation)
         return self.policy.predict()
