@@ -232,7 +232,7 @@ class LiveCubePick(RobotEnv):
 
     @property
     def slips(self) -> int:
-        """How often the physics came too late: where it does, the machine is too slow for this `realtime_factor`."""
+        """How often the physics came too late: if ever, the machine is too slow for `realtime_factor`."""
         return self._world.snapshot().slips
 
     def close(self) -> None:
