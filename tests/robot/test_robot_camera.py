@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mistakes import refusal
 
-from s2robot.robot.cameras.camera import VideoCamera, fitted
+from s2robot.robot.cameras.camera import VideoCamera, resized
 from s2robot.robot.clock import Clock
 from s2robot.utils.video import encode_mp4
 
@@ -37,12 +37,12 @@ def film(tmp_path: Path) -> Path:
 
 
 def test_a_film_plays_again_and_again_in_rgb(film: Path) -> None:
-    camera = VideoCamera(str(film), size=24)
+    camera = VideoCamera(str(film), size=(24, 32))
     camera.open()
     try:
         first = camera.latest()
-        assert first.image.shape == camera.shape == (24, 24, 3) and first.image.dtype == np.uint8
-        red = first.image[:, :8].astype(int)
+        assert first.image.shape == camera.shape == (24, 32, 3) and first.image.dtype == np.uint8
+        red = first.image[:, :12].astype(int)
         assert (red[..., 0] - red[..., 2]).min() > 50, "red stays red"
         assert waits_for(lambda: camera.latest().number > 8), "it starts again after six frames"
         later = camera.latest()
@@ -56,7 +56,7 @@ def test_a_film_plays_again_and_again_in_rgb(film: Path) -> None:
 
 def test_times_are_on_the_session_s_clock(film: Path) -> None:
     slow = Clock(0.25)
-    camera = VideoCamera(str(film), size=24, clock=slow)
+    camera = VideoCamera(str(film), size=(24, 32), clock=slow)
     before = slow.now()
     camera.open()
     assert before <= camera.latest().time <= slow.now()
@@ -101,7 +101,7 @@ def stream() -> Iterator[ThreadingHTTPServer]:
 
 
 def test_a_stream_that_stalls_grows_old_and_comes_back(stream: ThreadingHTTPServer) -> None:
-    camera = VideoCamera(f"http://127.0.0.1:{stream.server_address[1]}/", size=32, wait=2.0)
+    camera = VideoCamera(f"http://127.0.0.1:{stream.server_address[1]}/", size=(32, 32), wait=2.0)
     camera.open()
     try:
         assert waits_for(lambda: camera.latest().number > 3)
@@ -116,12 +116,22 @@ def test_a_stream_that_stalls_grows_old_and_comes_back(stream: ThreadingHTTPServ
 
 def test_a_camera_that_is_not_there_is_told(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.mp4"
-    said = refusal(VideoCamera(str(nothing), size=16).open)
+    said = refusal(VideoCamera(str(nothing), size=(16, 16)).open)
     assert said.startswith(f"cannot open camera {nothing}: no such")
 
 
-def test_the_middle_is_cut_out_and_resized() -> None:
+def test_frames_keep_their_aspect_ratio_and_all_that_the_sensor_sees() -> None:
     picture = np.zeros((40, 100, 3), np.uint8)
-    picture[:, 30:70] = 200
-    assert (fitted(picture, 20) == 200).all() and fitted(picture, 20).shape == (20, 20, 3)
-    assert np.array_equal(fitted(picture, 40), picture[:, 30:70])
+    picture[:, :20], picture[:, 80:] = 100, 200
+    half = resized(picture, (20, 50))
+    assert half.shape == (20, 50, 3) and (half[:, :10] == 100).all() and (half[:, 40:] == 200).all()
+    assert np.array_equal(resized(picture, (40, 100)), picture)
+    assert resized(np.zeros((480, 640, 3), np.uint8), (448, 597)).shape == (448, 597, 3)
+    said = refusal(lambda: resized(picture, (40, 40)))
+    assert said == "the camera gives 40 x 100 px: size=[40, 40] would squash it, size=[40, 100] fits"
+
+
+def test_a_camera_of_another_aspect_ratio_than_asked_for_is_told_when_it_opens(film: Path) -> None:
+    said = refusal(VideoCamera(str(film), size=(48, 48)).open)
+    assert "size=[48, 48] would squash it, size=[48, 64] fits" in said
+    assert "expected [height, width]" in refusal(lambda: VideoCamera(str(film), size=(48,)))

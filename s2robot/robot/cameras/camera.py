@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol
@@ -46,13 +47,18 @@ class ThreadedCamera(ABC):
     """Reads as quickly as frames come, and keeps the newest.
 
     Args:
-        size: side of the square frames in px; the middle of what the camera sees is cut out and resized.
+        size: (height, width) px of the frames, in the aspect ratio of the sensor: they are resized, never cut
+            or squashed. How a policy fits them to its encoder is its own matter (`s2robot.vision.fit`).
         clock: of the session.
         wait: s until the first frame has to be there.
+
+    Raises UserError for a size that is none.
     """
 
-    def __init__(self, size: int, clock: Clock | None = None, wait: float = 5.0) -> None:
-        self.shape = (size, size, 3)
+    def __init__(self, size: Sequence[int], clock: Clock | None = None, wait: float = 5.0) -> None:
+        if len(size) != 2 or min(size) < 1:
+            raise UserError(f"size={list(size)}: expected [height, width] in px")
+        self.shape = (size[0], size[1], 3)
         self._clock, self._wait = clock or Clock(), wait
         self._frame: Frame | None = None
         self._first, self._ending = threading.Event(), threading.Event()
@@ -97,14 +103,18 @@ class ThreadedCamera(ABC):
         while not self._ending.is_set():
             try:
                 grabbed = self._grab()
+                if grabbed is None:
+                    continue
+                image, time = grabbed
+                self._frame = Frame(resized(image, self.shape[:2]), time, number)
+            except UserError as error:
+                self.problem = str(error)
+                self._first.set()
+                return
             except Exception as error:  # a driver raises what it likes: the frame grows stale, the arm stops
                 self.problem = f"{type(error).__name__}: {error}"
                 self._first.set()
                 return
-            if grabbed is None:
-                continue
-            image, time = grabbed
-            self._frame = Frame(fitted(image, self.shape[0]), time, number)
             number += 1
             self._first.set()
 
@@ -124,7 +134,7 @@ class VideoCamera(ThreadedCamera):
     def __init__(
         self,
         source: int | str,
-        size: int,
+        size: Sequence[int],
         clock: Clock | None = None,
         wait: float = 5.0,
         width: int | None = None,
@@ -197,15 +207,20 @@ class VideoCamera(ThreadedCamera):
             self._capture.release()
 
 
-def fitted(image: np.ndarray, size: int) -> np.ndarray:
-    """The largest square in the middle of a picture, resized to `size` px."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    if side == size:
-        return np.ascontiguousarray(square)
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture uint8 (h, w, 3) at `size` (H, W) px.
+
+    Raises UserError where the aspect ratio differs by more than the rounding to whole px.
+    """
+    if image.shape[:2] == size:
+        return np.ascontiguousarray(image)
+    (height, width), (wanted_height, wanted_width) = image.shape[:2], size
+    if abs(wanted_width - wanted_height * width / height) > 1:
+        fitting = [wanted_height, round(wanted_height * width / height)]
+        raise UserError(
+            f"the camera gives {height} x {width} px: size={list(size)} would squash it, size={fitting} fits"
+        )
     import cv2
 
-    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(square, (size, size), interpolation=how))
+    how = cv2.INTER_AREA if height > wanted_height else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (wanted_width, wanted_height), interpolation=how))

@@ -28,7 +28,7 @@ class RealSenseCamera(ThreadedCamera):
 
     def __init__(
         self,
-        size: int,
+        size: Sequence[int],
         serial: str | None = None,
         stream: Sequence[int] = (640, 480, 30),
         clock: Clock | None = None,
