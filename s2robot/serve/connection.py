@@ -84,9 +84,9 @@ class Client:
             self._connection.transport.abort()
             return f"cut off: it asked nothing for {self._limits.idle:g} s, or did not take its reply"
         except UserError as error:
-            told = one_line(str(error))
-            await self._refuse(told)
-            return f"refused: {told}"
+            text = one_line(str(error))
+            await self._refuse(text)
+            return f"refused: {text}"
         except Exception as error:
             log.exception("%s: internal error", name(self._connection))
             await self._refuse(f"internal error: {type(error).__name__}")
@@ -112,11 +112,11 @@ class Client:
         async with asyncio.timeout(self._limits.send):
             await self._connection.send(message)
 
-    async def _refuse(self, told: str) -> None:
+    async def _refuse(self, text: str) -> None:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await self._send(told)
+            await self._send(text)
         except (ConnectionClosed, TimeoutError):
             self._connection.transport.abort()
         await self._close(INTERNAL_ERROR, "the message before tells the error")

@@ -58,7 +58,7 @@ class Contract:
                 raise UserError(f"keys: {' and '.join(several)} all lead to {ours}: expected one")
 
     def expected(self) -> dict[str, dict[str, Any]]:
-        """Key -> dtype and shape, as the metadata tells clients."""
+        """Key -> dtype and shape, as the metadata states it."""
         images = {
             f"images/{name}": {"dtype": "uint8", "shape": list(shape)}
             for name, shape in self.spec.cameras.items()
@@ -68,10 +68,10 @@ class Contract:
 
     def optional(self) -> dict[str, dict[str, Any]]:
         """Likewise, the keys that may be left out; -1 stands for any number."""
-        told = "the actions since the last request; without it: the first call_every of the last reply"
+        meaning = "the actions since the last request; without it: the first call_every of the last reply"
         return {
             RESET: {"dtype": "bool", "shape": [], "meaning": "an episode begins with this observation"},
-            EXECUTED: {"dtype": "float32", "shape": [-1, self.spec.action_dim], "meaning": told},
+            EXECUTED: {"dtype": "float32", "shape": [-1, self.spec.action_dim], "meaning": meaning},
         }
 
     def read(self, payload: bytes) -> Request:
@@ -93,26 +93,26 @@ class Contract:
     def _image(self, camera: str, sent: Mapping[str, Any]) -> np.ndarray:
         (key,) = self._source(f"images/{camera}", sent)
         frame, shape = sent[key], tuple(self.spec.cameras[camera])
-        told = f"{_short(key)} is {_described(frame)}: expected uint8 {shape}"
+        problem = f"{_short(key)} is {_described(frame)}: expected uint8 {shape}"
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or not frame.size:
-            raise UserError(told)
+            raise UserError(problem)
         if frame.shape == shape:
             return frame
         height, width, channels = frame.shape
         if channels != shape[2] or height * shape[1] != width * shape[0]:
-            raise UserError(told)
+            raise UserError(problem)
         if not self.resize:
-            raise UserError(f"{told}; a server started with resize=true would resize it")
+            raise UserError(f"{problem}; a server started with resize=true would resize it")
         return _resized(frame, shape)
 
     def _proprio(self, sent: Mapping[str, Any]) -> np.ndarray:
         keys = self._source("proprio", sent)
         parts = [np.atleast_1d(_numbers(key, sent[key])) for key in keys]
-        told = " and ".join(map(_short, keys))
+        sent_as = " and ".join(map(_short, keys))
         if any(part.ndim != 1 for part in parts) or sum(map(len, parts)) != self.spec.proprio_dim:
             shapes, names = " and ".join(str(part.shape) for part in parts), ", ".join(self.spec.proprio)
-            raise UserError(f"{told} of shape {shapes}: expected ({self.spec.proprio_dim},): {names}")
-        return _finite(told, np.concatenate(parts))
+            raise UserError(f"{sent_as} of shape {shapes}: expected ({self.spec.proprio_dim},): {names}")
+        return _finite(sent_as, np.concatenate(parts))
 
     def _executed(self, sent: Mapping[str, Any]) -> np.ndarray | None:
         if sent.get(EXECUTED) is None:
@@ -165,9 +165,9 @@ def _numbers(key: str, value: Any) -> np.ndarray:
         return np.asarray(value).astype(np.float32)
 
 
-def _finite(told: str, values: np.ndarray) -> np.ndarray:
+def _finite(what: str, values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
-        raise UserError(f"{told} is not finite: entry {int(np.argmin(np.isfinite(values)))}")
+        raise UserError(f"{what} is not finite: entry {int(np.argmin(np.isfinite(values)))}")
     return values
 
 

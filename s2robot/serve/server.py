@@ -77,7 +77,7 @@ class PolicyServer:
         """Serves until `stop` is set; what is being answered then is still answered.
 
         Args:
-            started: is told the address and the port once connections are accepted.
+            started: is given the address and the port once connections are accepted.
 
         Raises UserError where the address cannot be listened on.
         """

@@ -25,7 +25,7 @@ class Service:
         n_obs_steps, chunk_size: To, Ta.
         call_every: control steps between two requests, where a client does not send `actions_executed`.
         reset_after: s between two requests after which such a client begins a new episode; None: never.
-        about: what else the metadata tells, e.g. the checkpoint's hash.
+        about: what else the metadata states, e.g. the checkpoint's hash.
     """
 
     contract: Contract
@@ -43,7 +43,7 @@ class Service:
             raise UserError(f"reset_after={self.reset_after}: expected more than 0 s, or null")
 
     def metadata(self) -> dict[str, Any]:
-        """What every connection is told first."""
+        """What every connection is sent first."""
         spec = self.contract.spec
         return {
             **self.about,
