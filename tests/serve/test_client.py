@@ -347,7 +347,7 @@ def test_the_verb_serves_a_checkpoint_until_it_is_told_to_stop(
             ["keys={left:images/fornt}"],
             "unknown observation in keys={left: ...} 'images/fornt': did you mean",
         ),
-        (["keys=[left]"], 'keys=["left"]: expected a section or null'),
+        (["keys=[left]"], 'keys=["left"]: expected a section'),
         (["call_every=17"], "call_every=17: expected 1 to 16"),
         (["reset_after=0"], "reset_after=0"),
         (["max_message=0.005"], "max_message=0.005: the frames of one observation are 0.01 MB"),
