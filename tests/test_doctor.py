@@ -20,7 +20,8 @@ from s2robot import doctor
 from s2robot.utils import provenance
 from s2robot.vision.describe import NAMES
 from s2robot.vision.encoders import published
-from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, Architecture
+from s2robot.vision.encoders.encoder import Architecture
+from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED
 
 ROOT = Path(s2robot.__file__).parents[1]
 

@@ -23,6 +23,7 @@ from s2robot.integrations.lerobot import dataset as lerobot
 from s2robot.integrations.lerobot.environment import lerobot_python
 from s2robot.integrations.lerobot.process import Bridge
 from s2robot.vision.cache import encode_store
+from s2robot.vision.encoders.options import EncoderOptions
 
 Window = tuple[int, int]
 """Index of the episode, and the step at which the window ends."""
@@ -71,7 +72,7 @@ def _store(outgoing: Outgoing) -> Contestant:
 def _feature_cache(outgoing: Outgoing, plain: dict[str, Any]) -> Contestant:
     """What `s2robot train` reads: `WindowDataset` over the memory-mapped features."""
     options = {"bf16": plain["bf16"], "workers": 0}
-    cache = encode_store(plain["demos"], plain["features"], plain["encoder"], **options)
+    cache = encode_store(plain["demos"], plain["features"], EncoderOptions.of(plain["encoder"]), **options)
     tracks = []
     for episode in outgoing.episodes:
         features: dict[str, Any] = {

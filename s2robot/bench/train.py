@@ -28,8 +28,8 @@ from s2robot.train.demos import Demos, choose_demos, load_episode_features
 from s2robot.train.run import Trainer, start
 from s2robot.utils.distributed import World
 from s2robot.utils.provenance import git_state, machine, versions, write_json
-from s2robot.vision.cache import make_extractor
-from s2robot.vision.features import FeatureExtractor
+from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.features import FeatureExtractor, make_extractor
 
 
 def main(cfg: DictConfig) -> None:
@@ -80,7 +80,7 @@ def _measure(
     trainer.step(next(steps))  # the first one is slower
     waited = taken.waited
     cached = _seconds(lambda: [trainer.step(parts) for parts in steps])
-    encoder = make_extractor(options["encoder"], options["bf16"])
+    encoder = make_extractor(EncoderOptions.of(options["encoder"]), options["bf16"])
     batches = Batches(len(dataset), size, options["seed"], 0, plain["encoder_steps"])
     looped = _seconds(
         lambda: [trainer.step([w]) for w in _encoded(dataset, batches, demos, options, encoder)]

@@ -17,8 +17,8 @@ from s2robot.policy.model import PolicyModel
 from s2robot.policy.policy import Policy
 from s2robot.policy.trunks import make_model
 from s2robot.utils.provenance import has_bf16, sha256_folder, write_atomic, write_json
-from s2robot.vision.cache import make_extractor
 from s2robot.vision.encoders.precision import BF16
+from s2robot.vision.features import make_recorded_extractor
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
 _FORMAT = 1
@@ -79,7 +79,7 @@ def load_policy(folder: str | Path) -> Policy:
     config = read_config(folder)
     model = make_model(PolicyConfig.from_dict(config["policy"]))
     _load_strictly(model, folder / "model.safetensors")
-    extractor = make_extractor(config["encoder"], config["bf16"] and has_bf16())
+    extractor = make_recorded_extractor(config["encoder"], config["bf16"] and has_bf16())
     trained, here = config["encoder_identity"], extractor.identity["compute"]
     if extractor.identity != trained | ({"compute": here} if trained.get("compute") in BF16 else {}):
         raise UserError(

@@ -22,7 +22,8 @@ from s2robot.train.demos import Demos
 from s2robot.train.run import Curves, Run
 from s2robot.utils.distributed import World
 from s2robot.utils.provenance import git_state, machine, sha256_json, versions, write_atomic, write_json
-from s2robot.vision.cache import make_extractor
+from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.features import make_extractor
 
 STATE = "training_state.pt"
 RECORD = "run.json"
@@ -69,7 +70,7 @@ class Folder:
     @classmethod
     def of(cls, plain: Mapping[str, Any], demos: Demos) -> Folder:
         """The folder that the options name."""
-        extractor = make_extractor(plain["encoder"], plain["bf16"])
+        extractor = make_extractor(EncoderOptions.of(plain["encoder"]), plain["bf16"])
         paths = [str(source.store) for source in demos.sources]
         named = {"demos": paths[0] if len(paths) == 1 else paths, "episodes": len(demos)}
         settings = {

@@ -18,6 +18,7 @@ from s2robot.utils.distributed import World
 from s2robot.utils.provenance import sha256_json
 from s2robot.vision.augment import Augmentation
 from s2robot.vision.cache import encode_store
+from s2robot.vision.encoders.options import EncoderOptions
 
 ACTED = ("scripted", "person", "intervention", "unknown")
 """Who acted: an expert, a person, a policy until a person took over, or whoever the demo does not say."""
@@ -156,11 +157,16 @@ def load_episode_features(
     this encoder's.
     """
     store, cameras = source.store, list(spec.cameras)
-    augmentation = Augmentation.of(plain["augment"])
+    augmentation = Augmentation(**plain["augment"])
     options = {"bf16": plain["bf16"], "workers": plain["workers"], "ids": source.ids, "world": world}
     caches = [
         encode_store(
-            str(store), plain["features"], plain["encoder"], cameras=cameras, changed=changed, **options
+            str(store),
+            plain["features"],
+            EncoderOptions.of(plain["encoder"]),
+            cameras=cameras,
+            changed=changed,
+            **options,
         )
         for changed in (None, *((augmentation, 1 + i) for i in range(augmentation.variants)))
     ]

@@ -1,6 +1,6 @@
 """Pixels to features: S², MVP encoders, masked pre-training, feature cache."""
 
-from s2robot.vision.encoders.mvp import load_encoder
+from s2robot.vision.encoders.registry import load_encoder
 from s2robot.vision.s2 import S2, multiscale_forward
 
 __all__ = ["S2", "load_encoder", "multiscale_forward"]

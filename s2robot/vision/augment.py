@@ -6,15 +6,14 @@ whole, a few times, and every variant is encoded like the frames themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from s2robot.core.errors import UserError, unknown
+from s2robot.config.options import Natural, ShareBelowOne
 from s2robot.utils.provenance import sha256_json
 
 
@@ -26,30 +25,13 @@ class Augmentation:
         variants: of each video, beside itself; 0: none.
         shift: of the image, at most, as a share of its side; edges are repeated (DrQ's random shift).
         colour: brightness, contrast and saturation are multiplied by 1 - colour to 1 + colour.
-        seed: of all draws.
+        seed: of all random numbers.
     """
 
-    variants: int = 0
-    shift: float = 0.05
-    colour: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.variants, int) or self.variants < 0:
-            raise UserError(f"augment.variants={self.variants}: expected 0 (none) or more")
-        for name in ("shift", "colour"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 <= value < 1):
-                raise UserError(f"augment.{name}={value}: expected 0 to below 1")
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Augmentation:
-        """From the options `augment`. Raises UserError for those that make no sense."""
-        names = [field.name for field in fields(cls)]
-        for name in plain:
-            if name not in names:
-                raise unknown("option of augment", name, names)
-        return cls(**plain)
+    variants: Natural = 0
+    shift: ShareBelowOne = 0.05
+    colour: ShareBelowOne = 0.2
+    seed: Natural = 0
 
     def identity(self, variant: int) -> dict[str, Any]:
         """What decides the frames of a variant: how many others there are does not."""

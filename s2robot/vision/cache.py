@@ -3,9 +3,9 @@
     ROOT/<key>/identity.json                 what made these features
     ROOT/<key>/<episode>-<digest>/front.npy  float16 (T, 1 + N, C), read by memory map
 
-The key is made of the encoder's weights, the scales and the compute type, and of a variant of the images also
-of what was done to them; the folder's name of the episode's content. Features of anything else are never
-found, so nothing stale can be used. All tokens are kept: pooling belongs to the policy. ROOT may be
+The key is made of the encoder's weights, the sizes, the fit and the compute type, and of a variant of the
+images also of what was done to them; the folder's name of the episode's content. Those of anything else are
+never found, so nothing stale can be used. All tokens are kept: pooling belongs to the policy. ROOT may be
 s3://BUCKET/PREFIX: see `bucket.py`.
 """
 
@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from s2robot.config.options import Natural
 from s2robot.core.errors import UserError, unknown
 from s2robot.data.durable import disk_errors
 from s2robot.data.files import is_url
@@ -31,26 +32,39 @@ from s2robot.utils.provenance import sha256_json, write_json
 from s2robot.utils.workers import run_jobs
 from s2robot.vision.augment import Augmentation
 from s2robot.vision.bucket import FeatureBucket, copy_of
-from s2robot.vision.features import FeatureExtractor
+from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.features import FeatureExtractor, make_extractor
 
 Variant = tuple[Augmentation, int]
-"""One of the ways in which frames are changed before they are encoded."""
+"""An augmentation and the number of its variant: how frames are changed before they are encoded."""
 
 _BATCH = 8  # frames: the same for every episode, so that features do not depend on how work was split
 
 
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class EncodeOptions:
+    """Of `s2robot encode`, see configs/encode.yaml."""
+
+    encoder: EncoderOptions
+    demos: str
+    features: str | None
+    cameras: tuple[str, ...] | None
+    augment: Augmentation
+    bf16: bool | None
+    workers: Natural
+
+
+def main(options: EncodeOptions) -> None:
     """Encodes what is missing of the store at `demos`."""
-    encoder: Any = OmegaConf.to_container(cfg.encoder, resolve=True)
-    augment: Any = OmegaConf.to_container(cfg.augment, resolve=True)
-    options = {"cameras": cfg.cameras, "bf16": cfg.bf16, "workers": cfg.workers}
-    augmentation = Augmentation.of(augment)
+    common = {"cameras": options.cameras, "bf16": options.bf16, "workers": options.workers}
     with join_world() as world:
-        for variant in range(augmentation.variants + 1):
-            changed = (augmentation, variant) if variant else None
-            cache = encode_store(cfg.demos, cfg.features, encoder, **options, changed=changed, world=world)
+        for variant in range(options.augment.variants + 1):
+            changed = (options.augment, variant) if variant else None
+            cache = encode_store(
+                options.demos, options.features, options.encoder, **common, changed=changed, world=world
+            )
             if world.leads:
-                copied = f"{cfg.features}, copied to " if is_url(cfg.features) else ""
+                copied = f"{options.features}, copied to " if is_url(options.features) else ""
                 print(f"{copied}{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
 
 
@@ -121,7 +135,7 @@ class FeatureCache:
 def encode_store(
     demos: str | Path,
     root: str | Path | None,
-    encoder: dict[str, Any],
+    encoder: EncoderOptions,
     *,
     cameras: Sequence[str] | None = None,
     bf16: bool | None = None,
@@ -134,7 +148,6 @@ def encode_store(
 
     Args:
         root: the caches' folder, or s3://BUCKET/PREFIX; default DEMOS/features.
-        encoder: `name`, `checkpoint`, `sizes` as in `configs/encoder/`.
         cameras: default all of the store's.
         workers: processes with one thread each; 0: this process with all of torch's threads.
         ids: of the episodes; default all of the store's.
@@ -157,7 +170,7 @@ def encode_store(
     names = _names(cache, store, store.ids() if ids is None else ids, cameras)
     world = world or World()
     jobs = world.share(_missing(cache, bucket, names, world))
-    world.wait()  # else what one has computed already would be missing from another's list
+    world.wait()  # else what one process has computed already would be missing from another's list
     if jobs:
         arguments = (str(demos), str(cache.folder.parent), url, encoder, bf16, changed, workers > 0)
         _encode(jobs, workers, arguments)
@@ -196,12 +209,6 @@ def _encode(jobs: list[tuple[str, str]], workers: int, arguments: tuple[Any, ...
             progress.update()
 
 
-def make_extractor(encoder: dict[str, Any], bf16: bool | None) -> FeatureExtractor:
-    """The extractor of a config of `configs/encoder/`."""
-    name = encoder["architecture"] if encoder.get("checkpoint") else encoder["name"]
-    return FeatureExtractor(name, encoder["sizes"], encoder.get("checkpoint"), bf16)
-
-
 def _open(root: str | Path, extractor: FeatureExtractor, changed: Variant | None) -> FeatureCache:
     if changed is None:
         return FeatureCache(root, extractor.identity, extractor.key, extractor.shape)
@@ -214,7 +221,7 @@ def _start(
     demos: str,
     root: str,
     url: str | None,
-    encoder: dict[str, Any],
+    encoder: EncoderOptions,
     bf16: bool | None,
     changed: Variant | None,
     one_thread: bool,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2robot.vision.encoders.mvp import EMBEDDED, load_encoder
+from s2robot.vision.encoders.mvp import EMBEDDED
 from s2robot.vision.encoders.published import PUBLISHED
+from s2robot.vision.encoders.registry import load_encoder
 
 NAMES = (*EMBEDDED, *PUBLISHED)
 """Every encoder that has a name of its own here."""

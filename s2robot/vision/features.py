@@ -1,8 +1,8 @@
-"""From camera frames to the features a policy sees: one path for the cache and for rollouts."""
+"""From camera frames to the features a policy takes: one path for training, simulation and robots."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,66 +10,77 @@ import torch
 
 from s2robot.core.errors import UserError
 from s2robot.utils.provenance import has_bf16, sha256_json
-from s2robot.vision.encoders.mvp import load_encoder, to_float
-from s2robot.vision.encoders.precision import COMPUTE, to_bf16
+from s2robot.vision.encoders.encoder import Encoder, to_float
+from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.encoders.precision import COMPUTE
+from s2robot.vision.encoders.registry import check_encoder_trusted, load_encoder, make_encoder
+from s2robot.vision.fit import DEFAULT_FIT, Fit, fit_square
 from s2robot.vision.s2 import multiscale_forward
 from s2robot.vision.scales import Options
 
 _TILES = 10  # a forward: more leave the processor's cache
-_RECIPE = 1  # raise when anything below changes what comes out for the same encoder and sizes
+_SCHEMA = 2  # raise when anything below changes what comes out for the same encoder and sizes
 
 
 class FeatureExtractor:
-    """A frozen encoder over several image scales; features leave as float16.
+    """A frozen encoder at several image sizes; features leave as float16.
 
     Args:
-        name, checkpoint: as for `load_encoder`.
-        sizes: image scales of S² in px; one of them is a plain single-scale encoder.
+        encoder: one, or its name; with `checkpoint` as for `load_encoder`.
+        sizes: image sizes of S² in px; one of them is a plain single-scale encoder.
         bf16: compute type, float32 otherwise; default where the device has it.
+        fit: how frames that are not square become so.
         device: where it computes. A GPU's process must not render.
         compiled: by torch.compile, at the first call of each batch size; on a GPU into CUDA graphs.
     """
 
     def __init__(
         self,
-        name: str,
+        encoder: str | Encoder,
         sizes: Sequence[int],
         checkpoint: str | None = None,
         bf16: bool | None = None,
         *,
+        fit: Fit = DEFAULT_FIT,
         device: str = "cpu",
         compiled: bool = False,
     ) -> None:
         self.sizes = tuple(sizes)
         if not self.sizes:
-            raise UserError("no image scales: expected encoder.sizes of at least one, such as [224]")
-        self.encoder = load_encoder(name, checkpoint)
-        # As in the paper the first scale is the tile; an encoder of larger images runs at that.
+            raise UserError("no image sizes: expected encoder.sizes of at least one, such as [224]")
+        self.fit: Fit = fit
+        self.encoder = load_encoder(encoder, checkpoint) if isinstance(encoder, str) else encoder
+        # As in the paper the first size is the tile; an encoder of larger images runs at that.
         if min(self.sizes) < self.encoder.architecture.image_size:
             self.encoder.set_image_size(min(self.sizes))
         self._tile = self.encoder.architecture.image_size
         self.device = torch.device(device)
         self.bf16 = computes_in_bf16(device) if bf16 is None else bf16
         if self.bf16:
-            to_bf16(self.encoder.vit, fused=self.device.type != "cpu")
+            self.encoder.compute_in_bf16(fused=self.device.type != "cpu")
         self.encoder.to(self.device)
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
         self._run = torch.compile(self._forward, mode=mode) if compiled else self._forward
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(1 + N, C) of one frame's features: CLS, then N patches row by row; scales side by side in C."""
+        """(1 + N, C) of one frame's features, whatever its size: CLS, then N patches row by row; scales side
+        by side in C.
+        """
         return 1 + self.encoder.architecture.grid**2, self.encoder.width * len(self.sizes)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the features of a frame."""
+        source = self.encoder.source_sha256
         return {
+            "schema": _SCHEMA,
             "weights_sha256": self.encoder.weights_sha256,
+            **({"source_sha256": source} if source else {}),
             "sizes": list(self.sizes),
             "tile": self._tile,
+            "fit": self.fit,
             "compute": COMPUTE if self.bf16 else "fp32",
-            "recipe": _RECIPE,
         }
 
     @property
@@ -79,19 +90,21 @@ class FeatureExtractor:
 
     @torch.inference_mode()
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, 3) -> float16 (B, 1 + N, C); what is not square is resized to a square.
-
-        Raises UserError for frames so long that S² would see more than one tile at its first scale.
-        """
-        height, width = frames.shape[1:3]
-        if 2 * max(height, width) >= 3 * min(height, width):
-            raise UserError(
-                f"frames of {height} x {width} px: a policy's features are of a square image; "
-                "expected sides of a ratio below 1.5: crop the camera's frames"
-            )
+        """uint8 (B, H, W, 3), H and W of any ratio, -> float16 (B, 1 + N, C)."""
         images = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
         parts = images.split(self._frames_at_once(len(images)))
         return torch.cat([self._run(part).to(torch.float16).cpu() for part in parts]).numpy()
+
+    def of_cameras(self, images: Mapping[str, np.ndarray], cameras: Sequence[str]) -> dict[str, np.ndarray]:
+        """Features float16 (1 + N, C) of each of these cameras' frames, uint8 (H, W, 3).
+
+        Cameras may differ in size and shape; those of one shape are encoded together.
+        """
+        features: dict[str, np.ndarray] = {}
+        for shape in dict.fromkeys(np.shape(images[name]) for name in cameras):
+            alike = [name for name in cameras if np.shape(images[name]) == shape]
+            features |= zip(alike, self(np.stack([images[name] for name in alike])), strict=True)
+        return {name: features[name] for name in cameras}
 
     def _frames_at_once(self, frames: int) -> int:
         """On a processor so many that none of what is computed on the way leaves its cache."""
@@ -103,12 +116,26 @@ class FeatureExtractor:
     def _forward(self, frames: torch.Tensor) -> torch.Tensor:
         return multiscale_forward(
             self.encoder,
-            to_float(frames),
+            fit_square(to_float(frames), self.fit, max(self.sizes)),
             self.sizes,
             tile=self._tile,
             prefix_tokens=self.encoder.prefix_tokens,
             max_tiles=_TILES if self.device.type == "cpu" else None,
         )
+
+
+def make_extractor(encoder: EncoderOptions, bf16: bool | None) -> FeatureExtractor:
+    """The extractor of the options in `configs/encoder/` that the user chose. Raises as `make_encoder`."""
+    return FeatureExtractor(make_encoder(encoder), encoder.sizes, bf16=bf16, fit=encoder.fit)
+
+
+def make_recorded_extractor(encoder: Mapping[str, Any], bf16: bool | None) -> FeatureExtractor:
+    """The extractor of a section that a checkpoint recorded (`to_plain` of EncoderOptions).
+
+    Raises UserError as `make_extractor`, and for a `_target_` that the user does not trust.
+    """
+    check_encoder_trusted(encoder)
+    return make_extractor(EncoderOptions.of(encoder), bf16)
 
 
 def computes_in_bf16(device: str) -> bool:

@@ -25,12 +25,14 @@ from s2robot.data.validate import validate
 from s2robot.train.demos import Source, load_episode_features
 from s2robot.utils.distributed import World
 from s2robot.vision.cache import encode_store
+from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor
 
 obstore = pytest.importorskip("obstore", reason='pip install "s2robot[s3]"')
 
 BUCKET = "demos"
 ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
+ENCODER_OPTIONS = EncoderOptions.of(ENCODER)
 
 
 def find_server() -> str:
@@ -210,7 +212,7 @@ def machine(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def of_front(store: DemoStore, root: str | Path, **options: Any) -> dict[str, np.ndarray]:
-    cache = encode_store(store.path, root, ENCODER, cameras=["front"], bf16=False, **options)
+    cache = encode_store(store.path, root, ENCODER_OPTIONS, cameras=["front"], bf16=False, **options)
     return {i: np.array(cache.load(store, i, "front")) for i in store.ids()}
 
 

@@ -27,8 +27,9 @@ from s2robot.policy.checkpoint import (
 from s2robot.policy.normalize import Statistics
 from s2robot.policy.policy import ChunkExecutor, Policy
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
-from s2robot.vision.cache import make_extractor
+from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.precision import COMPUTE
+from s2robot.vision.features import make_extractor
 
 ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
 
@@ -37,7 +38,7 @@ ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "s
 def made() -> tuple[Policy, dict[str, Any]]:
     """An untrained policy for the toy, and the settings of its checkpoint."""
     torch.manual_seed(0)
-    extractor = make_extractor(ENCODER, bf16=False)
+    extractor = make_extractor(EncoderOptions.of(ENCODER), bf16=False)
     config = PolicyConfig(
         *(("front", "wrist"), *extractor.shape), proprio_dim=4, action_dim=4, width=16, depth=1, heads=2
     )

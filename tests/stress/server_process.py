@@ -14,7 +14,8 @@ import torch
 from s2robot.core.spec import RobotSpec
 from s2robot.policy.checkpoint import save_checkpoint
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
-from s2robot.vision.cache import make_extractor
+from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.features import make_extractor
 
 _STARTUP = 300.0  # s
 
@@ -85,7 +86,7 @@ def write_untrained(
     """A whole checkpoint in which nothing was learnt, of frames of `side` px; the robot it is for."""
     torch.manual_seed(0)
     encoder = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
-    extractor = make_extractor(encoder, bf16=False)
+    extractor = make_extractor(EncoderOptions.of(encoder), bf16=False)
     spec = RobotSpec(
         cameras=dict.fromkeys(cameras, (side, side, 3)),
         proprio=("x [m]", "y [m]", "z [m]", "gripper opening [m]"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +14,11 @@ from mistakes import refusal
 
 from s2robot.data.store import DemoStore
 from s2robot.utils.provenance import has_bf16
-from s2robot.vision.cache import FeatureCache, encode_store, make_extractor
-from s2robot.vision.features import FeatureExtractor
+from s2robot.vision.cache import FeatureCache, encode_store
+from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.features import FeatureExtractor, make_extractor
 
-ENCODER: dict[str, Any] = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
+ENCODER = EncoderOptions(name="random-tiny", sizes=(224,))
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +83,18 @@ def test_one_camera_alone(recorded: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "bf16"),
-    [({"sizes": [112]}, None), ({"name": "mvp-tiny-sim"}, None), ({}, not has_bf16())],
-    ids=["sizes", "weights", "compute"],
+    [
+        ({"sizes": (112,)}, None),
+        ({"name": "mvp-tiny-sim"}, None),
+        ({"fit": "crop"}, None),
+        ({}, not has_bf16()),
+    ],
+    ids=["sizes", "weights", "fit", "compute"],
 )
 def test_other_features_lie_elsewhere(
     recorded: Path, encoded: FeatureCache, change: dict, bf16: bool | None
 ) -> None:
-    key = make_extractor(ENCODER | change, bf16).key
+    key = make_extractor(replace(ENCODER, **change), bf16).key
     assert key != encoded.folder.name
     store = DemoStore.open(recorded)
     other = FeatureCache(encoded.folder.parent, {}, key)

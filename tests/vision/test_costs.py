@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from s2robot.vision.costs import Cost, cost, mvp_cost
-from s2robot.vision.encoders.mvp import load_encoder
+from s2robot.vision.encoders.registry import load_encoder
 from s2robot.vision.s2 import S2
 
 GIGA = 1e9

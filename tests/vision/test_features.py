@@ -11,8 +11,8 @@ from mistakes import refusal
 from safetensors.torch import save_file
 
 from s2robot.utils.provenance import has_bf16
-from s2robot.vision.encoders.mvp import load_encoder
 from s2robot.vision.encoders.precision import to_bf16
+from s2robot.vision.encoders.registry import load_encoder
 from s2robot.vision.features import FeatureExtractor
 from s2robot.vision.s2 import multiscale_forward
 

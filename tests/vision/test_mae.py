@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from s2robot.vision.encoders.mvp import IMAGENET_MEAN, IMAGENET_STD, Architecture, build_vit
+from s2robot.vision.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Architecture
+from s2robot.vision.encoders.mvp import build_vit
 from s2robot.vision.pretrain.mae import MaskedAutoencoder, normalise_patches
 
 SMALL = Architecture(width=48, depth=2, heads=3, image_size=128)  # 64 patches

@@ -16,16 +16,10 @@ from plain_vit import plain_vit
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from s2robot.vision.encoders.mvp import (
-    ARCHITECTURES,
-    EMBEDDED,
-    WEIGHTS,
-    Encoder,
-    hash_weights,
-    load_encoder,
-    sincos_position_embedding,
-    to_float,
-)
+from s2robot.vision.encoders.encoder import Encoder, to_float
+from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, WEIGHTS, sincos_position_embedding
+from s2robot.vision.encoders.registry import load_encoder
+from s2robot.vision.encoders.state import hash_weights
 
 
 @pytest.fixture(scope="module")

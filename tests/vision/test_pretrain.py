@@ -15,7 +15,8 @@ from mistakes import refusal
 from safetensors.torch import load_file
 
 from s2robot.config import compose
-from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, WEIGHTS, load_encoder
+from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, WEIGHTS
+from s2robot.vision.encoders.registry import load_encoder
 from s2robot.vision.pretrain import command as pretrain
 from s2robot.vision.pretrain.mae import MaskedAutoencoder
 

@@ -25,10 +25,12 @@ from s2robot.config import compose
 from s2robot.config.defaults import config_folder, names_in
 from s2robot.core.errors import UserError
 from s2robot.utils import provenance
-from s2robot.vision.cache import make_extractor
 from s2robot.vision.encoders import published
-from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, Architecture, build_vit, load_encoder
+from s2robot.vision.encoders.encoder import Architecture
+from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, build_vit
 from s2robot.vision.encoders.published import PUBLISHED, cached_file, is_left_out
+from s2robot.vision.encoders.registry import load_encoder
+from s2robot.vision.features import make_extractor
 
 WIDTH, DEPTH, HEADS = 48, 2, 12
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from s2robot.core.errors import UserError
+from s2robot.vision.encoders.precision import to_bf16
 from s2robot.vision.encoders.state import hash_weights
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -33,7 +34,7 @@ class Architecture:
 
     @property
     def grid(self) -> int:
-        """Patches along one side of the image; as measured, where the sides do not tell."""
+        """Patches along one side of the image; as measured, where the sides do not give it."""
         return self.measured_grid or self.image_size // self.patch_size
 
 
@@ -48,9 +49,11 @@ class Encoder(nn.Module, ABC):
         architecture: at the image size it runs at.
         prefix_tokens: tokens before the patches: CLS alone.
         weights_sha256: of the weights as they came, whatever image size they run at.
+        source_sha256: of the code that made the model, where it is none of this package's.
     """
 
     prefix_tokens = 1
+    source_sha256: str | None = None
     mean: Tensor
     std: Tensor
 
@@ -83,6 +86,10 @@ class Encoder(nn.Module, ABC):
         self.train(False)
         self.requires_grad_(False)
 
+    def compute_in_bf16(self, fused: bool) -> None:
+        """Computes in bf16 from now on; `fused`: see `to_bf16`."""
+        to_bf16(self.vit, fused)
+
     def set_image_size(self, image_size: int) -> None:
         """Runs at images of another side (px) from now on.
 
@@ -114,7 +121,7 @@ class Encoder(nn.Module, ABC):
         """
         images = to_float(images)
         self._check(images)
-        dtype = next(self.vit.parameters()).dtype
+        dtype = next(self.vit.parameters(), self.mean).dtype
         normalised = (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
         return self._tokens(normalised.to(dtype))
 

@@ -8,7 +8,6 @@ way, the features do not).
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,28 +20,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from s2robot.core.errors import UserError, unknown
-from s2robot.vision.encoders.blind import NAME as BLIND
-from s2robot.vision.encoders.blind import BlindEncoder
-from s2robot.vision.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Architecture, Encoder, to_float
+from s2robot.vision.encoders.encoder import Architecture, Encoder
 from s2robot.vision.encoders.published import PUBLISHED, fetch, is_left_out
-from s2robot.vision.encoders.state import check_state, hash_weights, read_state
-from s2robot.vision.encoders.timm_encoder import load_timm
-
-__all__ = [
-    "ARCHITECTURES",
-    "EMBEDDED",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "WEIGHTS",
-    "Architecture",
-    "Encoder",
-    "MvpEncoder",
-    "build_vit",
-    "hash_weights",
-    "load_encoder",
-    "sincos_position_embedding",
-    "to_float",
-]
+from s2robot.vision.encoders.state import check_state, read_state
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -53,7 +33,7 @@ ARCHITECTURES = {
     "large": Architecture(1024, 24, 16, image_size=256),
 }
 
-EMBEDDED = {"mvp-tiny-sim": "tiny", "mvp-small-sim": "small", "mvp-tiny-rooms": "tiny"}
+EMBEDDED = {"mvp-tiny-sim": "tiny", "mvp-tiny-rooms": "tiny"}
 """Encoders shipped with the package: name -> architecture."""
 
 _ROUNDING = {torch.bfloat16: 4e-3}
@@ -91,75 +71,33 @@ class MvpEncoder(Encoder):
         return replace(self.architecture, image_size=image_size)
 
 
-def load_encoder(
-    name_or_path: str | Path = "mvp-tiny-sim",
-    checkpoint: str | Path | None = None,
-    image_size: int | None = None,
-) -> Encoder:
-    """The frozen encoder of that name: uint8 (B, H, W, 3) or float (B, 3, H, W) to tokens (B, 1 + N, C).
+def load_mvp(name: str, checkpoint: str | Path | None = None) -> MvpEncoder:
+    """An embedded or published encoder, or an architecture with the weights of `checkpoint`.
 
-    Args:
-        name_or_path: one of
-            - an embedded encoder (`mvp-tiny-sim`, `mvp-tiny-rooms`, `mvp-small-sim`);
-            - a published one (`mvp-base-egosoup`, see `published.py`): downloaded at its first use;
-            - a file that `s2robot pretrain` wrote or MVP published, whose architecture its shapes tell: a
-              `Path`, or a string that is none of the names here;
-            - with `checkpoint`, an architecture (`tiny`, `small`, `base`, `large`);
-            - `random-ARCHITECTURE`: a frozen random initialisation (seed 0), the control of every probe; its
-              last bits depend on the processor's instruction set;
-            - `blind`: tokens of zeros, the control without vision;
-            - `timm:NAME`, any model of timm that gives a square grid of features, with its weights, and
-              `random-timm:NAME`: see `timm_encoder.py`.
-        checkpoint: a local file to take the weights from: safetensors, or a checkpoint of PyTorch's.
-        image_size: side of the images (px); default the side it was trained at (256 for `mvp-large-egosoup`,
-            which the S² paper ran at 224: Table 10).
-
-    Raises:
-        UserError: unknown name, missing, damaged or malicious file, weights of another architecture, a
-            published encoder that cannot be fetched, an image size it cannot run at.
+    Raises UserError as `registry.load_encoder`.
     """
-    encoder = _load(name_or_path, checkpoint)
-    if image_size is not None:
-        encoder.set_image_size(image_size)
-    return encoder
-
-
-def _load(name_or_path: str | Path, checkpoint: str | Path | None) -> Encoder:
-    name = str(name_or_path)
-    random, model = name.startswith("random-"), name.removeprefix("random-")
-    if _is_path(name_or_path):
-        if checkpoint is not None:
-            raise UserError(f"{name} and checkpoint={checkpoint}: one file was expected")
-        return _from_file(Path(name), name, None)
-    if (random or name == BLIND) and checkpoint is not None:
-        raise UserError(f"{name} has weights of its own: give it no checkpoint (here {checkpoint})")
-    if name == BLIND:
-        return BlindEncoder()
-    if model.startswith("timm:"):
-        return load_timm(name, checkpoint)
-    if random:
-        return _random_encoder(name, model)
     if checkpoint is not None:
         return _from_file(Path(checkpoint), name, _architecture_named(name))
     if name in EMBEDDED:
         return _from_file(WEIGHTS / f"{name}.safetensors", name, EMBEDDED[name])
     if name in PUBLISHED:
         return _from_file(fetch(name), name, PUBLISHED[name].architecture)
-    if name in ARCHITECTURES:
-        raise UserError(f"{name} is an architecture: give checkpoint=PATH too, or name random-{name}")
-    if Path(name).is_file():
-        return _from_file(Path(name), name, None)
-    raise unknown(
-        "encoder", name, [*EMBEDDED, *PUBLISHED, *(f"random-{a}" for a in ARCHITECTURES), "timm:NAME", BLIND]
-    )
+    raise UserError(f"{name} is an architecture: give checkpoint=PATH too, or name random-{name}")
 
 
-def _is_path(name: str | Path) -> bool:
-    """Whether that is a file, there or not, whatever else may have the name."""
-    if isinstance(name, Path):
-        return True
-    timm = name.removeprefix("random-").startswith("timm:")  # timm:hf-hub:OWNER/NAME
-    return not timm and (os.sep in name or Path(name).suffix in (".safetensors", ".pth", ".pt"))
+def load_mvp_file(path: Path, name: str) -> MvpEncoder:
+    """The encoder in a file; its shapes say which architecture it is. Raises UserError."""
+    return _from_file(path, name, None)
+
+
+def random_mvp(name: str) -> MvpEncoder:
+    """`random-ARCHITECTURE`: a random initialisation (seed 0). Raises UserError."""
+    architecture = name.removeprefix("random-")
+    if architecture not in ARCHITECTURES:
+        raise unknown("architecture", architecture, ARCHITECTURES)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return MvpEncoder(build_vit(ARCHITECTURES[architecture]), name, ARCHITECTURES[architecture])
 
 
 def _architecture_named(name: str) -> str:
@@ -169,15 +107,7 @@ def _architecture_named(name: str) -> str:
     return known[name]
 
 
-def _random_encoder(name: str, architecture: str) -> Encoder:
-    if architecture not in ARCHITECTURES:
-        raise unknown("architecture", architecture, ARCHITECTURES)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return MvpEncoder(build_vit(ARCHITECTURES[architecture]), name, ARCHITECTURES[architecture])
-
-
-def _from_file(path: Path, name: str, architecture_name: str | None) -> Encoder:
+def _from_file(path: Path, name: str, architecture_name: str | None) -> MvpEncoder:
     given = read_state(path.expanduser())
     architecture_name = architecture_name or _architecture_of(given, path)
     architecture = ARCHITECTURES[architecture_name]

@@ -40,7 +40,8 @@ from s2robot.utils.provenance import (
 from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
 from s2robot.utils.workers import run_jobs
-from s2robot.vision.encoders.mvp import ARCHITECTURES, hash_weights
+from s2robot.vision.encoders.mvp import ARCHITECTURES
+from s2robot.vision.encoders.state import hash_weights
 from s2robot.vision.pretrain.mae import MaskedAutoencoder
 
 SHARD = 100  # states

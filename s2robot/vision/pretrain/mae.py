@@ -14,13 +14,8 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from s2robot.utils.randomness import WHOLE_BATCH, BatchRandom, Microbatch
-from s2robot.vision.encoders.mvp import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Architecture,
-    build_vit,
-    sincos_position_embedding,
-)
+from s2robot.vision.encoders.encoder import IMAGENET_MEAN, IMAGENET_STD, Architecture
+from s2robot.vision.encoders.mvp import build_vit, sincos_position_embedding
 
 _CONTRAST_FLOOR = 0.02
 """Standard deviation (of [0, 1]) below which a patch is flat: normalised, its noise would be the target."""

@@ -1,0 +1,81 @@
+"""The options of an encoder: a file in `configs/encoder/`, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from annotated_types import Len
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from s2robot.config.options import Component, Count, Natural, read_options
+from s2robot.core.errors import unknown
+from s2robot.vision.fit import DEFAULT_FIT, Fit
+
+Sizes = Annotated[tuple[Count, ...], Len(1)]
+"""Image sizes of S², the short side of each scale (px)."""
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """Which encoder, at which image sizes.
+
+    Attributes:
+        name: see `registry.load_encoder`; with a `target` of your own, what results call it (default: the
+            target).
+        sizes: image sizes of S² (px); one of them is a plain single-scale encoder.
+        architecture: with `checkpoint`, the architecture of the file's weights.
+        checkpoint: a file of weights, instead of those that belong to the name.
+        fit: how frames that are not square become so, see `s2robot.vision.fit`.
+        target: `_target_`, any callable that returns an nn.Module, and its arguments. In YAML they stand
+            beside the other options: what is none of these fields is an argument.
+        mean, std: of a target's normalisation; None: the module takes images in [0, 1].
+        prefix_tokens: of a target's tokens, how many come before the patches; None: found by a trial.
+    """
+
+    name: str
+    sizes: Sizes
+    architecture: str | None = None
+    checkpoint: str | None = None
+    fit: Fit = DEFAULT_FIT
+    target: Component | None = None
+    mean: Colour | None = None
+    std: Colour | None = None
+    prefix_tokens: Natural | None = None
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> EncoderOptions:
+        """From a plain section: of a composed configuration, or as `to_plain` wrote it into a file.
+
+        Raises UserError where a value does not fit.
+        """
+        return read_options(_Section, {"encoder": dict(section)}).encoder
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_gathered, handler(source))
+
+
+@dataclass(frozen=True)
+class _Section:
+    encoder: EncoderOptions
+
+
+def _gathered(section: Any) -> Any:
+    """The fields of EncoderOptions, with `_target_` and its arguments gathered in `target`."""
+    if not isinstance(section, dict):
+        return section
+    names = {field.name for field in fields(EncoderOptions)}
+    own = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items() if k in names}
+    arguments = {k: v for k, v in section.items() if k not in names}
+    if arguments and "_target_" not in arguments:
+        raise unknown("option of encoder", next(iter(arguments)), sorted(names))
+    if arguments.get("_target_") is not None:
+        own["target"] = arguments
+    if own.get("target"):
+        own.setdefault("name", own["target"]["_target_"])
+    return own
