@@ -19,15 +19,17 @@ from omegaconf import DictConfig, OmegaConf
 from s2robot.bench.clock import Clock
 from s2robot.config import compose
 from s2robot.config.checks import check_file
+from s2robot.config.options import read_options
 from s2robot.core.errors import UserError
+from s2robot.evaluation.options import EvaluateOptions
 from s2robot.evaluation.rollouts import (
     EvalConfig,
     RolloutSpec,
     WorkerContext,
-    jobs,
-    read_setting,
+    make_config,
+    make_context,
     roll_out,
-    set_stage,
+    rollout_specs,
 )
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.utils.provenance import git_state, machine, versions, write_json
@@ -53,16 +55,16 @@ def main(cfg: DictConfig) -> None:
     check_file(plain["out"], plain["overwrite"])
     if plain["positions"] < 2 * max(plain["workers"]):
         raise UserError(f"positions={plain['positions']}: each worker needs 2, one of them to warm up")
-    given = [f"checkpoint={plain['checkpoint']}", f"positions={plain['positions']}", f"seed={plain['seed']}"]
-    options: Any = OmegaConf.to_container(compose("evaluate", given), resolve=True)
-    setting, _ = read_setting(options)
+    given = [f"checkpoint={plain['checkpoint']}", f"starts={plain['positions']}", f"seed={plain['seed']}"]
+    options = read_options(EvaluateOptions, compose("evaluate", given))
+    common, _ = make_config(options)
     load = os.getloadavg()[0]
     rounds = [
-        {workers: _measure(setting, workers) for workers in plain["workers"]} for _ in range(plain["rounds"])
+        {workers: _measure(common, workers) for workers in plain["workers"]} for _ in range(plain["rounds"])
     ]
     result = summary(rounds) | {"load_before": load}
     origin = {"machine": machine(), "versions": versions(), "git": git_state()}
-    made = {"env": setting.env, "checkpoint_sha256": checkpoint_sha256(plain["checkpoint"])}
+    made = {"env": common.env, "checkpoint_sha256": checkpoint_sha256(plain["checkpoint"])}
     write_json(plain["out"], result | made | origin)
     print("\n".join(lines(result)))
 
@@ -108,33 +110,33 @@ def lines(result: dict[str, Any]) -> list[str]:
     return [*parts, *rates]
 
 
-def _measure(setting: EvalConfig, workers: int) -> list[Measured]:
-    todo = jobs(setting.options)
-    return list(run_jobs(_timed, todo, workers=workers, start=_start, start_args=(setting,)))
+def _measure(common: EvalConfig, workers: int) -> list[Measured]:
+    todo = rollout_specs(common.options, common.task())
+    return list(run_jobs(_timed, todo, workers=workers, start=_start, start_args=(common,)))
 
 
-def _start(setting: EvalConfig) -> tuple[WorkerContext, Clock]:
-    stage, clock = set_stage(setting), Clock()
-    time_parts(stage, clock)
-    return stage, clock
+def _start(common: EvalConfig) -> tuple[WorkerContext, Clock]:
+    context, clock = make_context(common), Clock()
+    time_parts(context, clock)
+    return context, clock
 
 
-def time_parts(stage: WorkerContext, clock: Clock) -> None:
+def time_parts(context: WorkerContext, clock: Clock) -> None:
     """From now on the clock is told what is running."""
-    simulator: Any = stage.env.unwrapped
+    simulator: Any = context.env.unwrapped
     simulator.frames = clock.timed("rendering", simulator.frames)
     for name in ("reset", "step"):
-        setattr(stage.env, name, clock.timed("physics", getattr(stage.env, name)))
-    actor: Any = stage.actor
+        setattr(context.env, name, clock.timed("physics", getattr(context.env, name)))
+    actor: Any = context.actor
     actor.policy.extractor = clock.timed("encoding", actor.policy.extractor)
     actor.act = clock.timed("policy", actor.act)
 
 
 def _timed(context: tuple[WorkerContext, Clock], job: RolloutSpec) -> Measured:
-    stage, clock = context
+    context, clock = context
     clock.seconds.clear()
     began = time.monotonic()
     with clock.part("rest"):
-        rollout = roll_out(stage, job)
+        rollout = roll_out(context, job)
     seconds = {part: clock.seconds[part] for part in PARTS}
     return Measured(os.getpid(), began, time.monotonic(), rollout.outcome["steps"], seconds)

@@ -4,76 +4,84 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig
+from annotated_types import Gt, Lt
 
 from s2robot.compare.comparison import OVER_SEEDS
 from s2robot.compare.page import write_page
 from s2robot.compare.read import Arm, arms, differing_settings, read
-from s2robot.compare.result import Part, examine, lines, tried_by
+from s2robot.compare.result import Outcomes, examine, lines, tried_by
 from s2robot.config.checks import check_file
 from s2robot.config.overrides import as_override
-from s2robot.core.errors import UserError, unknown
-from s2robot.statistics.rates import check_share
+from s2robot.core.errors import UserError
 from s2robot.utils.provenance import plain
 
-AGAINST = ("all", "first")
+Level = Annotated[float, Gt(0), Lt(1)]
 
 
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class CompareOptions:
+    """The options of the command; their meanings are the comments of `configs/compare.yaml`."""
+
+    evaluations: str | tuple[str, ...]
+    out: str | None
+    overwrite: bool
+    json: bool
+    confidence: Level
+    against: Literal["all", "first"]
+    group: bool
+    anytime: bool
+
+
+def main(options: CompareOptions) -> None:
     """Compares, prints, and writes the page where `out` is given.
 
     Raises UserError for evaluations that cannot be read or paired, and for a page that lies there already.
     """
-    _check(cfg)
-    given = [cfg.evaluations] if isinstance(cfg.evaluations, str) else list(cfg.evaluations)
-    compared = arms(read([str(path) for path in given]), cfg.group)
-    how = {"confidence": cfg.confidence, "anytime": cfg.anytime, "first_alone": cfg.against == "first"}
-    parts = {"positions": examine(compared, "positions", **how)}
-    beyond = tried_by(compared, "extra")
-    notes = list(_notes(parts["positions"], cfg.confidence))
+    given = [options.evaluations] if isinstance(options.evaluations, str) else list(options.evaluations)
+    if not given:
+        raise UserError("no evaluations given: expected one or more paths of evaluation.json files")
+    if options.out is not None:
+        check_file(options.out, options.overwrite)
+    compared = arms(read(given), options.group)
+    confidence, first_alone = options.confidence, options.against == "first"
+    how = {"confidence": confidence, "anytime": options.anytime, "first_alone": first_alone}
+    parts = {"starts": examine(compared, "starts", **how)}
+    beyond = tried_by(compared, "random_starts")
+    notes = list(_notes(parts["starts"], confidence))
     if len(beyond) == sum(len(arm.evaluations) for arm in compared):
-        parts["extra"] = examine(compared, "extra", **how)
+        parts["random_starts"] = examine(compared, "random_starts", **how)
     elif beyond:
         names = ", ".join(evaluation.name for evaluation in beyond)
-        notes.append(f"Further positions are left out: not all evaluations have them, only {names}.")
+        notes.append(f"Random starts are left out: not all evaluations have them, only {names}.")
     settings = differing_settings(compared)
-    if cfg.json:
+    if options.json:
         print(json.dumps(plain(_as_json(compared, parts, settings, notes)), indent=1, ensure_ascii=False))
     else:
         print("\n".join(_text(compared, parts, settings, notes)))
-    if cfg.out is not None:
-        write_page(Path(cfg.out), compared, list(parts.values()), settings, notes)
-        if not cfg.json:
-            print(f"open {cfg.out}")
+    if options.out is not None:
+        write_page(Path(options.out), compared, list(parts.values()), settings, notes)
+        if not options.json:
+            print(f"open {options.out}")
 
 
-def _check(cfg: DictConfig) -> None:
-    if cfg.against not in AGAINST:
-        raise unknown("against", cfg.against, AGAINST)
-    check_share("confidence", cfg.confidence)
-    if not cfg.evaluations:
-        raise UserError("no evaluations given: expected one or more paths of evaluation.json files")
-    if cfg.out is not None:
-        check_file(cfg.out, cfg.overwrite)
-
-
-def _notes(part: Part, confidence: float) -> Iterator[str]:
+def _notes(part: Outcomes, confidence: float) -> Iterator[str]:
     """What the intervals cover and what they do not."""
     yield f"Intervals: {100 * confidence:g} %, each for itself. Differences: the first rate minus the second."
     for method in dict.fromkeys(comparison.method for comparison in part.comparisons):
         yield f"Comparisons: {method}."
     if any(row.seeds == 1 and not row.is_member for row in part.rows):
-        yield "Of an arm with one training seed they cover other positions, not another training."
+        yield "Of an arm with one training seed they cover other starts, not another training."
     if any(comparison.method == OVER_SEEDS for comparison in part.comparisons):
         yield "Of an arm with several they cover another training too."
 
 
 def _text(
     compared: Sequence[Arm],
-    parts: Mapping[str, Part],
+    parts: Mapping[str, Outcomes],
     settings: Mapping[str, list[Any]],
     notes: Sequence[str],
 ) -> Iterator[str]:
@@ -88,7 +96,7 @@ def _text(
 
 def _as_json(
     compared: Sequence[Arm],
-    parts: Mapping[str, Part],
+    parts: Mapping[str, Outcomes],
     settings: Mapping[str, list[Any]],
     notes: Sequence[str],
 ) -> dict[str, Any]:
@@ -108,7 +116,7 @@ def _as_json(
             }
             for arm in compared
         ],
-        **{name: part.to_dict() for name, part in ({"extra": None} | dict(parts)).items() if part},
+        **{name: part.to_dict() for name, part in ({"random_starts": None} | dict(parts)).items() if part},
         "differs": settings,
         "notes": notes,
     }

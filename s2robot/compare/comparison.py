@@ -1,4 +1,4 @@
-"""What two arms on the same positions tell about each other: a difference, its interval, and a sentence."""
+"""What two arms tried from the same starts tell about each other: a difference, its interval, a sentence."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from s2robot.compare.read import Arm, Evaluation, Position
+from s2robot.compare.read import Arm, Evaluation, Trial
 from s2robot.core.errors import UserError
 from s2robot.statistics.paired import Pairs, holm, mcnemar, newcombe
 from s2robot.statistics.power import positions_over_seeds, positions_paired
 from s2robot.statistics.seeds import ArmDifference
 from s2robot.statistics.sequential import anytime_interval, anytime_p
 
-PARTS = {"positions": "positions", "extra": "further positions"}
+PARTS = {"starts": "starts", "random_starts": "random starts"}
 """Of an evaluation, and what they are called."""
 
 ONE_LOOK = "Newcombe's interval, exact McNemar test"
 ANYTIME = "interval and test that hold at all looks together"
-OVER_SEEDS = "interval and test over training seeds and positions"
+OVER_SEEDS = "interval and test over training seeds and starts"
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Comparison:
 
     Attributes:
         difference: the first's rate minus the second's; `low` to `high` is its interval.
-        p: of equal arms; `p_holm` after Holm's correction for all comparisons on these positions.
-        pairs: the counts of positions, where both arms have one training seed.
-        needed: positions at which the difference, if it is the true one, would be found four times in five;
-            None where no number of positions is enough.
+        p: of equal arms; `p_holm` after Holm's correction for all comparisons on these starts.
+        pairs: the counts of starts, where both arms have one training seed.
+        needed: starts at which the difference, if it is the true one, would be found four times in five;
+            None where no number of starts is enough.
         method: what interval and p are.
         separated: whether both the interval and the corrected p say so.
     """
@@ -52,7 +52,7 @@ class Comparison:
     separated: bool
 
     def sentence(self) -> str:
-        """`a v b: not separated: difference +6 % (-3 to +15 %), p = 0.2; about 90 positions ...`."""
+        """`a v b: not separated: difference +6 % (-3 to +15 %), p = 0.2; about 90 starts ...`."""
         verdict = "separated" if self.separated else "not separated"
         interval = f"{percent(self.low, sign=True)} to {percent(self.high, sign=True)} %"
         text = (
@@ -65,10 +65,10 @@ class Comparison:
 
     def _outlook(self) -> str:
         if self.difference == 0:
-            return "no number of positions tells equal rates apart"
+            return "no number of starts tells equal rates apart"
         if self.needed is None:
-            return "more positions would not do, the training seeds differ too much: more seeds are needed"
-        return f"about {rounded_up(self.needed)} positions would be needed"
+            return "more starts would not do, the training seeds differ too much: more seeds are needed"
+        return f"about {rounded_up(self.needed)} starts would be needed"
 
 
 def compare(
@@ -81,10 +81,10 @@ def compare(
 ) -> list[Comparison]:
     """Every two arms, or the first with every other one.
 
-    Raises UserError where positions are not the same, and for `anytime` where an arm has several training
+    Raises UserError where the starts are not the same, and for `anytime` where an arm has several training
     seeds.
     """
-    order = common_positions([evaluation for arm in compared for evaluation in arm.evaluations], part)
+    order = common_trials([evaluation for arm in compared for evaluation in arm.evaluations], part)
     pairs = [(a, b) for a, b in combinations(compared, 2) if not first_alone or a is compared[0]]
     level = (1 - confidence) / max(1, len(pairs))
     found, how = [], (confidence, anytime, level)
@@ -105,7 +105,7 @@ def compare(
     ]
 
 
-def common_positions(evaluations: Sequence[Evaluation], part: str) -> list[Position]:
+def common_trials(evaluations: Sequence[Evaluation], part: str) -> list[Trial]:
     """In the first one's order. Raises UserError, which says what differs, unless all have the same."""
     first, *others = evaluations
     mine = list(first.outcomes(part))
@@ -183,15 +183,12 @@ def _excludes_zero(numbers: Mapping[str, Any]) -> bool:
     return numbers["low"] > 0 or numbers["high"] < 0
 
 
-def _what_differs(mine: Sequence[Any], theirs: Sequence[Any]) -> str:
+def _what_differs(mine: Sequence[Trial], theirs: Sequence[Trial]) -> str:
     if len(mine) != len(theirs):
         return f"{len(mine)} against {len(theirs)}"
-    places = [[(p.x, p.y, p.yaw) for p in side] for side in (mine, theirs)]
     different = [i for i, (p, q) in enumerate(zip(mine, theirs, strict=True)) if p != q]
-    if places[0] == places[1]:
+    if [trial.start for trial in mine] == [trial.start for trial in theirs]:
         return f"{len(different)} of {len(mine)} started from another seed (evaluate's seed=)"
     i = different[0]
-    shown = " against ".join(
-        f"x {p.x:.3f} y {p.y:.3f} yaw {p.yaw:.2f} seed {p.seed}" for p in (mine[i], theirs[i])
-    )
-    return f"{len(different)} of {len(mine)} differ, the first is position {i}: {shown}"
+    shown = " against ".join(f"{trial.start} seed {trial.seed}" for trial in (mine[i], theirs[i]))
+    return f"{len(different)} of {len(mine)} differ, the first is start {i}: {shown}"

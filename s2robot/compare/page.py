@@ -1,4 +1,4 @@
-"""The page of a comparison: sentences, forest plots, and every position with every evaluation."""
+"""The page of a comparison: sentences, forest plots, and every start with every evaluation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from s2robot.compare.comparison import p_in_words, percent
 from s2robot.compare.read import Arm
-from s2robot.compare.result import Part, Row
+from s2robot.compare.result import Outcomes, Row
 from s2robot.config.overrides import as_override
-from s2robot.evaluation import failures
 from s2robot.reports.html import DAY, STYLE, svg, template
+from s2robot.reports.result import outcome_text
 from s2robot.utils.provenance import write_atomic
 
 _ROW = 0.3  # inches of a figure
@@ -26,7 +26,7 @@ _MARGIN = 0.75  # inches for the axis below
 def write_page(
     path: Path,
     compared: Sequence[Arm],
-    parts: Sequence[Part],
+    parts: Sequence[Outcomes],
     settings: Mapping[str, list[Any]],
     notes: Sequence[str],
 ) -> None:
@@ -38,7 +38,7 @@ def write_page(
     write_atomic(path, page)
 
 
-def _rates(part: Part) -> Markup:
+def _rates(part: Outcomes) -> Markup:
     """A forest plot: each arm, fainter each of its evaluations."""
     with rc_context(STYLE):
         figure, axes = _forest([_row_label(row) for row in part.rows])
@@ -48,7 +48,7 @@ def _rates(part: Part) -> Markup:
         return svg(figure, f"rates {part.title}")
 
 
-def _differences(part: Part) -> Markup | None:
+def _differences(part: Outcomes) -> Markup | None:
     """A forest plot: the differences, and where none is."""
     if not part.comparisons:
         return None
@@ -61,22 +61,22 @@ def _differences(part: Part) -> Markup | None:
         return svg(figure, f"differences {part.title}")
 
 
-def _grid(part: Part) -> Markup:
-    """Every evaluation at every position: filled where it picked the cube up, else hollow and crossed."""
+def _grid(part: Outcomes) -> Markup:
+    """Every evaluation from every start: filled for a success, hollow and crossed for a failure."""
     with rc_context(STYLE):
-        names = list(part.outcomes)
+        names = list(part.rollouts)
         figure, axes = _forest(names, width=10)
-        size = max(9, min(60, 4000 / len(part.positions)))  # points²
-        for i, outcomes in enumerate(part.outcomes.values()):
+        size = max(9, min(60, 4000 / len(part.trials)))  # points²
+        for i, rollouts in enumerate(part.rollouts.values()):
             for kind, colour in ((True, DAY["hit"]), (False, DAY["miss"])):
-                at = [j for j, outcome in enumerate(outcomes) if outcome["success"] == kind]
+                at = [j for j, rollout in enumerate(rollouts) if rollout["success"] == kind]
                 face = colour if kind else "none"
                 axes.scatter(
                     at, [i] * len(at), s=size, marker="s", facecolors=face, edgecolors=colour, linewidths=1
                 )
                 if not kind:
                     axes.scatter(at, [i] * len(at), s=size, marker="x", color=colour, linewidths=1)
-        axes.set(xlabel="position", xlim=(-1, len(part.positions)))
+        axes.set(xlabel="start", xlim=(-1, len(part.trials)))
         axes.grid(visible=False)
         return svg(figure, f"grid {part.title}")
 
@@ -103,6 +103,4 @@ def _row_label(row: Row) -> str:
     return f"{row.label}   {row.successes}/{row.trials}"
 
 
-_TEMPLATE = template(
-    "compare.html.jinja", percent=percent, p=p_in_words, shown=as_override, why=failures.in_words
-)
+_TEMPLATE = template("compare.html.jinja", percent=percent, p=p_in_words, shown=as_override, why=outcome_text)

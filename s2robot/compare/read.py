@@ -12,27 +12,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from s2robot.core.errors import UserError
+from s2robot.reports.result import read_evaluation
 from s2robot.utils.provenance import sha256_json
-
-FIELDS = ("successes", "trials", "success_rate", "wilson_95", "positions", "checkpoint_sha256", "config")
-"""What an evaluation must hold to be compared."""
 
 _NO_SETTINGS = (
     *("training.seed", "training.demos"),  # demos_sha256 says which demos they are
     *("training.encoder", "training.policy"),  # as under encoder and policy
-    *("evaluate.checkpoint", "evaluate.out", "evaluate.seed", "evaluate.positions", "evaluate.extra"),
-    "evaluate.repeats",
-    *("evaluate.position_source", "evaluate.extra_source", "evaluate.spawn_region"),
+    *(
+        "evaluate.checkpoint",
+        "evaluate.seed",
+        "evaluate.starts",
+        "evaluate.random_starts",
+        "evaluate.repeats",
+    ),
 )
-"""What may differ in an arm: seeds, and names of places. (The positions are compared as they are.)"""
+"""What may differ in an arm: seeds, and names of places. (The starts are compared as they are.)"""
 
 
-class Position(NamedTuple):
-    """Where the cube was put (m, m, rad) and from which seed the arm started: outcomes pair on all four."""
+class Trial(NamedTuple):
+    """The start of a rollout (its options as JSON) and its environment's seed: outcomes pair on both."""
 
-    x: float
-    y: float
-    yaw: float
+    start: str
     seed: int
 
 
@@ -54,13 +54,13 @@ class Evaluation:
     content: Mapping[str, Any]
 
     def result(self, part: str) -> Mapping[str, Any] | None:
-        """Successes, trials and outcomes: of the headline (`positions`) or of the further ones (`extra`)."""
-        return self.content if part == "positions" else self.content.get("extra")
+        """Successes, trials and outcomes: of the headline (`starts`) or of `random_starts`."""
+        return self.content if part == "starts" else self.content["random_starts"]
 
-    def outcomes(self, part: str) -> dict[Position, Mapping[str, Any]]:
-        """The outcome at each position, in order; none where it was not tried on these."""
+    def outcomes(self, part: str) -> dict[Trial, Mapping[str, Any]]:
+        """The outcome of each trial, in order; none where these were not tried."""
         result = self.result(part)
-        return {} if result is None else {_position(outcome): outcome for outcome in result["positions"]}
+        return {} if result is None else {_trial(rollout): rollout for rollout in result["rollouts"]}
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,22 @@ class Arm:
     def settings(self) -> dict[str, Any]:
         return self.evaluations[0].settings
 
-    def table(self, part: str, order: Sequence[Position]) -> np.ndarray:
-        """True and false of shape (training seeds, positions), the positions in this order."""
+    @property
+    def failure_labels(self) -> Sequence[str]:
+        """Those of the task."""
+        return self.evaluations[0].content["task"]["failure_labels"]
+
+    def table(self, part: str, order: Sequence[Trial]) -> np.ndarray:
+        """True and false of shape (training seeds, trials), the trials in this order."""
         tried = [evaluation.outcomes(part) for evaluation in self.evaluations]
-        return np.array([[outcomes[position]["success"] for position in order] for outcomes in tried], bool)
+        return np.array([[outcomes[trial]["success"] for trial in order] for outcomes in tried], bool)
 
 
 def read(paths: Sequence[str]) -> list[Evaluation]:
     """The evaluations at these paths: files, or folders that `s2robot evaluate` wrote.
 
-    Raises UserError for a path that is given twice, and for a file that is missing, damaged or no evaluation.
+    Raises UserError for a path that is given twice, and for a file that is missing, damaged, no evaluation or
+    one of another schema.
     """
     files = [_file(Path(path)) for path in paths]
     for i, file in enumerate(files):
@@ -124,13 +130,7 @@ def _file(path: Path) -> Path:
 
 
 def _read(name: str, file: Path) -> Evaluation:
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise UserError(f"{file} is no readable JSON: {error}") from error
-    missing = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
-    if missing:
-        raise UserError(f"{file} is no evaluation: it lacks {', '.join(missing)}")
+    content = read_evaluation(file)
     try:
         return _evaluation(name, file, content)
     except (AttributeError, KeyError, TypeError) as error:
@@ -142,18 +142,15 @@ def _evaluation(name: str, file: Path, content: dict[str, Any]) -> Evaluation:
     config = content["config"]
     settings = {key: value for key, value in _flat(config, "") if not key.startswith(_NO_SETTINGS)}
     evaluation = Evaluation(name, file, (config.get("training") or {}).get("seed"), settings, content)
-    for part in ("positions", "extra"):
+    for part in ("starts", "random_starts"):
         result = evaluation.result(part)
-        for outcome in () if result is None else result["positions"]:
-            if not isinstance(outcome["success"], bool):
-                raise UserError(f"{file} has success={outcome['success']!r}: expected true or false")
-        if result is not None and len(evaluation.outcomes(part)) != len(result["positions"]):
-            raise UserError(f"{file} holds two outcomes of the same position and seed: expected one of each")
+        if result is not None and len(evaluation.outcomes(part)) != len(result["rollouts"]):
+            raise UserError(f"{file} holds two outcomes of the same start and seed: expected one of each")
     return evaluation
 
 
-def _position(outcome: Mapping[str, Any]) -> Position:
-    return Position(outcome["x"], outcome["y"], outcome["yaw"], outcome["seed"])
+def _trial(rollout: Mapping[str, Any]) -> Trial:
+    return Trial(json.dumps(rollout["start"]["options"], sort_keys=True), rollout["seed"])
 
 
 def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""All that is told about arms on one set of positions: for the terminal, for programs, for the page."""
+"""What is reported of arms tried from one set of starts: for the terminal, for programs, for the page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from s2robot.compare.comparison import PARTS, Comparison, common_positions, compare, percent
-from s2robot.compare.read import Arm, Evaluation, Position
-from s2robot.evaluation import failures
+from s2robot.compare.comparison import PARTS, Comparison, common_trials, compare, percent
+from s2robot.compare.read import Arm, Evaluation, Trial
+from s2robot.reports.result import count_failures
 from s2robot.statistics.rates import wilson
 from s2robot.statistics.seeds import ArmRate
 
@@ -20,7 +20,7 @@ class Row:
     Attributes:
         seeds: how many training seeds it is over.
         is_member: whether it is one evaluation of an arm that has a row of its own above.
-        failed: how many failed in which way, where the evaluations say so.
+        failed: how many failed for which reason, where the evaluations say so.
     """
 
     name: str
@@ -42,20 +42,20 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Arms on one set of positions.
+class Outcomes:
+    """Arms tried from one set of starts.
 
     Attributes:
-        title: `16 positions`, `100 further positions`.
-        positions: in the order of the evaluations.
-        outcomes: name of an evaluation -> its outcomes, in that order.
+        title: `16 starts`, `100 random starts`.
+        trials: in the order of the evaluations.
+        rollouts: name of an evaluation -> its rollouts, in that order.
     """
 
     title: str
     rows: list[Row]
     comparisons: list[Comparison]
-    positions: list[Position]
-    outcomes: dict[str, list[Mapping[str, Any]]]
+    trials: list[Trial]
+    rollouts: dict[str, list[Mapping[str, Any]]]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, fit for JSON."""
@@ -70,26 +70,26 @@ class Part:
         }
 
 
-def examine(compared: Sequence[Arm], part: str, confidence: float, **how: Any) -> Part:
-    """The rates of the arms on one part of the positions, compared as `judge.compare` does, which raises."""
+def examine(compared: Sequence[Arm], part: str, confidence: float, **how: Any) -> Outcomes:
+    """The rates of the arms on `starts` or `random_starts`, compared as `compare` does, which raises."""
     evaluations = [evaluation for arm in compared for evaluation in arm.evaluations]
-    positions = common_positions(evaluations, part)
+    trials = common_trials(evaluations, part)
     tried = {evaluation.name: evaluation.outcomes(part) for evaluation in evaluations}
-    return Part(
-        title=f"{len(positions)} {PARTS[part] if len(positions) > 1 else PARTS[part].removesuffix('s')}",
-        rows=[row for arm in compared for row in _rows(arm, part, positions, confidence)],
+    return Outcomes(
+        title=f"{len(trials)} {PARTS[part] if len(trials) > 1 else PARTS[part].removesuffix('s')}",
+        rows=[row for arm in compared for row in _rows(arm, part, trials, confidence)],
         comparisons=compare(compared, part, confidence=confidence, **how),
-        positions=positions,
-        outcomes={name: [outcomes[p] for p in positions] for name, outcomes in tried.items()},
+        trials=trials,
+        rollouts={name: [rollouts[t] for t in trials] for name, rollouts in tried.items()},
     )
 
 
 def tried_by(compared: Sequence[Arm], part: str) -> list[Evaluation]:
-    """The evaluations that have outcomes on this part of the positions."""
+    """The evaluations that have outcomes of this part."""
     return [e for arm in compared for e in arm.evaluations if e.result(part) is not None]
 
 
-def lines(part: Part) -> Iterable[str]:
+def lines(part: Outcomes) -> Iterable[str]:
     """For the terminal: the rates in columns, then a sentence for every two arms."""
     names = [("  " if row.is_member else "") + row.label for row in part.rows]
     width = max(len(part.title), *map(len, names))
@@ -97,24 +97,31 @@ def lines(part: Part) -> Iterable[str]:
     for name, row in zip(names, part.rows, strict=True):
         count = f"{row.successes}/{row.trials}"
         limits = f"{percent(row.low)}-{percent(row.high)} %"
-        failed = f"  {', '.join(f'{n} {kind}' for kind, n in row.failed.items())}" if row.failed else ""
+        failed = f"  {', '.join(f'{n} {label}' for label, n in row.failed.items())}" if row.failed else ""
         yield f"{name:{width}}  {count:>9}  {percent(row.rate):>3} %  {limits:9}{failed}".rstrip()
     yield from (comparison.sentence() for comparison in part.comparisons)
 
 
-def _rows(arm: Arm, part: str, positions: Sequence[Position], confidence: float) -> Iterable[Row]:
+def _rows(arm: Arm, part: str, trials: Sequence[Trial], confidence: float) -> Iterable[Row]:
     """The arm's, then one for each of its evaluations where it has several."""
-    table = arm.table(part, positions)
-    failed = [failures.count(evaluation.outcomes(part).values()) for evaluation in arm.evaluations]
+    table, labels = arm.table(part, trials), arm.failure_labels
+    failed = [count_failures(e.outcomes(part).values(), labels) for e in arm.evaluations]
     alone = [
-        Row(e.name, 1, True, hits, len(positions), *wilson(hits, len(positions), confidence), failed=f)
+        Row(e.name, 1, True, hits, len(trials), *wilson(hits, len(trials), confidence), failed=f)
         for e, hits, f in zip(arm.evaluations, table.sum(axis=1).tolist(), failed, strict=True)
     ]
     if len(alone) == 1:
         yield replace(alone[0], name=arm.name, is_member=False)
         return
-    together = {kind: sum(f.get(kind, 0) for f in failed) for kind in failures.KINDS}
-    seen = {kind: number for kind, number in together.items() if number}
+    every = [rollout for e in arm.evaluations for rollout in e.outcomes(part).values()]
     limits = ArmRate.of(table).interval(confidence)
-    yield Row(arm.name, len(table), False, int(table.sum()), table.size, *limits, failed=seen)
+    yield Row(
+        arm.name,
+        len(table),
+        False,
+        int(table.sum()),
+        table.size,
+        *limits,
+        failed=count_failures(every, labels),
+    )
     yield from alone

@@ -86,6 +86,9 @@ class Task:
     expert: ClassVar[Mapping[str, Any] | None] = None
     """Config of its scripted expert, which made with `env=` is an `Actor`: the upper bound of an evaluation.
     None: there is none."""
+    perturbations: ClassVar[Mapping[str, Any] | None] = None
+    """Config of what `evaluate perturbation=NAME` changes: made with `name=` it is `{"env": options of the
+    environment, "channel": config of a wrapper or None}`. None: there is none."""
 
     @property
     def fixed_starts(self) -> Sequence[Start]:
@@ -122,10 +125,6 @@ class Task:
                 empty for an actor that predicts none.
         """
         return {}
-
-    def headline(self, successes: int, trials: int) -> str:
-        """`picked up the cube in 12 of 16 rollouts`."""
-        return f"{self.goal} in {successes} of {trials} rollouts"
 
     def to_dict(self) -> dict[str, Any]:
         """What a report needs to know of it: JSON."""

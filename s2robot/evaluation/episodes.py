@@ -15,7 +15,7 @@ from s2robot.utils.provenance import versions
 
 
 class RolloutStore:
-    """A demo store of rollouts, each under the number of its position.
+    """A demo store of rollouts, each under its index.
 
     Args:
         origin: what all have in common: `env`, `checkpoint_sha256`, `seed`, ... The store says so of itself.
@@ -38,10 +38,9 @@ class RolloutStore:
         if episode_id in self._store:
             return
         attributes = {
-            **{name: outcome[name] for name in ("success", "seed", "failure", "missed_by_m")},
+            **{name: outcome[name] for name in ("success", "seed", "failure", "metrics", "start")},
             "attempts": 1,
             "action_loss_mask": [bool(outcome["success"])] * recorder.steps,
-            "cube_pose": [outcome["x"], outcome["y"], outcome["yaw"]],
             "config": self.origin,
             "versions": versions(),
         }

@@ -1,4 +1,4 @@
-"""`s2robot evaluate replay=evaluation.json position=7`: one rollout of an evaluation once more.
+"""`s2robot evaluate replay=evaluation.json index=7`: one rollout of an evaluation once more.
 
 On the machine and with the versions of the evaluation it is the same to the last bit, whatever was rolled out
 before it; whether it is, the hashes tell that the evaluation holds.
@@ -6,65 +6,63 @@ before it; whether it is, the hashes tell that the evaluation holds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from s2robot.core.errors import UserError
-from s2robot.evaluation.failures import in_words
-from s2robot.evaluation.rollouts import EvalConfig, RolloutSpec, roll_out, set_stage
+from s2robot.core.task import Start
+from s2robot.evaluation.options import EvaluateOptions, RolloutOptions, read_recorded
+from s2robot.evaluation.rollouts import EvalConfig, RolloutSpec, make_context, roll_out
 from s2robot.policy.checkpoint import checkpoint_sha256
+from s2robot.reports.result import all_rollouts, outcome_text, read_evaluation
 from s2robot.utils.provenance import versions, write_atomic
 
-_TOLD = {"model": "another model", "start": "another start", "rollout": "another rollout"}
+_DIFFERENT = {"model": "another model", "start": "another start", "rollout": "another rollout"}
 
 
-def replay(plain: Mapping[str, Any]) -> int:
+def replay(options: EvaluateOptions) -> int:
     """Rolls out, says whether it was the same, and films it where `out` is given; 1 where it was not.
 
-    Raises UserError for a file that holds no evaluation, a position it does not have, and another checkpoint.
+    Raises UserError for a file that holds no evaluation, an index it does not have, and another checkpoint.
     """
-    evaluation = read_evaluation(Path(plain["replay"]))
-    recorded = find_outcome(evaluation, plain["position"])
-    config = evaluation["config"]
-    options = {**config["evaluate"], "checkpoint": plain["checkpoint"] or config["evaluate"]["checkpoint"]}
-    _check_checkpoint(options["checkpoint"], evaluation)
-    index, pose = plain["position"], (recorded["x"], recorded["y"], recorded["yaw"])
-    stage = set_stage(EvalConfig(options, config["env"], config.get("channel")))
-    rollout = roll_out(stage, RolloutSpec(index, pose, recorded["seed"], filmed=True))
+    evaluation = read_evaluation(Path(options.replay or ""))
+    recorded = find_outcome(evaluation, options.index)
+    common = _config(evaluation, options)
+    _check_checkpoint(common.checkpoint, evaluation)
+    start = Start.from_dict(recorded["start"])
+    spec = RolloutSpec(recorded["index"], start, recorded["seed"], filmed=True)
+    rollout = roll_out(make_context(common), spec)
     differences = list(_differences(recorded, rollout.outcome))
-    print(f"position {index}: {_ended(rollout.outcome)}: {_verdict(evaluation, recorded, differences)}")
-    if plain["out"] is not None and rollout.film is not None:
-        path = Path(plain["out"], f"position_{index}.mp4")
+    ended = f"{_ended(evaluation, rollout.outcome)}: {_summary(evaluation, recorded, differences)}"
+    print(f"rollout {spec.index}: {ended}")
+    if options.out is not None and rollout.film is not None:
+        path = Path(options.out, f"rollout_{spec.index}.mp4")
         write_atomic(path, rollout.film)
         print(f"open {path}")
     return 1 if differences else 0
 
 
-def read_evaluation(path: Path) -> dict[str, Any]:
-    """The `evaluation.json` at a path, or in the folder there. Raises UserError where there is none."""
-    file = path / "evaluation.json" if path.is_dir() else path
-    try:
-        evaluation = json.loads(file.read_text())
-    except FileNotFoundError:
-        raise UserError(f"no evaluation at {path}: expected an evaluation.json, or its folder") from None
-    except ValueError as error:
-        raise UserError(f"{file} is no readable JSON: {error}") from error
-    absent = [k for k in ("positions", "config", "checkpoint_sha256") if k not in evaluation]
-    if absent:
-        raise UserError(f"{file} is no evaluation: it lacks {', '.join(absent)}")
-    return evaluation
-
-
 def find_outcome(evaluation: Mapping[str, Any], index: int | None) -> dict[str, Any]:
-    """The outcome at a position, by its number. Raises UserError for one that was not evaluated."""
-    outcomes = [*evaluation["positions"], *(evaluation.get("extra") or {}).get("positions", ())]
-    numbered = {outcome.get("index", i): outcome for i, outcome in enumerate(outcomes)}
+    """The outcome of that index. Raises UserError for one that was not evaluated."""
+    numbered = {rollout["index"]: rollout for rollout in all_rollouts(evaluation)}
     if index not in numbered:
         given = "is missing" if index is None else f"{index} was not evaluated"
-        raise UserError(f"position {given}: give position=N, one of {_spans(sorted(numbered))}")
+        raise UserError(f"index {given}: give index=N, one of {_spans(sorted(numbered))}")
     return numbered[index]
+
+
+def _config(evaluation: Mapping[str, Any], options: EvaluateOptions) -> EvalConfig:
+    """What the rollouts of the evaluation had in common; a chosen environment takes its place."""
+    config = evaluation["config"]
+    if "evaluate" not in config:
+        raise UserError(f"{options.replay} is of rollouts on a robot: only simulated ones are replayed")
+    kept: RolloutOptions = read_recorded(config["evaluate"])
+    kept = replace(kept, checkpoint=options.checkpoint or kept.checkpoint)
+    if options.env is not None:
+        return EvalConfig(kept, dict(options.env), config.get("channel"), is_chosen=True)
+    return EvalConfig(kept, config["env"], config.get("channel"))
 
 
 def _spans(numbers: list[int]) -> str:
@@ -84,16 +82,16 @@ def _check_checkpoint(checkpoint: str, evaluation: Mapping[str, Any]) -> None:
 
 
 def _differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In words; older evaluations have no hashes to compare."""
+    """In words; the outcomes of a migrated file may have no hashes to compare."""
     found = [name for name in ("success", "steps") if recorded[name] != now[name]]
-    told = [f"{name} {recorded[name]}" for name in found]
+    texts = [f"{name} {recorded[name]}" for name in found]
     hashes = recorded.get("digests") or {}
-    return told + [_TOLD[name] for name, digest in hashes.items() if digest != now["digests"][name]]
+    return texts + [_DIFFERENT[name] for name, digest in hashes.items() if digest != now["digests"][name]]
 
 
-def _verdict(evaluation: Mapping[str, Any], recorded: Mapping[str, Any], differences: list[str]) -> str:
+def _summary(evaluation: Mapping[str, Any], recorded: Mapping[str, Any], differences: list[str]) -> str:
     if not differences:
-        exact = "digests" in recorded
+        exact = recorded.get("digests")
         return "as recorded, bit for bit" if exact else "as recorded (without hashes of every bit)"
     then, now = evaluation.get("versions", {}), versions()
     others = [f"{name} {v}, now {now.get(name)}" for name, v in then.items() if v != now.get(name)]
@@ -101,6 +99,6 @@ def _verdict(evaluation: Mapping[str, Any], recorded: Mapping[str, Any], differe
     return f"not as recorded: {', '.join(differences)}{why}"
 
 
-def _ended(outcome: Mapping[str, Any]) -> str:
-    how = "picked up" if outcome["success"] else in_words(outcome)
+def _ended(evaluation: Mapping[str, Any], outcome: Mapping[str, Any]) -> str:
+    how = evaluation["task"]["goal"] if outcome["success"] else outcome_text(outcome)
     return f"{how}, {outcome['steps']} steps"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,22 +9,25 @@ import gymnasium
 import numpy as np
 import torch
 
-from s2robot.config import instantiate
+from s2robot.config.targets import instantiate, instantiate_recorded
 from s2robot.core.errors import UserError
 from s2robot.core.rollout import Actor, Subscriber, run_episode
 from s2robot.core.spec import Observation, RobotSpec
+from s2robot.core.task import Start, Task
 from s2robot.data.recorder import Recorder
 from s2robot.evaluation.episodes import RolloutStore
-from s2robot.evaluation.failures import Trace
 from s2robot.evaluation.fingerprint import Fingerprint
-from s2robot.evaluation.grasp_error import GraspErrorTrace
+from s2robot.evaluation.options import EvaluateOptions, RolloutOptions
+from s2robot.evaluation.trace import GraspTrace, SceneTrace
 from s2robot.evaluation.unfinished import Rollout
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
 from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
+from s2robot.tasks import load_task
 from s2robot.utils.video import encode_mp4
 
 REPEAT = 10_000
-"""What is between the numbers of two rollouts from the same position."""
+"""What is between the indices of two rollouts from the same start."""
+_FILMED = 16  # the first so many seeds, of a task without fixed starts
 _VIDEO_SIDE = 224  # px
 
 
@@ -33,16 +35,16 @@ class RolloutSpec(NamedTuple):
     """A rollout to be made.
 
     Attributes:
-        index: of the position: the fixed ones are numbered first, all of them, then the further ones. So a
-            position has its number, and its seed, however many are evaluated. The second rollout from it is
-            numbered `REPEAT` further on, and so forth.
-        pose: (x [m], y [m], yaw [rad]) of the cube.
+        index: the fixed starts are numbered first, all of them, then the random ones. So a start has its
+            index, and its seed, however many are evaluated. The second rollout from it is numbered `REPEAT`
+            further on, and so forth.
+        start: where it begins.
         seed: of the environment.
         filmed: whether a film is made.
     """
 
     index: int
-    pose: Sequence[float]
+    start: Start
     seed: int
     filmed: bool
 
@@ -51,14 +53,32 @@ class EvalConfig(NamedTuple):
     """What the rollouts of an evaluation have in common, as files and other processes take it.
 
     Attributes:
-        options: of `configs/evaluate.yaml`.
-        env: config of the environment of the demos, seen through the policy's cameras, as the suite has it.
-        channel: config of a wrapper that stands between the two, or None.
+        options: as the evaluation keeps them.
+        env: config of the environment, seen through the policy's cameras, as the perturbation has it.
+        channel: config of a wrapper that stands between policy and environment, or None.
+        is_chosen: the user chose the environment; otherwise a file names it, and only what is ours is made.
+        store: path of the demo store that keeps the rollouts, or None.
     """
 
-    options: dict[str, Any]
+    options: RolloutOptions
     env: dict[str, Any]
     channel: dict[str, Any] | None = None
+    is_chosen: bool = False
+    store: str | None = None
+
+    @property
+    def checkpoint(self) -> str:
+        if self.options.checkpoint is None:
+            raise UserError("checkpoint is missing: give checkpoint=PATH (the folder `s2robot train` wrote)")
+        return self.options.checkpoint
+
+    def make(self, config: Any, **arguments: Any) -> Any:
+        """Instantiates the environment or its task."""
+        return (instantiate if self.is_chosen else instantiate_recorded)(config, **arguments)
+
+    def task(self) -> Task:
+        """The task, made without the simulator."""
+        return load_task(self.env, self.make)
 
 
 @dataclass(frozen=True)
@@ -66,87 +86,118 @@ class WorkerContext:
     """What a process needs for its rollouts, made once."""
 
     env: gymnasium.Env
+    task: Task
     actor: Actor
     store: RolloutStore | None = None
 
 
-def read_setting(plain: dict[str, Any]) -> tuple[EvalConfig, RobotSpec]:
-    """The setting of an evaluation, and what its robot observes and takes.
+def make_config(options: EvaluateOptions) -> tuple[EvalConfig, RobotSpec]:
+    """What the rollouts have in common, and what the policy's robot observes and takes.
 
-    Raises UserError for an unknown suite, and for a checkpoint that is missing or was trained on demos of no
-    simulated environment.
+    Raises UserError for an unknown perturbation, and for a checkpoint that is missing or was trained on demos
+    of no simulated environment while none is chosen.
     """
-    config = read_config(plain["checkpoint"])
-    if config["env"] is None:
-        raise UserError(f"{plain['checkpoint']} was trained on demos of no simulated environment")
-    env = {**config["env"], "cameras": list(config["policy"]["cameras"])}
-    if plain["max_steps"] is not None:
-        env["max_steps"] = plain["max_steps"]
-    suite = {"env": {}, "channel": None}
-    if plain["suite"] is not None:
-        suite = instantiate(plain["suite_source"], name=plain["suite"])
-    return EvalConfig(plain, {**env, **suite["env"]}, suite["channel"]), RobotSpec.from_dict(
-        config["robot_spec"]
-    )
+    recorded = options.recorded()
+    config = read_config(EvalConfig(recorded, {}).checkpoint)
+    env = dict(options.env or config["env"] or {})
+    if not env:
+        raise UserError(
+            f"{options.checkpoint} was trained on demos of no simulated environment: choose one, e.g. env=toy"
+        )
+    if "cameras" in env:
+        env["cameras"] = list(config["policy"]["cameras"])
+    if options.max_steps is not None:
+        env["max_steps"] = options.max_steps
+    common = EvalConfig(recorded, env, None, options.env is not None, options.store)
+    if options.perturbation is not None:
+        changes = _perturbation(common.task(), options.perturbation)
+        common = common._replace(env={**env, **changes["env"]}, channel=changes["channel"])
+    return common, RobotSpec.from_dict(config["robot_spec"])
 
 
-def jobs(plain: dict[str, Any]) -> list[RolloutSpec]:
-    """`repeats` rollouts from the first `positions` of the fixed positions, then from `extra` further ones.
+def _perturbation(task: Task, name: str) -> dict[str, Any]:
+    if task.perturbations is None:
+        raise UserError(f"perturbation={name}: the task {task.name} has none")
+    return instantiate(task.perturbations, name=name)
 
-    Filmed are the first from each fixed position.
+
+def rollout_specs(options: RolloutOptions, task: Task) -> list[RolloutSpec]:
+    """`repeats` rollouts from the first `starts` of the fixed starts, then from the random ones.
+
+    Filmed are the first from each fixed start; of a task without fixed starts, the first few.
     """
-    fixed = instantiate(plain["position_source"])
-    count, extra, seed = plain["positions"], plain["extra"], plain["seed"]
-    if not 0 <= count <= len(fixed) or extra < 0 or count + extra < 1:
+    count, extra, seed = options.starts, options.random_starts, options.seed
+    fixed = len(task.fixed_starts)
+    if not fixed and extra:
         raise UserError(
-            f"positions={count} extra={extra}: expected 0 to {len(fixed)} positions, "
-            "any number of further ones, and at least one in all"
+            f"random_starts={extra}: the starts of {task.name} are seeds: give starts={count + extra}"
         )
-    further = instantiate(plain["extra_source"], count=extra, seed=seed)
-    if not 1 <= plain["repeats"] < 100 or len(fixed) + extra > REPEAT:
+    first = task.starts(count)
+    if count + extra < 1 or max(fixed, count) + extra > REPEAT:
         raise UserError(
-            f"repeats={plain['repeats']} extra={extra}: expected 1 to 99 rollouts from each position, "
-            f"at most {REPEAT - len(fixed)} further positions"
+            f"starts={count} random_starts={extra}: expected 1 or more in all, "
+            f"and at most {REPEAT - fixed} random ones"
         )
-    parts = list(enumerate(fixed[:count])), list(enumerate(further, start=len(fixed)))
-    chosen = [(i + k * REPEAT, pose) for part in parts for k in range(plain["repeats"]) for i, pose in part]
-    return [RolloutSpec(i, pose, env_seed(seed, i), i < len(fixed)) for i, pose in chosen]
+    parts = list(enumerate(first)), list(enumerate(task.random_starts(extra, seed), start=fixed))
+    chosen = [(i + k * REPEAT, start) for part in parts for k in range(options.repeats) for i, start in part]
+    return [RolloutSpec(i, start, env_seed(seed, i), i < (fixed or _FILMED)) for i, start in chosen]
 
 
 def env_seed(seed: int, index: int) -> int:
-    """The environment's seed for position `index` of an evaluation."""
+    """The environment's seed for rollout `index` of an evaluation."""
     return int(np.random.SeedSequence([seed, index, 6]).generate_state(1)[0])
 
 
-def make_executor(policy: Policy, plain: dict[str, Any]) -> Actor:
+def make_executor(policy: Policy, options: RolloutOptions) -> Actor:
     """How the predicted chunks become actions."""
-    if plain["execution"] == "ensemble":
-        return TemporalEnsemble(policy, plain["decay"])
-    return ChunkExecutor(policy, plain["n_action_steps"])
+    if options.execution == "ensemble":
+        return TemporalEnsemble(policy, options.decay)
+    return ChunkExecutor(policy, options.n_action_steps)
 
 
-def set_stage(setting: EvalConfig) -> WorkerContext:
-    """The simulator, who acts in it, and where rollouts are kept, if anywhere; with one thread."""
+def make_context(common: EvalConfig) -> WorkerContext:
+    """The simulator, who acts in it, and where rollouts are kept, if anywhere; with one thread.
+
+    Raises UserError where the task has no expert, and where a chosen environment is not the policy's.
+    """
     torch.set_num_threads(1)
-    options, env = setting.options, instantiate(setting.env)
-    spec = env.unwrapped.robot_spec
-    if options.get("actor") == "expert":
-        actor = instantiate(options["expert_source"], env=env)
+    env = common.make(common.env)
+    spec, task = env.unwrapped.robot_spec, common.task()
+    if common.options.actor == "expert":
+        if task.expert is None:
+            raise UserError(f"actor=expert: the task {task.name} has no scripted expert")
+        actor = instantiate(task.expert, env=env)
     else:
-        actor = make_executor(load_policy(options["checkpoint"]), options)
-    if setting.channel is not None:
-        env = instantiate(setting.channel, env=env)
-    path = options.get("store")
-    return WorkerContext(env, actor, None if path is None else RolloutStore(path, spec, origin(setting)))
+        policy = load_policy(common.checkpoint)
+        _check_same_robot(spec, policy.spec)
+        actor = make_executor(policy, common.options)
+    if common.channel is not None:
+        env = instantiate_recorded(common.channel, env=env)
+    path = common.store
+    return WorkerContext(env, task, actor, None if path is None else RolloutStore(path, spec, origin(common)))
 
 
-def origin(setting: EvalConfig) -> dict[str, Any]:
+def _check_same_robot(spec: RobotSpec, trained: RobotSpec) -> None:
+    """Raises UserError where the environment has other entries or cameras than the policy was trained on."""
+    for name in ("proprio", "action", "action_space"):
+        mine, theirs = getattr(spec, name), getattr(trained, name)
+        if mine != theirs:
+            raise UserError(f"the environment is not the policy's: {name}: {mine} against {theirs}")
+    if missing := [name for name in trained.cameras if name not in spec.cameras]:
+        raise UserError(
+            f"the environment is not the policy's: it lacks the cameras {', '.join(missing)}; "
+            f"it has {', '.join(spec.cameras)}"
+        )
+
+
+def origin(common: EvalConfig) -> dict[str, Any]:
     """Where rollouts come from, for the store that keeps them."""
-    checkpoint = checkpoint_sha256(setting.options["checkpoint"])
     chosen = {
-        name: setting.options[name] for name in ("seed", "actor", "execution", "n_action_steps", "decay")
+        name: getattr(common.options, name)
+        for name in ("seed", "actor", "execution", "n_action_steps", "decay")
     }
-    return {"env": setting.env, "channel": setting.channel, "checkpoint_sha256": checkpoint, **chosen}
+    sha256 = checkpoint_sha256(common.checkpoint)
+    return {"env": common.env, "channel": common.channel, "checkpoint_sha256": sha256, **chosen}
 
 
 class FrameCollector(Subscriber):
@@ -160,30 +211,31 @@ class FrameCollector(Subscriber):
         self.frames.append(frame[:: max(1, len(frame) // _VIDEO_SIDE), :: max(1, len(frame) // _VIDEO_SIDE)])
 
 
-def roll_out(stage: WorkerContext, job: RolloutSpec) -> Rollout:
-    """A pure function of (checkpoint, options, job): order and workers change nothing."""
-    env, (x, y, yaw) = stage.env, job.pose
-    trace, fingerprint, collector = Trace(env), Fingerprint(env), FrameCollector()
-    recorder, sight = Recorder(), GraspErrorTrace(stage.actor)
-    subscribers = [trace, sight, fingerprint, *([collector] if job.filmed else [])]
-    subscribers += [recorder] if stage.store is not None else []
-    options = {"cube_pose": (x, y, yaw)}
-    ended = run_episode(env, stage.actor, seed=job.seed, options=options, subscribers=subscribers)
-    failure = trace.failure(ended.success)
+def roll_out(context: WorkerContext, spec: RolloutSpec) -> Rollout:
+    """A pure function of (checkpoint, options, spec): order and workers change nothing."""
+    env = context.env
+    scenes, grasps = SceneTrace(env, context.task), GraspTrace(context.actor)
+    fingerprint, collector, recorder = Fingerprint(env), FrameCollector(), Recorder()
+    subscribers = [scenes, grasps, fingerprint, *([collector] if spec.filmed else [])]
+    subscribers += [recorder] if context.store is not None else []
+    options = dict(spec.start.options) or None
+    ended = run_episode(env, context.actor, seed=spec.seed, options=options, subscribers=subscribers)
+    failure = scenes.failure(ended.success)
     outcome = {
-        "index": job.index,
-        "x": x,
-        "y": y,
-        "yaw": yaw,
+        "index": spec.index,
+        "start": spec.start.to_dict(),
         "success": ended.success,
         "steps": ended.steps,
-        "seed": job.seed,
-        "failure": failure and failure.kind,
-        "missed_by_m": failure and failure.missed_by,
-        "grasp_error_m": sight.off_by(trace.scenes),
+        "seed": spec.seed,
+        "failure": failure and failure.label,
+        "failure_text": failure and failure.text,
+        "metrics": {
+            **(failure.metrics if failure else {}),
+            **context.task.metrics(scenes.scenes, grasps.offsets),
+        },
         "digests": fingerprint.digests(),
     }
-    if stage.store is not None:
-        stage.store.keep(recorder, outcome)
-    film = encode_mp4(collector.frames, env.metadata["render_fps"]) if job.filmed else None
-    return Rollout(job.index, outcome, film)
+    if context.store is not None:
+        context.store.keep(recorder, outcome)
+    film = encode_mp4(collector.frames, env.metadata["render_fps"]) if spec.filmed else None
+    return Rollout(spec.index, outcome, film)

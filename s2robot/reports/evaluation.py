@@ -1,4 +1,4 @@
-"""The page that shows how often the policy picks up the cube, where it does not, and what made it."""
+"""The page of an evaluation: how often the policy succeeded, from which starts not, and what made it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from s2robot.core.errors import UserError
-from s2robot.evaluation import failures
 from s2robot.reports.curves import Points, curve_figures
-from s2robot.reports.html import certainty, template
-from s2robot.reports.maps import grid_map, position_map
+from s2robot.reports.html import template
+from s2robot.reports.maps import grid_map, start_map
+from s2robot.reports.result import (
+    FIELDS,
+    Result,
+    certainty,
+    check_evaluation,
+    count_failures,
+    headline,
+    metric_medians,
+    outcome_text,
+)
 from s2robot.utils.provenance import plain, write_atomic
 
-Result = Mapping[str, Any]
-
-FIELDS = (
-    *("successes", "trials", "success_rate", "wilson_95", "positions", "spawn_region", "rate", "max_steps"),
-    *("seed", "versions", "checkpoint_sha256", "config"),
-)
+PAGE_FIELDS = (*FIELDS, "rate", "max_steps", "seed", "versions")
 """What an evaluation must hold to be shown."""
 
 
@@ -53,22 +55,26 @@ def write_report(
 
     Args:
         path: the file to write; a missing folder is made.
-        evaluation: the content of `evaluation.json`: all of `FIELDS`, and maybe further positions as `extra`.
+        evaluation: the content of `evaluation.json`: all of `PAGE_FIELDS`.
         videos: filmed rollouts; failures are shown first.
         curves: `{"loss/train": [(step, value), ...]}`; names alike before the slash share a figure.
         stages: (name, duration in s) of each stage of the pipeline.
 
     Raises:
-        UserError: the evaluation lacks a field.
+        UserError: the evaluation lacks a field, or is of another schema.
     """
-    missing = [name for name in FIELDS if name not in evaluation]
-    if missing:
-        raise UserError(f"evaluation lacks {', '.join(missing)}; it has {', '.join(evaluation) or 'nothing'}")
+    check_evaluation(evaluation, fields=PAGE_FIELDS)
+    further = evaluation["random_starts"]
+    together = [*evaluation["rollouts"], *(further["rollouts"] if further else ())]
     page = _TEMPLATE.render(
         evaluation=evaluation,
-        extra=evaluation.get("extra"),
+        headline=headline(evaluation),
+        further=further,
+        goal=evaluation["task"]["goal"],
+        has_places=any(rollout["start"]["place"] for rollout in together),
+        medians=metric_medians(together),
         config=yaml.safe_dump(plain(evaluation["config"]), sort_keys=False, allow_unicode=True),
-        table_map=position_map(evaluation),
+        start_map=start_map(evaluation),
         grid_map=grid_map(evaluation),
         videos=sorted(videos, key=lambda video: video.success),
         figures=curve_figures(curves or {}),
@@ -77,10 +83,12 @@ def write_report(
     write_atomic(path, page)
 
 
-def headline(result: Result) -> str:
-    """`picked up the cube at 12 of 16 positions (75 %, 95 % interval 51-90 %)`."""
-    count = f"{result['successes']} of {result['trials']}"
-    return f"picked up the cube at {count} positions ({certainty(result)})"
+def video_title(rollout: Result) -> str:
+    """`rollout 3: x +1.2 cm, y -3.0 cm, 40 steps, missed by 2.3 cm`."""
+    place = rollout["start"]["place"]
+    where = "" if place is None else f" x {100 * place[0]:+.1f} cm, y {100 * place[1]:+.1f} cm,"
+    why = "" if rollout["success"] else f", {outcome_text(rollout)}"
+    return f"rollout {rollout['index']}:{where} {rollout['steps']} steps{why}"
 
 
 def _duration(seconds: float) -> str:
@@ -88,14 +96,14 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def _failures_first(positions: Sequence[Result]) -> list[tuple[int, Result]]:
-    return sorted(enumerate(positions), key=lambda numbered: numbered[1]["success"])
+def _failures_first(rollouts: Sequence[Result]) -> list[Result]:
+    return sorted(rollouts, key=lambda rollout: rollout["success"])
 
 
-def _failures(result: Result) -> str:
+def _failures(result: Result, labels: Sequence[str]) -> str:
     """`Failures: 1 never reached, 3 missed`, empty where none is known."""
-    counts = failures.count(result["positions"])
-    return "Failures: " + ", ".join(f"{n} {kind}" for kind, n in counts.items()) if counts else ""
+    counts = count_failures(result["rollouts"], labels)
+    return "Failures: " + ", ".join(f"{n} {label}" for label, n in counts.items()) if counts else ""
 
 
 _TEMPLATE = template(
@@ -104,6 +112,5 @@ _TEMPLATE = template(
     duration=_duration,
     failures=_failures,
     failures_first=_failures_first,
-    sight=failures.grasp_error_in_words,
-    why=failures.in_words,
+    why=outcome_text,
 )

@@ -77,12 +77,6 @@ def template(name: str, **filters: Any) -> Template:
     return environment.get_template(name, globals=_COLOURS)
 
 
-def certainty(result: Mapping[str, Any]) -> str:
-    """`75 %, 95 % interval 51-90 %` of what holds a `success_rate` and its `wilson_95`."""
-    low, high = result["wilson_95"]
-    return f"{100 * result['success_rate']:.0f} %, 95 % interval {100 * low:.0f}-{100 * high:.0f} %"
-
-
 def _variables(colours: Mapping[str, str]) -> Markup:
     return Markup("; ".join(f"--{name}: {colour}" for name, colour in colours.items()))
 

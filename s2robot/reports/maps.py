@@ -1,4 +1,4 @@
-"""The table from above: where the cube was put, and where it was picked up.
+"""The starts from above: where the task was attempted, and from where it succeeded.
 
 x goes up the page, away from the robot, and y to the left, as the robot sees it.
 """
@@ -19,28 +19,34 @@ from matplotlib.patches import Rectangle
 from s2robot.reports.html import DAY, STYLE, corners, map_axes, svg
 
 Result = Mapping[str, Any]
+Placed = tuple[Sequence[float], bool]
+"""(x [m], y [m], angle [rad]) of a start, and whether the rollout from it succeeded."""
 
-GRID = 4  # cells along each side: those that the 16 positions lie in
-_ENOUGH = 2  # outcomes a cell, on average: with fewer the map says no more than the positions themselves
+GRID = 4  # cells along each side
+_ENOUGH = 2  # outcomes a cell, on average: with fewer the map says no more than the starts themselves
 
 
-def position_map(evaluation: Result) -> Markup:
-    """Every position as a cube: filled for a pick, hollow and crossed for a miss; further ones small.
+def start_map(evaluation: Result) -> Markup | None:
+    """Every start as a square: filled for a success, hollow and crossed for a failure; random ones small.
 
-    Where there are several rollouts from a position, its successes stand beside its number.
+    Where there are several rollouts from a start, its successes stand beside its number. None where the task
+    has no region or its starts no place.
     """
+    region, placed = evaluation["task"]["region"], _placed(evaluation)
+    if region is None or not placed:
+        return None
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
         axes = map_axes(figure)
-        (x, x_end), (y, y_end) = evaluation["spawn_region"]["x"], evaluation["spawn_region"]["y"]
+        (x, x_end), (y, y_end) = region["x"], region["y"]
         axes.add_patch(
             Rectangle((y, x), y_end - y, x_end - x, fill=False, edgecolor=DAY["soft"], linestyle=":")
         )
-        _draw_cubes(axes, (evaluation.get("extra") or {}).get("positions", ()), side=0.010, alpha=0.35)
-        _draw_cubes(axes, evaluation["positions"], side=0.020, alpha=1.0)
+        _draw_squares(axes, _placed(evaluation.get("random_starts") or {}), side=0.010, alpha=0.35)
+        _draw_squares(axes, placed, side=0.020, alpha=1.0)
         places: dict[tuple[float, float], list[bool]] = {}
-        for p in evaluation["positions"]:
-            places.setdefault((p["y"], p["x"]), []).append(p["success"])
+        for (x, y, _), success in placed:
+            places.setdefault((y, x), []).append(success)
         for index, (place, ended) in enumerate(places.items()):
             text = str(index) if len(ended) == 1 else f"{index}: {sum(ended)}/{len(ended)}"
             axes.annotate(text, place, (9, 5), textcoords="offset points", weight="bold")
@@ -49,13 +55,13 @@ def position_map(evaluation: Result) -> Markup:
 
 
 def grid_map(evaluation: Result) -> Markup | None:
-    """Success in each cell of a grid, all positions together; None where there are too few of them."""
-    outcomes = [*evaluation["positions"], *(evaluation.get("extra") or {}).get("positions", ())]
-    if len(outcomes) < _ENOUGH * GRID**2:
+    """Success in each cell of a grid, all starts together; None as `start_map`, and for too few of them."""
+    region = evaluation["task"]["region"]
+    placed = [*_placed(evaluation), *_placed(evaluation.get("random_starts") or {})]
+    if region is None or len(placed) < _ENOUGH * GRID**2:
         return None
-    sides = [evaluation["spawn_region"][axis] for axis in ("x", "y")]
-    edges = [np.linspace(low, high, GRID + 1) for low, high in sides]
-    successes, trials = grid_counts(outcomes, edges[0], edges[1])
+    edges = [np.linspace(*region[axis], GRID + 1) for axis in ("x", "y")]
+    successes, trials = grid_counts(placed, edges[0], edges[1])
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
         axes = map_axes(figure)
@@ -66,19 +72,25 @@ def grid_map(evaluation: Result) -> Markup | None:
         return svg(figure, "grid")
 
 
-def grid_counts(outcomes: Sequence[Result], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _placed(result: Result) -> list[Placed]:
+    """The place and success of each rollout whose start has a place."""
+    rollouts = result.get("rollouts", ())
+    return [(r["start"]["place"], r["success"]) for r in rollouts if r["start"]["place"] is not None]
+
+
+def grid_counts(placed: Sequence[Placed], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(successes, trials), each (len(x) - 1, len(y) - 1), of the cells between the edges (m).
 
-    A position outside is counted in the nearest cell.
+    A place outside is counted in the nearest cell.
     """
     successes, trials = np.zeros((2, len(x) - 1, len(y) - 1), int)
-    for outcome in outcomes:
+    for place, success in placed:
         cell = tuple(
-            int(np.clip(np.searchsorted(edges, outcome[axis], side="right") - 1, 0, len(edges) - 2))
-            for axis, edges in (("x", x), ("y", y))
+            int(np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2))
+            for value, edges in zip(place, (x, y), strict=False)
         )
         trials[cell] += 1
-        successes[cell] += bool(outcome["success"])
+        successes[cell] += bool(success)
     return successes, trials
 
 
@@ -93,10 +105,10 @@ def _draw_cell(axes: Axes, x: np.ndarray, y: np.ndarray, successes: int, trials:
     axes.annotate(text, (y.mean(), x.mean()), ha="center", va="center", weight="bold")
 
 
-def _draw_cubes(axes: Axes, positions: Sequence[Result], side: float, alpha: float) -> None:
-    """Squares of `side` (m), turned by yaw: filled for a pick, hollow and crossed for a miss."""
-    hits = [corners(p["x"], p["y"], p["yaw"], side) for p in positions if p["success"]]
-    misses = [corners(p["x"], p["y"], p["yaw"], side) for p in positions if not p["success"]]
+def _draw_squares(axes: Axes, placed: Sequence[Placed], side: float, alpha: float) -> None:
+    """Squares of `side` (m), turned by the angle: filled for a success, hollow and crossed for a failure."""
+    hits = [corners(*place, side) for place, success in placed if success]
+    misses = [corners(*place, side) for place, success in placed if not success]
     edges = {"facecolors": "none", "edgecolors": DAY["miss"], "linewidths": 1.3}
     axes.add_collection(PolyCollection(hits, facecolors=DAY["hit"], edgecolors="none", alpha=alpha))
     axes.add_collection(PolyCollection(misses, alpha=alpha, **edges))

@@ -7,38 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from s2robot.commands import run_command
-from s2robot.core.errors import UserError, unknown
-from s2robot.reproduce.commands import Command, Work
+from s2robot.core.errors import UserError
+from s2robot.reproduce.commands import Command, ReproduceOptions, Work
 from s2robot.reproduce.plan import CELLS, chosen_arms, seeds_of
 from s2robot.reproduce.report import write_report
 from s2robot.utils.provenance import sha256_json, write_atomic, write_json
 
-EXPERIMENTS = ("table10",)
 _MADE_BY = "made_by.json"  # beside outcomes: what of the options they were made by
-_AS_BEFORE = ("policy.grasp_told=false", "policy.visual_dropout=0.0")
-"""Options that came after the first runs, at what stood before them: the same run with them and without."""
 
 
-def main(cfg: DictConfig) -> None:
+def main(options: ReproduceOptions) -> None:
     """Runs what is missing. `results` gets raw outcomes, the commands of all that is there, and `report.md`.
 
     The first seed of all arms comes first, then the second: whenever it is stopped, arms are comparable.
     Raises UserError for outcomes in `results` that were made with other options.
     """
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    if cfg.what not in EXPERIMENTS:
-        raise unknown("experiment", cfg.what, EXPERIMENTS)
-    arms = chosen_arms(plain["cells"], plain["arms"])
-    works = [Work(a, s, plain) for s in plain["seeds"] for a in arms if s in seeds_of(a, plain["seeds"])]
-    results = Path(plain["results"])
+    arms, seeds = chosen_arms(options.cells, options.arms), options.seeds
+    works = [Work(arm, seed, options) for seed in seeds for arm in arms if seed in seeds_of(arm, seeds)]
+    results = Path(options.results)
     left = [work for work in works if not is_done(work, results)]
-    if plain["dry"]:
+    if options.plan_only:
         print("\n".join(_overview(works, left)))
         return
-    commands = _once([*_made_before(results, plain), *works])
+    commands = _once([*_made_before(results, options), *works])
     write_atomic(results / "commands.txt", "".join(f"{command}\n" for command in commands))
     for number, work in enumerate(left, start=1):
         print(f"== {work.name}: {number} of {len(left)} that are left", flush=True)
@@ -67,10 +59,10 @@ def _run(work: Work) -> None:
         raise UserError(f"{work.evaluation} was begun with other options: give the same, or another out=")
     write_json(stamp, _identity(work))
     for command in work.commands():
-        if command.verb == "evaluate" and (work.evaluation / "evaluation.json").is_file():
+        if command.name == "evaluate" and (work.evaluation / "evaluation.json").is_file():
             continue
         print(f"== {command}", flush=True)
-        run_command(command.verb, list(command.overrides))
+        run_command(command.name, list(command.overrides))
 
 
 def _publish(work: Work, results: Path) -> None:
@@ -79,12 +71,12 @@ def _publish(work: Work, results: Path) -> None:
     write_atomic(results / f"{work.name}.json", (work.evaluation / "evaluation.json").read_bytes())
 
 
-def _made_before(results: Path, plain: dict[str, Any]) -> list[Work]:
+def _made_before(results: Path, options: ReproduceOptions) -> list[Work]:
     """What lies in `results` and was made with these options, in the order in which it came."""
     arms = {arm.name: arm for cell in CELLS.values() for arm in cell}
     made_by = _read(results / _MADE_BY, {})
     named = [name.rpartition("_seed") for name in made_by]
-    works = [Work(arms[arm], int(seed), plain) for arm, _, seed in named if arm in arms]
+    works = [Work(arms[arm], int(seed), options) for arm, _, seed in named if arm in arms]
     return [work for work in works if made_by[work.name] == _identity(work)]
 
 
@@ -93,11 +85,11 @@ def _read(file: Path, otherwise: Any) -> Any:
 
 
 def _identity(work: Work) -> str:
-    """Of all commands to the outcomes, without what changes nothing: folders, processes, `_AS_BEFORE`."""
-    anywhere = replace(work, plain={**work.plain, "out": "OUT"})
+    """Of all commands to the outcomes, without what changes nothing: folders and processes."""
+    anywhere = replace(work, options=replace(work.options, out="OUT"))
+    processes = ("workers=", "encode_workers=")
     commands = [
-        [c.verb, *(o for o in c.overrides if not o.startswith("workers=") and o not in _AS_BEFORE)]
-        for c in anywhere.commands()
+        [c.name, *(o for o in c.overrides if not o.startswith(processes))] for c in anywhere.commands()
     ]
     return sha256_json(commands)
 

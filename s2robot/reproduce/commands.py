@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from s2robot.config.options import Count, Natural
 from s2robot.config.overrides import as_override
 from s2robot.reproduce.plan import STORES, Arm, arm_named
 
-TARGETS = {
-    "record": "s2robot.record.command:main",
-    "train": "s2robot.train:main",
-    "evaluate": "s2robot.evaluation.command:main",
-}
+
+@dataclass(frozen=True)
+class ReproduceOptions:
+    """The options of the command; their meanings are the comments of `configs/reproduce.yaml`."""
+
+    what: Literal["table10"]
+    out: str
+    results: str
+    plan_only: bool
+    cells: tuple[str, ...]
+    arms: tuple[str, ...] | None
+    seeds: tuple[Natural, ...]
+    small: tuple[str, ...]
+    large: tuple[str, ...]
+    random: tuple[str, ...]
+    blind: tuple[str, ...]
+    episodes: Count
+    steps: Count
+    starts: Natural
+    random_starts: Natural
+    workers: Natural
+    record: tuple[str, ...]
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...]
+
+    def encoder(self, which: str) -> tuple[str, ...]:
+        """The options that choose an encoder: `small`, `large`, `random` or `blind`."""
+        return {"small": self.small, "large": self.large, "random": self.random, "blind": self.blind}[which]
 
 
 @dataclass(frozen=True)
 class Command:
-    """`s2robot VERB OVERRIDES`."""
+    """`s2robot NAME OVERRIDES`."""
 
-    verb: str
+    name: str
     overrides: tuple[str, ...]
 
     def __str__(self) -> str:
-        return " ".join(["s2robot", self.verb, *self.overrides])
+        return " ".join(["s2robot", self.name, *self.overrides])
 
 
 @dataclass(frozen=True)
 class Work:
-    """An arm at one training seed: where its files lie in `out`, and what makes them.
-
-    Attributes:
-        plain: the options of `configs/reproduce.yaml`.
-    """
+    """An arm at one training seed: where its files lie in `out`, and what makes them."""
 
     arm: Arm
     seed: int
-    plain: Mapping[str, Any]
+    options: ReproduceOptions
 
     @property
     def name(self) -> str:
@@ -64,15 +83,15 @@ class Work:
 
     @property
     def _out(self) -> Path:
-        return Path(self.plain["out"])
+        return Path(self.options.out)
 
     @property
     def _episodes(self) -> int:
-        return min(self.arm.episodes or self.plain["episodes"], self.plain["episodes"])
+        return min(self.arm.episodes or self.options.episodes, self.options.episodes)
 
     def _record(self) -> Command:
-        given = [f"out={self.demos}", f"episodes={self._episodes}", f"workers={self.plain['workers']}"]
-        return Command("record", (*given, *STORES[self.arm.store], *self.plain["record"]))
+        given = [f"out={self.demos}", f"episodes={self._episodes}", f"workers={self.options.workers}"]
+        return Command("record", (*given, *STORES[self.arm.store], *self.options.record))
 
     def _train(self) -> Command:
         arm = self.arm
@@ -81,22 +100,22 @@ class Work:
             "out": str(self.checkpoint),
             "features": str(self._out / "features"),  # of all stores: the same demos are encoded once
             "seed": self.seed,
-            "steps": self.plain["steps"],
-            "validation": 0,
-            "workers": self.plain["workers"],
+            "steps": self.options.steps,
+            "val_fraction": 0,
+            "encode_workers": self.options.workers,
             "cameras": list(arm.cameras),
             "policy.pooling": arm.pooling,
-            "policy.grasp_told": arm.told,
+            "policy.grasp_conditioning": arm.grasp_conditioning,
             "policy.visual_dropout": arm.visual_dropout,
         }
         options = [f"{name}={as_override(value)}" for name, value in given.items()]
         sizes = f"encoder.sizes={as_override(list(arm.sizes))}"
-        return Command("train", (*options, *self.plain[arm.encoder], sizes, *self.plain["train"]))
+        return Command("train", (*options, *self.options.encoder(arm.encoder), sizes, *self.options.train))
 
     def _evaluate(self) -> Command:
         given = {"checkpoint": str(self.checkpoint), "out": str(self.evaluation)}
-        given |= {name: self.plain[name] for name in ("positions", "extra", "workers")}
-        given |= {"suite": self.arm.suite} if self.arm.suite else {}
+        given |= {name: getattr(self.options, name) for name in ("starts", "random_starts", "workers")}
+        given |= {"perturbation": self.arm.perturbation} if self.arm.perturbation else {}
         given |= {"actor": self.arm.actor} if self.arm.actor != "policy" else {}
         options = [f"{name}={as_override(value)}" for name, value in given.items()]
-        return Command("evaluate", (*options, *self.plain["evaluate"]))
+        return Command("evaluate", (*options, *self.options.evaluate))

@@ -31,11 +31,11 @@ class Arm:
     Attributes:
         encoder: whose options train it: small, large, random or blind.
         sizes: scales of S² in px.
-        told: the trunk is told what vision says of the place of the grasp.
-        visual_dropout: share of the training windows in which the trunk sees nothing but what it is told.
+        grasp_conditioning: the policy is conditioned on a grasp position predicted from the image.
+        visual_dropout: share of the training windows in which the visual tokens are dropped.
         store: of `STORES`. episodes: how many of its demos, the first ones; None: all.
-        actor: policy, or expert: the scripted one on the positions of the policy.
-        suite: of changes it is evaluated under; `trained_as` is then the arm whose checkpoints it takes.
+        actor: policy, or expert: the scripted one from the starts of the policy.
+        perturbation: that it is evaluated under; `trained_as` is then the arm whose checkpoints it takes.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Arm:
     sizes: tuple[int, ...] = SINGLE
     cameras: tuple[str, ...] = FRONT
     pooling: str = "spatial_projection"
-    told: bool = False
+    grasp_conditioning: bool = False
     visual_dropout: float = 0.0
     store: str = "standard"
     episodes: int | None = None
     actor: str = "policy"
-    suite: str | None = None
+    perturbation: str | None = None
     trained_as: str | None = None
 
 
@@ -65,15 +65,18 @@ def _all(suffix: str, arms: Sequence[Arm] = FOUR, **changes: object) -> tuple[Ar
     return tuple(replace(arm, name=f"{arm.name}-{suffix}", **changes) for arm in arms)  # type: ignore[arg-type]
 
 
-TOLD = _all("told", pooling="spatial_convolution", told=True)
-"""The four of the second round."""
+CONDITIONED = _all("conditioned", pooling="spatial_convolution", grasp_conditioning=True)
+"""The four of the grasp-conditioning experiment."""
 
-HIDDEN = _all("hidden", pooling="spatial_convolution", told=True, visual_dropout=0.5)
-"""Those of the third; all that came after it is made of them."""
+DROPOUT = _all("dropout", pooling="spatial_convolution", grasp_conditioning=True, visual_dropout=0.5)
+"""Those of the visual-dropout experiment; all that came after it is made of them."""
 
 
-def _under(suite: str) -> tuple[Arm, ...]:
-    return tuple(replace(a, name=f"{a.name}-{suite}", suite=suite, trained_as=a.name) for a in HIDDEN)
+def _under(perturbation: str) -> tuple[Arm, ...]:
+    return tuple(
+        replace(a, name=f"{a.name}-{perturbation}", perturbation=perturbation, trained_as=a.name)
+        for a in DROPOUT
+    )
 
 
 CELLS: dict[str, tuple[Arm, ...]] = {
@@ -85,23 +88,29 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         Arm("oracle", encoder="blind", store="oracle"),
         Arm("expert", actor="expert", trained_as="small-1x"),
     ),
-    "told": (
-        *TOLD,
-        *_all("wrist-told", FOUR[1:2], cameras=BOTH, pooling="spatial_convolution", told=True),
+    "grasp_conditioning": (
+        *CONDITIONED,
+        *_all(
+            "wrist-conditioned",
+            FOUR[1:2],
+            cameras=BOTH,
+            pooling="spatial_convolution",
+            grasp_conditioning=True,
+        ),
     ),
-    "hidden": (*HIDDEN, *_all("wrist", HIDDEN[1:2], cameras=BOTH)),
+    "visual_dropout": (*DROPOUT, *_all("wrist", DROPOUT[1:2], cameras=BOTH)),
     "rendered_224": _all("from224", store="rendered_224"),
     "wrist": _all("wrist", cameras=BOTH),
-    "suites": (*_under("light"), *_under("texture"), *_under("camera")),
-    "varied": _all("varied", HIDDEN, store="varied"),
+    "perturbations": (*_under("light"), *_under("texture"), *_under("camera")),
+    "varied": _all("varied", DROPOUT, store="varied"),
     "conditions": (
         *_all("small-cube", store="small_cube"),
         *_all("far", store="far_camera"),
-        *_all("small-cube", HIDDEN, store="small_cube"),
-        *_all("far", HIDDEN, store="far_camera"),
+        *_all("small-cube", DROPOUT, store="small_cube"),
+        *_all("far", DROPOUT, store="far_camera"),
     ),
-    "curve": (*_all("30", HIDDEN, episodes=30), *_all("60", HIDDEN, episodes=60)),
-    "pooling": (*_all("mean", HIDDEN[:3], pooling="mean"), *_all("cls", HIDDEN[:3], pooling="cls")),
+    "curve": (*_all("30", DROPOUT, episodes=30), *_all("60", DROPOUT, episodes=60)),
+    "pooling": (*_all("mean", DROPOUT[:3], pooling="mean"), *_all("cls", DROPOUT[:3], pooling="cls")),
 }
 """Names of cells -> their arms."""
 
@@ -114,11 +123,14 @@ PLANNED = (
 )
 """The comparisons decided before the runs; the first is the claim."""
 
-SECOND_ROUND = (("small-s2-told", "large-1x-told"), ("small-s2-told", "small-1x-told"))
-"""Those of the second round, decided after the first and before their own runs."""
+PLANNED_CONDITIONED = (
+    ("small-s2-conditioned", "large-1x-conditioned"),
+    ("small-s2-conditioned", "small-1x-conditioned"),
+)
+"""Those of the grasp-conditioning experiment, decided after the first runs and before their own."""
 
-THIRD_ROUND = (("small-s2-hidden", "large-1x-hidden"), ("small-s2-hidden", "small-1x-hidden"))
-"""Likewise of the third."""
+PLANNED_DROPOUT = (("small-s2-dropout", "large-1x-dropout"), ("small-s2-dropout", "small-1x-dropout"))
+"""Likewise of the visual-dropout experiment."""
 
 
 def chosen_arms(cells: Sequence[str], only: Sequence[str] | None) -> list[Arm]:

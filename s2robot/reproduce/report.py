@@ -11,8 +11,8 @@ import numpy as np
 
 from s2robot.compare.comparison import Comparison, compare, percent
 from s2robot.compare.read import Arm, read
-from s2robot.evaluation.failures import LABELS, count
-from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND, THIRD_ROUND
+from s2robot.reports.result import all_rollouts, count_failures
+from s2robot.reproduce.plan import CELLS, PLANNED, PLANNED_CONDITIONED, PLANNED_DROPOUT
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
 from s2robot.utils.provenance import write_atomic
@@ -27,8 +27,8 @@ large 8/16; 16 positions cannot tell these apart (Fisher's exact p = 0.48 for 7 
 """
 
 _LATER = {
-    "The second round: the trunk is told what vision sees": SECOND_ROUND,
-    "The third round: in half of the training windows it sees nothing else": THIRD_ROUND,
+    "Grasp conditioning: the policy is conditioned on a predicted grasp": PLANNED_CONDITIONED,
+    "Visual dropout: in half of the training windows the visual tokens are dropped": PLANNED_DROPOUT,
 }
 
 
@@ -66,9 +66,9 @@ def render(arms: dict[str, Arm]) -> str:
 def planned_comparisons(
     arms: dict[str, Arm], planned: Sequence[tuple[str, str]] = PLANNED
 ) -> list[Comparison]:
-    """Those whose arms are there, on the further positions, corrected for each other (Holm)."""
+    """Those whose arms are there, from the random starts, corrected for each other (Holm)."""
     pairs = [(arms[a], arms[b]) for a, b in planned if a in arms and b in arms]
-    found = [compare([a, b], "extra")[0] for a, b in pairs if _has_further(a) and _has_further(b)]
+    found = [compare([a, b], "random_starts")[0] for a, b in pairs if _has_further(a) and _has_further(b)]
     corrected = holm([c.p for c in found])
     return [
         replace(c, p_holm=p, separated=c.separated and p <= 0.05)
@@ -83,7 +83,7 @@ def _sentences(found: Sequence[Comparison]) -> list[str]:
 
 
 def _table(arms: Sequence[Arm]) -> str:
-    head = "| arm | seeds | positions (median) | further positions | rate (95 % interval) | failures |"
+    head = "| arm | seeds | fixed starts (median) | random starts | rate (95 % interval) | failures |"
     rows = [head, "|---|---|---|---|---|---|", *map(_row, arms), ""]
     return "\n".join(rows)
 
@@ -92,23 +92,23 @@ def _row(arm: Arm) -> str:
     fixed = [e.content["successes"] for e in arm.evaluations]
     each = ", ".join(f"{e.content['successes']}/{e.content['trials']}" for e in arm.evaluations)
     further, rate = _further(arm) if _has_further(arm) else ("-", "-")
-    tried = [e.outcomes(part) for e in arm.evaluations for part in ("positions", "extra")]
-    counts = count(outcome for outcomes in tried for outcome in outcomes.values())
-    failed = ", ".join(f"{counts[kind]} {kind}" for kind in LABELS if kind in counts) or "none"
+    tried = [rollout for e in arm.evaluations for rollout in all_rollouts(e.content)]
+    counts = count_failures(tried, arm.failure_labels)
+    failed = ", ".join(f"{n} {label}" for label, n in counts.items()) or "none"
     cells = (arm.name, len(arm.evaluations), f"{each} ({median(fixed):g})", further, rate, failed)
     return f"| {' | '.join(map(str, cells))} |"
 
 
 def _further(arm: Arm) -> tuple[str, str]:
-    """`250/300` and `83 % (78-88 %)`: over training seeds and positions."""
-    table = arm.table("extra", list(arm.evaluations[0].outcomes("extra")))
+    """`250/300` and `83 % (78-88 %)`: over training seeds and starts."""
+    table = arm.table("random_starts", list(arm.evaluations[0].outcomes("random_starts")))
     low, high = ArmRate.of(table).interval()
     share = f"{percent(float(np.mean(table)))} % ({percent(low)}-{percent(high)} %)"
     return f"{int(table.sum())}/{table.size}", share
 
 
 def _has_further(arm: Arm) -> bool:
-    return all(len(e.outcomes("extra")) > 1 for e in arm.evaluations)
+    return all(len(e.outcomes("random_starts")) > 1 for e in arm.evaluations)
 
 
 def _arm_of(file: Path) -> str:

@@ -38,6 +38,7 @@ class CubePickTask(Task):
     region: ClassVar[SpawnRegion | None] = SpawnRegion(X_RANGE, Y_RANGE)
     failure_labels: ClassVar[tuple[str, ...]] = LABELS
     expert: ClassVar[Mapping[str, Any] | None] = {"_target_": "demos.cube_pick.plain_expert"}
+    perturbations: ClassVar[Mapping[str, Any] | None] = {"_target_": "envs.perturbations.find_perturbation"}
 
     @property
     def fixed_starts(self) -> Sequence[Start]:
