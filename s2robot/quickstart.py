@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from s2robot.commands import run_command
 from s2robot.config import compose
 from s2robot.policy.checkpoint import checkpoint_sha256
-from s2robot.reports.evaluation import headline
+from s2robot.reports.result import headline
 from s2robot.utils.provenance import sha256_json, write_json
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from s2robot.data.store import DemoStore
-from s2robot.evaluation.command import tally
-from s2robot.reports.evaluation import RolloutVideo, headline, write_report
+from s2robot.reports.evaluation import RolloutVideo, write_report
+from s2robot.reports.result import headline, tally
 from s2robot.utils.provenance import machine, versions, write_json
 from s2robot.utils.video import encode_mp4
 

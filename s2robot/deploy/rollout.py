@@ -10,9 +10,10 @@ import numpy as np
 
 from s2robot.core.rollout import Subscriber, run_episode
 from s2robot.core.spec import Observation
+from s2robot.core.task import Task
 from s2robot.data.recorder import Recorder
 from s2robot.deploy.operator import Operator, Verdict
-from s2robot.evaluation.failures import Trace
+from s2robot.evaluation.trace import SceneTrace
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor, PolicySilent
 from s2robot.robot.env import RobotEnv
 from s2robot.teleop.device import Event
@@ -65,7 +66,7 @@ class Rollout:
 
     Attributes:
         stopped: why the arm was stopped; None where it was not.
-        failure: kind and distance, where the scene is known (`s2robot.evaluation.failures`).
+        failure: kind and distance, where the scene is known (`Task.failure`).
     """
 
     verdict: Verdict
@@ -100,7 +101,8 @@ def roll_out(
 
     Raises UserError where the arm does not start.
     """
-    watched, recorder, timing, trace = Watched(executor, operator), Recorder(), Timing(executor), Trace(env)
+    watched, recorder, timing = Watched(executor, operator), Recorder(), Timing(executor)
+    trace = SceneTrace(env, getattr(env.unwrapped, "task", Task()))
     options = None if pose is None else {"cube_pose": pose}
     success, stopped, repeat = False, None, False
     try:
@@ -117,5 +119,5 @@ def roll_out(
         env.stop("the rollout is over")
     verdict = Verdict.REPEAT if repeat else operator.judge(success, stopped)
     failure = trace.failure(verdict is Verdict.SUCCESS)
-    kind = None if failure is None else (failure.kind, failure.missed_by)
+    kind = None if failure is None else (failure.label, failure.metrics.get("missed_by_m"))
     return Rollout(verdict, recorder.steps, stopped, recorder, timing, watched.by_operator, kind)

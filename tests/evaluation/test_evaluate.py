@@ -96,7 +96,7 @@ def act_as(actor: Watched, monkeypatch: pytest.MonkeyPatch) -> Watched:
 @pytest.fixture(scope="module")
 def evaluated(toy_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluated")
-    evaluate(toy_checkpoint, out, "positions=3", "extra=2", "max_steps=8", "seed=5")
+    evaluate(toy_checkpoint, out, "starts=3", "random_starts=2", "max_steps=8", "seed=5")
     return out
 
 
@@ -109,7 +109,7 @@ def test_an_expert_that_acts_by_what_it_sees_succeeds_everywhere(
     toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     act_as(PixelExpert(), monkeypatch)
-    result = evaluate(toy_checkpoint, tmp_path, "extra=10")
+    result = evaluate(toy_checkpoint, tmp_path, "random_starts=10")
     assert (result["successes"], result["trials"], result["success_rate"]) == (16, 16, 1.0)
     assert (result["extra"]["successes"], result["extra"]["trials"]) == (10, 10)
     assert all(0 < p["steps"] < 40 for p in result["positions"])
@@ -120,7 +120,7 @@ def test_a_policy_that_does_nothing_fails_everywhere(
     toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     act_as(Watched(), monkeypatch)
-    result = evaluate(toy_checkpoint, tmp_path, "extra=3", "max_steps=11")
+    result = evaluate(toy_checkpoint, tmp_path, "random_starts=3", "max_steps=11")
     assert (result["successes"], result["trials"], result["extra"]["successes"]) == (0, 16, 0)
     assert not any(p["success"] for p in result["positions"])
     assert {p["steps"] for p in result["positions"]} == {11}
@@ -130,7 +130,7 @@ def test_an_actor_sees_what_a_robot_sees_and_no_more(
     toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actor = act_as(PixelExpert(), monkeypatch)
-    evaluate(toy_checkpoint, tmp_path, "positions=2")
+    evaluate(toy_checkpoint, tmp_path, "starts=2")
     assert actor.resets == 2 and actor.seen
     for observation in actor.seen:
         assert observation.keys() == {"images", "proprio"}
@@ -148,7 +148,7 @@ def test_the_policy_sees_the_cameras_it_was_trained_on_alone(
     (checkpoint / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.setattr(stage, "load_policy", lambda path: load_policy(toy_checkpoint))
     actor = act_as(Watched(), monkeypatch)
-    evaluate(checkpoint, tmp_path / "out", "positions=1", "max_steps=2")
+    evaluate(checkpoint, tmp_path / "out", "starts=1", "max_steps=2")
     assert {tuple(observation["images"]) for observation in actor.seen} == {("wrist",)}
 
 
@@ -187,7 +187,7 @@ def test_the_report_has_a_video_of_each_position_and_the_curves(evaluated: Path)
 
 
 def test_further_positions_alone_are_counted(toy_checkpoint: Path, tmp_path: Path) -> None:
-    result = evaluate(toy_checkpoint, tmp_path, "positions=0", "extra=2", "max_steps=2")
+    result = evaluate(toy_checkpoint, tmp_path, "starts=0", "random_starts=2", "max_steps=2")
     assert (result["trials"], result["extra"]) == (2, None)
     assert [(p["x"], p["y"], p["yaw"]) for p in result["positions"]] == further_positions(2, seed=0)
 
@@ -195,7 +195,7 @@ def test_further_positions_alone_are_counted(toy_checkpoint: Path, tmp_path: Pat
 def test_positions_are_repeated_from_other_starts(
     toy_checkpoint: Path, tmp_path: Path, evaluation: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = "positions=3", "extra=2", "max_steps=8", "seed=5"
+    options = "starts=3", "random_starts=2", "max_steps=8", "seed=5"
     result = evaluate(toy_checkpoint, tmp_path / "out", *options, "repeats=2")
     assert (result["trials"], result["extra"]["trials"]) == (6, 4)
     for part, once in ((result, evaluation), (result["extra"], evaluation["extra"])):
@@ -206,7 +206,7 @@ def test_positions_are_repeated_from_other_starts(
         for again, first in zip(repeated, once["positions"], strict=True):
             assert [again[k] == first[k] for k in ("x", "y", "yaw", "seed")] == [True, True, True, False]
     assert len(videos(tmp_path / "out")) == 3
-    assert s2robot("evaluate", f"replay={tmp_path / 'out'}", "position=10001") == 0
+    assert s2robot("evaluate", f"replay={tmp_path / 'out'}", "index=10001") == 0
     assert "position 10001: " in capsys.readouterr().out
     assert len(read([str(tmp_path / "out")])[0].outcomes("positions")) == 6, "each pairs with its own"
 
@@ -215,7 +215,7 @@ def test_positions_are_repeated_from_other_starts(
 def test_the_outcome_is_the_same_for_any_number_of_workers(
     evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path, workers: int
 ) -> None:
-    options = "positions=3", "extra=2", "max_steps=8", "seed=5", f"workers={workers}"
+    options = "starts=3", "random_starts=2", "max_steps=8", "seed=5", f"workers={workers}"
     result = evaluate(toy_checkpoint, tmp_path, *options)
     result["config"]["evaluate"]["out"] = evaluation["config"]["evaluate"]["out"]
     assert result == evaluation
@@ -225,7 +225,7 @@ def test_the_outcome_is_the_same_for_any_number_of_workers(
 def test_another_seed_starts_the_arm_elsewhere(
     evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
 ) -> None:
-    result = evaluate(toy_checkpoint, tmp_path, "positions=3", "max_steps=8", "seed=6")
+    result = evaluate(toy_checkpoint, tmp_path, "starts=3", "max_steps=8", "seed=6")
     assert [p["seed"] for p in result["positions"]] != [p["seed"] for p in evaluation["positions"]]
     assert videos(tmp_path) != videos(evaluated)
 
@@ -233,7 +233,7 @@ def test_another_seed_starts_the_arm_elsewhere(
 def test_a_rollout_does_not_depend_on_how_many_there_are(
     evaluated: Path, toy_checkpoint: Path, tmp_path: Path
 ) -> None:
-    evaluate(toy_checkpoint, tmp_path, "positions=2", "max_steps=8", "seed=5")
+    evaluate(toy_checkpoint, tmp_path, "starts=2", "max_steps=8", "seed=5")
     assert videos(tmp_path) == videos(evaluated)[:2]
 
 
@@ -242,17 +242,19 @@ def test_a_position_is_the_same_alone_and_in_any_order(
 ) -> None:
     whole = evaluation["positions"] + evaluation["extra"]["positions"]
     monkeypatch.setattr(verb, "jobs", lambda plain: stage.jobs(plain)[::-1])
-    backwards = evaluate(toy_checkpoint, tmp_path / "b", "positions=3", "extra=2", "max_steps=8", "seed=5")
+    backwards = evaluate(
+        toy_checkpoint, tmp_path / "b", "starts=3", "random_starts=2", "max_steps=8", "seed=5"
+    )
     assert backwards["positions"] + backwards["extra"]["positions"] == whole[::-1]
     monkeypatch.setattr(verb, "jobs", lambda plain: [j for j in stage.jobs(plain) if j.index == 17])
-    alone = evaluate(toy_checkpoint, tmp_path / "a", "positions=0", "extra=2", "max_steps=8", "seed=5")
+    alone = evaluate(toy_checkpoint, tmp_path / "a", "starts=0", "random_starts=2", "max_steps=8", "seed=5")
     assert alone["positions"] == whole[4:] and alone["positions"][0]["index"] == 17
 
 
 def test_a_rollout_tells_what_it_was_to_the_last_bit(
     evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
 ) -> None:
-    changed = ("positions=3", "max_steps=7", "seed=5"), ("positions=3", "max_steps=8", "seed=6")
+    changed = ("starts=3", "max_steps=7", "seed=5"), ("starts=3", "max_steps=8", "seed=6")
     shorter, elsewhere = (evaluate(toy_checkpoint, tmp_path / str(i), *o) for i, o in enumerate(changed))
     for p, s, e in zip(evaluation["positions"], shorter["positions"], elsewhere["positions"], strict=True):
         assert p["digests"].keys() == {"model", "start", "rollout"}
@@ -263,7 +265,7 @@ def test_a_rollout_tells_what_it_was_to_the_last_bit(
 def test_an_evaluation_that_was_killed_goes_on(
     evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
 ) -> None:
-    options = arguments(toy_checkpoint, tmp_path, "positions=3", "extra=2", "max_steps=8", "seed=5")
+    options = arguments(toy_checkpoint, tmp_path, "starts=3", "random_starts=2", "max_steps=8", "seed=5")
     command = [sys.executable, "-m", "s2robot.cli", *options]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     while len(list((tmp_path / "unfinished").glob("0*.json"))) < 2:
@@ -275,7 +277,7 @@ def test_an_evaluation_that_was_killed_goes_on(
     assert 2 <= len(kept) < 5 and not (tmp_path / "evaluation.json").exists()
     marked = json.loads(kept[0].read_text()) | {"steps": -1}
     kept[0].write_text(json.dumps(marked))
-    result = evaluate(toy_checkpoint, tmp_path, "positions=3", "extra=2", "max_steps=8", "seed=5")
+    result = evaluate(toy_checkpoint, tmp_path, "starts=3", "random_starts=2", "max_steps=8", "seed=5")
     assert result["positions"][0]["steps"] == -1, "it was not rolled out again"
     result["positions"][0]["steps"] = evaluation["positions"][0]["steps"]
     result["config"]["evaluate"]["out"] = evaluation["config"]["evaluate"]["out"]
@@ -302,39 +304,39 @@ def test_only_the_same_evaluation_goes_on(
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         crash_after(1, patch)
-        assert s2robot(*arguments(checkpoint, out, "positions=2", "max_steps=2")) == 130
-    said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2", "n_action_steps=4"))
+        assert s2robot(*arguments(checkpoint, out, "starts=2", "max_steps=2")) == 130
+    said = refusal(capsys, *arguments(checkpoint, out, "starts=2", "max_steps=2", "n_action_steps=4"))
     assert "holds an unfinished evaluation with another n_action_steps (2, not 4)" in said
     assert "max_steps (2, not 3)" in refusal(capsys, *arguments(checkpoint, out, "max_steps=3"))
     (checkpoint / "stats.json").write_text((checkpoint / "stats.json").read_text() + " ")
-    said = refusal(capsys, *arguments(checkpoint, out, "positions=2", "max_steps=2"))
+    said = refusal(capsys, *arguments(checkpoint, out, "starts=2", "max_steps=2"))
     assert "with another checkpoint (" in said and "overwrite=true to begin anew" in said
     assert len(list((out / "unfinished").glob("0*.json"))) == 1, "a refusal destroys nothing"
-    anew = evaluate(checkpoint, out, "positions=2", "max_steps=3", "overwrite=true")
+    anew = evaluate(checkpoint, out, "starts=2", "max_steps=3", "overwrite=true")
     assert [p["steps"] for p in anew["positions"]] == [3, 3]
 
 
 def test_execution_is_by_choice(evaluated: Path, toy_checkpoint: Path, tmp_path: Path) -> None:
-    evaluate(toy_checkpoint, tmp_path, "positions=3", "max_steps=8", "seed=5", "execution=ensemble")
+    evaluate(toy_checkpoint, tmp_path, "starts=3", "max_steps=8", "seed=5", "execution=ensemble")
     assert videos(tmp_path) != videos(evaluated)
 
 
 def test_stage_times_are_shown(toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     act_as(Watched(), monkeypatch)
     (tmp_path / "stages.json").write_text('{"record": 61.0, "train": 2.5}')
-    evaluate(toy_checkpoint, tmp_path, "positions=1", "max_steps=2", f"stages={tmp_path / 'stages.json'}")
+    evaluate(toy_checkpoint, tmp_path, "starts=1", "max_steps=2", f"stages={tmp_path / 'stages.json'}")
     assert "1 min 01 s" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["positions=17"], "positions=17 extra=0: expected 0 to 16 positions"),
+        (["starts=17"], "starts=17 random_starts=0: expected 0 to 16 positions"),
         (["positions=-1"], "positions=-1"),
-        (["positions=0"], "at least one in all"),
+        (["starts=0"], "at least one in all"),
         (["extra=-1"], "extra=-1"),
         (["execution=chnk"], "unknown execution 'chnk': did you mean 'chunk'? valid: chunk, ensemble"),
-        (["repeats=0"], "repeats=0 extra=0: expected 1 to 99 rollouts from each position"),
+        (["repeats=0"], "repeats=0 random_starts=0: expected 1 to 99 rollouts from each position"),
         (["n_action_steps=17"], "n_action_steps=17: expected 1 to 16"),
         (["n_action_steps=0"], "n_action_steps=0: expected 1 to 16"),
         (["workers=-1"], "workers=-1"),
@@ -388,10 +390,10 @@ def test_policies_are_made_as_their_options_say(toy_checkpoint: Path) -> None:
 def test_an_evaluation_that_lies_there_is_replaced_only_where_asked(
     toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = evaluate(toy_checkpoint, tmp_path, "positions=1", "max_steps=2")
+    first = evaluate(toy_checkpoint, tmp_path, "starts=1", "max_steps=2")
     before = (tmp_path / "evaluation.json").read_bytes(), (tmp_path / "report.html").read_bytes()
-    said = refusal(capsys, *arguments(toy_checkpoint, tmp_path, "positions=2", "max_steps=2"))
+    said = refusal(capsys, *arguments(toy_checkpoint, tmp_path, "starts=2", "max_steps=2"))
     assert "holds an evaluation already: give another out=, or overwrite=true" in said
     assert before == ((tmp_path / "evaluation.json").read_bytes(), (tmp_path / "report.html").read_bytes())
-    again = evaluate(toy_checkpoint, tmp_path, "positions=2", "max_steps=2", "overwrite=true")
+    again = evaluate(toy_checkpoint, tmp_path, "starts=2", "max_steps=2", "overwrite=true")
     assert (first["trials"], again["trials"]) == (1, 2)

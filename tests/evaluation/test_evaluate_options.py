@@ -12,7 +12,7 @@ from toy_loop import refusal, s2robot, train
 
 from s2robot.data.store import DemoStore
 
-OPTIONS = ("positions=2", "extra=1", "max_steps=5", "seed=5", "workers=0")
+OPTIONS = ("starts=2", "random_starts=1", "max_steps=5", "seed=5", "workers=0")
 
 
 def evaluate(checkpoint: Path, out: Path, *options: str) -> dict[str, Any]:
@@ -38,12 +38,12 @@ def test_suites_change_what_is_seen_and_not_where_it_starts(
     clean = json.loads((kept / "out" / "evaluation.json").read_text())
     assert "suite" not in clean["config"]["evaluate"] and "channel" not in clean["config"]
     for name in ("light", "latency", "small"):
-        changed = evaluate(toy_checkpoint, tmp_path / name, f"suite={name}")
+        changed = evaluate(toy_checkpoint, tmp_path / name, f"perturbation={name}")
         assert digests(changed, "start") == digests(clean, "start")
         assert not set(digests(changed, "rollout")) & set(digests(clean, "rollout"))
         assert [p["seed"] for p in changed["positions"]] == [p["seed"] for p in clean["positions"]]
         assert changed["config"]["evaluate"]["suite"] == name
-        again = evaluate(toy_checkpoint, tmp_path / f"{name}2", f"suite={name}")
+        again = evaluate(toy_checkpoint, tmp_path / f"{name}2", f"perturbation={name}")
         assert digests(again, "rollout") == digests(changed, "rollout")
 
 
@@ -87,8 +87,8 @@ def test_the_expert_acts_in_the_policys_place(toy_checkpoint: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("suite=lihgt", "unknown suite 'lihgt': did you mean 'light'?"),
-        ("suite=camera", "unknown perturbation 'camera': valid: light"),
+        ("perturbation=lihgt", "unknown suite 'lihgt': did you mean 'light'?"),
+        ("perturbation=camera", "unknown perturbation 'camera': valid: light"),
         ("actor=exprt", "unknown actor 'exprt': did you mean 'expert'?"),
         ("seed=-1", "seed=-1: expected 0 or more"),
         ("max_steps=0", "max_steps=0: expected 1 or more"),

@@ -252,7 +252,7 @@ def test_an_evaluation_says_why_it_failed(
     toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage, "make_executor", lambda policy, plain: Waits())
-    options = ("positions=2", "extra=1", "max_steps=3", "workers=0")
+    options = ("starts=2", "random_starts=1", "max_steps=3", "workers=0")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())
     for outcome in result["positions"] + result["extra"]["positions"]:

@@ -117,7 +117,7 @@ def test_a_policy_that_sees_the_cube_4_cm_off_is_told_so(toy_checkpoint: Path) -
 def test_an_evaluation_says_how_far_off_vision_was(
     toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    options = ("positions=2", "extra=1", "max_steps=3", "workers=0")
+    options = ("starts=2", "random_starts=1", "max_steps=3", "workers=0")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())
     off = [p["grasp_error_m"] for p in result["positions"] + result["extra"]["positions"]]
@@ -128,7 +128,7 @@ def test_an_evaluation_says_how_far_off_vision_was(
 
 
 def test_of_an_expert_nothing_is_said(toy_checkpoint: Path, tmp_path: Path) -> None:
-    options = ("positions=1", "actor=expert", "workers=0")
+    options = ("starts=1", "actor=expert", "workers=0")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())
     assert result["positions"][0]["grasp_error_m"] is None

@@ -30,7 +30,15 @@ def arguments(folder: Path, *options: str) -> list[str]:
     training = [o for o in TRAIN if not o.startswith(("encoder.", "steps="))]
     return [
         *("reproduce", "table10", f"out={folder / 'out'}", f"results={folder / 'results'}"),
-        *("episodes=2", "steps=2", "positions=1", "extra=3", "workers=0", f"small={TINY}", f"large={TINY}"),
+        *(
+            "episodes=2",
+            "steps=2",
+            "starts=1",
+            "random_starts=3",
+            "workers=0",
+            f"small={TINY}",
+            f"large={TINY}",
+        ),
         *(f"record={listed('env=toy', 'expert=toy')}", f"train={listed(*training)}"),
         *(f"evaluate={listed('max_steps=2')}", "cells=[headline]", "arms=[small-1x,large-1x]"),
         *("seeds=[0,1]", *options),

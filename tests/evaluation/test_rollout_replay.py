@@ -16,7 +16,7 @@ from s2robot.utils.video import read_mp4
 @pytest.fixture(scope="module")
 def evaluated(toy_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluated")
-    options = ("positions=2", "extra=1", "max_steps=4", "seed=5", "workers=0", "suite=dropped")
+    options = ("starts=2", "random_starts=1", "max_steps=4", "seed=5", "workers=0", "perturbation=dropped")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={out}", *options) == 0
     return out
 
@@ -34,7 +34,7 @@ def test_a_rollout_is_the_same_again(
     evaluated: Path, position: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = evaluated / "evaluation.json"
-    assert s2robot("evaluate", "--replay", file, "--position", position, f"out={tmp_path}") == 0
+    assert s2robot("evaluate", "--replay", file, "--index", position, f"out={tmp_path}") == 0
     said = capsys.readouterr().out
     assert f"position {position}: " in said and "4 steps: as recorded, bit for bit" in said
     assert len(read_mp4(tmp_path / f"position_{position}.mp4")) == 4
@@ -57,7 +57,7 @@ def test_another_rollout_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = altered(evaluated, tmp_path / "altered.json", **changes)
-    assert s2robot("evaluate", f"replay={file}", "position=0") == 1
+    assert s2robot("evaluate", f"replay={file}", "index=0") == 1
     assert f"not as recorded: {told}" in capsys.readouterr().out
 
 
@@ -68,25 +68,25 @@ def test_an_evaluation_without_hashes_is_compared_by_what_it_says(
     for outcome in evaluation["positions"]:
         del outcome["digests"], outcome["index"]
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
-    assert s2robot("evaluate", f"replay={tmp_path}", "position=1") == 0
+    assert s2robot("evaluate", f"replay={tmp_path}", "index=1") == 0
     assert "as recorded (without hashes of every bit)" in capsys.readouterr().out
 
 
 def test_mistakes_are_one_line(
     evaluated: Path, toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "position is missing: give position=N, one of 0 to 1, 16" in refusal(
+    assert "index is missing: give index=N, one of 0 to 1, 16" in refusal(
         capsys, "evaluate", f"replay={evaluated}"
     )
-    assert "position 2 was not evaluated" in refusal(capsys, "evaluate", f"replay={evaluated}", "position=2")
-    assert "no evaluation at" in refusal(capsys, "evaluate", f"replay={tmp_path}", "position=0")
+    assert "index 2 was not evaluated" in refusal(capsys, "evaluate", f"replay={evaluated}", "index=2")
+    assert "no evaluation at" in refusal(capsys, "evaluate", f"replay={tmp_path}", "index=0")
     (tmp_path / "b.json").write_text("{}")
     assert "is no evaluation: it lacks positions" in refusal(
-        capsys, "evaluate", f"replay={tmp_path / 'b.json'}", "position=0"
+        capsys, "evaluate", f"replay={tmp_path / 'b.json'}", "index=0"
     )
     other = Path(shutil.copytree(toy_checkpoint, tmp_path / "policy"))
     (other / "stats.json").write_text((other / "stats.json").read_text() + " ")
-    given = (f"replay={evaluated}", "position=0", f"checkpoint={other}")
+    given = (f"replay={evaluated}", "index=0", f"checkpoint={other}")
     assert "is another checkpoint than that of the evaluation" in refusal(capsys, "evaluate", *given)
     assert "checkpoint is missing: give checkpoint=PATH" in refusal(capsys, "evaluate", "out=x")
     assert "out is missing: give out=PATH" in refusal(capsys, "evaluate", f"checkpoint={other}")
