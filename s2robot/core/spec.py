@@ -57,6 +57,9 @@ class RobotSpec:
     grippers: tuple[GripperSpec, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in self.cameras:
+            if {"", ".", ".."} & set(name.split("/")):  # files are named after it
+                raise UserError(f"camera '{name}': expected a name without empty parts, `.` and `..`")
         for gripper in self.grippers:
             if not 0 <= gripper.index < len(self.action) or gripper.open == gripper.closed:
                 raise UserError(

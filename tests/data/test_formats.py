@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,12 @@ from kill_writer import SPEC, made_episode
 from mistakes import refusal
 from numcodecs import Blosc
 
+from s2robot.config.options import Positive
+from s2robot.core.spec import GripperSpec, RobotSpec
+from s2robot.data.formats import FORMATS
 from s2robot.data.formats.target import new_path
-from s2robot.data.store import DemoStore
+from s2robot.data.formats.transfer import Incoming, Notes, nominal_time
+from s2robot.data.store import DemoStore, Episode
 from s2robot.utils.video import read_mp4
 
 LENGTHS = (20, 1, 37)
@@ -105,6 +111,15 @@ def test_the_summary_says_what_others_will_not_know(
     ]
     export(demos, tmp_path / "first.zarr", "episodes=['000000']")
     assert "  lost: nothing" in capsys.readouterr().out.splitlines()
+
+
+def test_zeros_and_black_frames_come_back(tmp_path: Path) -> None:
+    """zarr leaves out the files of chunks of zeros, unless asked not to: a missing file is a loss."""
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    episode = made_episode(0, 0, steps=5)
+    episode.action[:], episode.images["front"][2] = 0, 0
+    store.append(episode)
+    assert contents(imported(export(store, tmp_path / "out.zarr"), tmp_path / "back")) == contents(store)
 
 
 def test_episodes_that_others_appended_come_along(demos: DemoStore, tmp_path: Path) -> None:
@@ -206,6 +221,110 @@ def test_a_file_of_umi_is_read_with_its_codec_and_its_action(
     np.testing.assert_array_equal(episode.action, np.hstack(action).astype(np.float32))
     assert not any("demo_end_pose" in name for name in store.spec.proprio)
     assert "UMI takes robot0_eef_pos, " in capsys.readouterr().out
+
+
+# Grippers
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed", "noise"),
+    [(100.0, 0.0, 5.0), (0.08, 0.0, 0.01), (1.0, -1.0, 0.0), (0.0, 1.0, 0.2), (-1.0, 1.0, 0.0)],
+)
+def test_a_gripper_is_named_at_import_and_kept(
+    tmp_path: Path, opened: float, closed: float, noise: float
+) -> None:
+    """A grasp at step 6 of 15, in the units of five makes of gripper; its entry is not the last."""
+    rng = np.random.default_rng(0)
+    values = np.where(np.arange(15) < 6, opened, closed) + rng.uniform(-noise, noise, 15)
+    action = np.column_stack([rng.standard_normal(15), values, rng.standard_normal(15)])
+    source = foreign(tmp_path / "a.zarr", [15], state=np.zeros((15, 2)), action=action)
+    named = (f"gripper.open={opened}", f"gripper.closed={closed}")
+    store = imported(source, tmp_path / "store", "rate=10", "gripper.index=1", *named)
+    assert store.spec.grippers == (GripperSpec(1, opened, closed),)
+    is_closed = store.spec.grippers[0].is_closed(store.episode("000000").action)
+    np.testing.assert_array_equal(is_closed, np.arange(15) >= 6)
+    back = imported(export(store, tmp_path / "out.zarr"), tmp_path / "back")
+    assert back.spec.grippers == store.spec.grippers
+    other = imported(tmp_path / "out.zarr", tmp_path / "other", "gripper.index=0", *named)
+    assert other.spec.grippers == (GripperSpec(0, opened, closed),)
+
+
+def test_without_a_gripper_one_line_says_how_to_name_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, _ = pusht(tmp_path / "pusht.zarr")
+    assert imported(source, tmp_path / "store", "rate=10").spec.grippers == ()
+    said = [line for line in capsys.readouterr().out.splitlines() if "no gripper" in line]
+    assert len(said) == 1
+    assert "gripper.index=6 gripper.open=1 gripper.closed=0 would name one" in said[0]
+    imported(source, tmp_path / "named", "rate=10", "gripper.index=2", "gripper.open=1", "gripper.closed=0")
+    assert "no gripper" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["gripper.index=2"], "gripper.index=2 gripper.open=None gripper.closed=None: expected all three"),
+        (["gripper.open=1", "gripper.closed=0"], "expected all three, or none"),
+        (["gripper.index=3", "gripper.open=1", "gripper.closed=0"], "expected an index from 0 to 2"),
+        (["gripper.index=2", "gripper.open=1", "gripper.closed=1"], "values that differ"),
+        (["gripper.index=-1"], "gripper.index=-1: expected 0 or more"),
+        (["gripper.index=last"], "gripper.index=last: expected a whole number"),
+    ],
+)
+def test_a_gripper_that_is_not_whole_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+) -> None:
+    source, _ = pusht(tmp_path / "pusht.zarr")
+    assert expected in import_refusal(capsys, source, tmp_path / "store", "rate=10", *options)
+
+
+# A format of one's own
+
+
+@dataclass(frozen=True)
+class CsvOptions:
+    rate: Positive | None
+    separator: str = ","
+
+
+class Csv:
+    """One CSV file of actions.
+
+    It has no frames.
+    """
+
+    def read(self, source: Path, options: CsvOptions) -> Incoming:
+        action = np.loadtxt(source, np.float32, delimiter=options.separator, ndmin=2)
+        rate = options.rate or 1.0
+        spec = RobotSpec({}, ("a",), tuple(f"a{i}" for i in range(action.shape[1])), "unknown", rate)
+        episode = Episode({}, action[:, :1], action, action.copy(), nominal_time(len(action), rate))
+        return Incoming(spec, {}, 1, [(None, episode)], Notes(lost=["frames"]))
+
+
+def test_a_format_is_a_class_and_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "csv", f"{__name__}:Csv")
+    source = tmp_path / "a.csv"
+    source.write_text("1;2\n3;4\n")
+    store = imported(source, tmp_path / "store", "rate=5", "+options.separator=';'", form="csv")
+    np.testing.assert_array_equal(store.episode("000000").action, [[1, 2], [3, 4]])
+    assert store.spec.rate == 5
+    assert "  lost: frames" in capsys.readouterr().out
+    assert toy_loop.s2robot("import", "--help") == 0
+    assert re.search(r"^  csv +One CSV file of actions\.$", capsys.readouterr().out, re.M)
+    assert toy_loop.s2robot("export", "--help") == 0
+    assert "csv" not in capsys.readouterr().out, "it is not written"
+    arguments = ("import", f"demos={source}", f"out={tmp_path / 'x'}")
+    message = toy_loop.refusal(capsys, *arguments, "format=csv", "+options.seperator=x")
+    assert "unknown option of this format 'seperator': did you mean 'separator'?" in message
+    message = toy_loop.refusal(capsys, *arguments, "format=csv", "+options.separator=3")
+    assert "separator=3: expected text" in message
+    message = toy_loop.refusal(capsys, *arguments, "format=cvs")
+    assert "unknown format 'cvs': did you mean 'csv'?" in message
+    message = toy_loop.refusal(capsys, "export", f"demos={store.path}", "out=x", "format=csv")
+    assert "unknown format 'csv': valid: diffusion_policy, lerobot, mp4" in message
 
 
 # Mistakes and damage

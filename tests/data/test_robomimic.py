@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import toy_loop
 
+from s2robot.core.spec import GripperSpec
 from s2robot.data.store import DemoStore
 
 h5py = pytest.importorskip("h5py")
@@ -81,6 +82,7 @@ def test_the_spec_says_what_the_numbers_are(store: DemoStore) -> None:
     assert spec.rate == RATE
     assert spec.action_space == "osc_pose"
     assert spec.action[-1] == "gripper [-1 open, 1 close]"
+    assert spec.grippers == (GripperSpec(6, open=-1.0, closed=1.0),)
     assert spec.proprio[0] == "robot0_joint1 [rad]"
     assert spec.proprio[7].endswith("[m]")
     assert store.attributes["robosuite"]["env_info"]["env_name"] == "Lift"

@@ -13,7 +13,7 @@ that s2robot did not write are read too.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,15 +92,16 @@ def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int, compr
     root = zarr.create_group(folder, zarr_format=2, attributes=sidecar)
     steps = sum(lengths)
     data = root.create_group("data")
+    arrays = {}
     for camera, shape in outgoing.spec.cameras.items():
-        _create(data, camera, "uint8", (steps, *shape), frames_per_chunk, compressor)
+        arrays[camera] = _create(data, camera, "uint8", (steps, *shape), frames_per_chunk, compressor)
     sizes = {"proprio": outgoing.spec.proprio_dim, "time": None}
     for name, dtype in SERIES.items():
         size = sizes.get(name, outgoing.spec.action_dim)
         shape = (steps,) if size is None else (steps, size)
         chunk = _CHUNK_BYTES // (np.dtype(dtype).itemsize * (size or 1))
-        _create(data, name, dtype, shape, chunk, COMPRESSOR)
-    _fill(data, outgoing)
+        arrays[name] = _create(data, name, dtype, shape, chunk, COMPRESSOR)
+    _fill(arrays, outgoing)
     ends = np.cumsum(lengths, dtype=np.int64)
     array = root.create_group("meta").create_array(
         "episode_ends", shape=ends.shape, dtype=ends.dtype, chunks=ends.shape, compressors=None
@@ -110,8 +111,8 @@ def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int, compr
 
 def _create(
     group: zarr.Group, name: str, dtype: str, shape: tuple[int, ...], chunk_steps: int, compressor: Any
-) -> None:
-    group.create_array(
+) -> zarr.Array:
+    return group.create_array(
         name,
         shape=shape,
         dtype=dtype,
@@ -121,14 +122,15 @@ def _create(
     )
 
 
-def _fill(data: zarr.Group, outgoing: Outgoing) -> None:
+def _fill(arrays: Mapping[str, zarr.Array], outgoing: Outgoing) -> None:
+    """Writes through the arrays as they were made: opened again, they would leave out chunks of zeros."""
     first = 0
     for episode in outgoing.episodes:
         steps = slice(first, first + episode.length)
         for camera in outgoing.spec.cameras:
-            data[camera][steps] = episode.images(camera)  # type: ignore[index]
+            arrays[camera][steps] = episode.images(camera)
         for name in SERIES:
-            data[name][steps] = getattr(episode, name)  # type: ignore[index]
+            arrays[name][steps] = getattr(episode, name)
         first = steps.stop
 
 
