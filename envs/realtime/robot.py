@@ -164,8 +164,10 @@ class LiveScene:
     def __init__(self, world: LiveWorld) -> None:
         self._world = world
 
-    def lay_out(self, seed: int, pose: Sequence[float] | None) -> None:
-        self._world.ask("lay_out", (seed, None if pose is None else check_pose(pose)))
+    def lay_out(self, seed: int, options: Mapping[str, Any]) -> None:
+        if "cube" in options:
+            check_pose(options["cube"])  # here: an error of the physics process would be lost
+        self._world.ask("lay_out", (seed, dict(options)))
 
     def success(self) -> bool:
         with suppress(ArmError):  # the arm tells that the simulation is gone

@@ -168,8 +168,8 @@ class _World:
                 self._ignoring = False
                 self._hold()
             case "lay_out":
-                seed, pose = content
-                self._env.reset(seed=seed, options=None if pose is None else {"cube": pose})
+                seed, options = content
+                self._env.reset(seed=seed, options=options)
                 self._hold()
                 self._closed, self._held = None, 0
             case "home":

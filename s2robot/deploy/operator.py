@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from s2robot.core.spec import Observation
+from s2robot.core.task import Task
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor
 from s2robot.robot.arm import Mode
 from s2robot.robot.env import RobotEnv
@@ -20,19 +21,19 @@ from s2robot.teleop.steering import Steering
 _LATCHED = (Mode.ESTOP, Mode.FAULT)
 
 
-class Verdict(StrEnum):
+class Mark(StrEnum):
     """What became of a rollout."""
 
     SUCCESS = "success"
     FAILURE = "failure"
-    REPEAT = "repeat"  # it does not count: the cube lay elsewhere, somebody was in the way
+    REPEAT = "repeat"  # it does not count: the scene was set up otherwise, somebody was in the way
 
 
 class Operator(Protocol):
     """Whoever is asked."""
 
-    def ready(self, where: str) -> bool:
-        """Waits until the cube lies there and the robot may move; False: no further rollout."""
+    def ready(self, setup: str) -> bool:
+        """Waits until the scene is set up so and the robot may move; False: no further rollout."""
         ...
 
     def attend(self, observation: Observation) -> np.ndarray | None:
@@ -42,7 +43,7 @@ class Operator(Protocol):
         """
         ...
 
-    def judge(self, success: bool, why: str | None) -> Verdict:
+    def mark(self, success: bool, why: str | None) -> Mark:
         """What became of the rollout; `success` is what the robot knows, `why` why it was stopped."""
         ...
 
@@ -50,37 +51,41 @@ class Operator(Protocol):
 class Nobody:
     """For a robot whose scene knows success."""
 
-    def ready(self, where: str) -> bool:
+    def ready(self, setup: str) -> bool:
         return True
 
     def attend(self, observation: Observation) -> None:
         return None
 
-    def judge(self, success: bool, why: str | None) -> Verdict:
-        return Verdict.SUCCESS if success else Verdict.FAILURE
+    def mark(self, success: bool, why: str | None) -> Mark:
+        return Mark.SUCCESS if success else Mark.FAILURE
 
 
 class Terminal:
     """An operator at a keyboard. Ctrl-C stops the arm and ends everything."""
 
-    def __init__(self, env: RobotEnv, ask: Callable[[str], str] = input) -> None:
-        self._env, self._ask = env, ask
+    def __init__(self, env: RobotEnv, task: Task, ask: Callable[[str], str] = input) -> None:
+        self._env, self._task, self._ask = env, task, ask
 
-    def ready(self, where: str) -> bool:
+    def ready(self, setup: str) -> bool:
         if self._env.safe.state() in _LATCHED:
             if self._ask(f"{self._env.safe.reason}. Enter: clear it; q: end ") == "q":
                 return False
             self._env.recover()
-        return self._ask(f"{where}. Enter: the robot moves; q: end ") != "q"
+        return self._ask(f"{setup}. Enter: the robot moves; q: end ") != "q"
 
     def attend(self, observation: Observation) -> None:
         return None
 
-    def judge(self, success: bool, why: str | None) -> Verdict:
-        told = f"the arm was stopped ({why}). " if why else ""
-        answers = {"y": Verdict.SUCCESS, "n": Verdict.FAILURE, "r": Verdict.REPEAT}
+    def mark(self, success: bool, why: str | None) -> Mark:
+        reason = f"the arm was stopped ({why}). " if why else ""
+        answers = {"y": Mark.SUCCESS, "n": Mark.FAILURE, "r": Mark.REPEAT}
         while True:
-            answer = self._ask(f"{told}Picked up? y, n, or r: does not count ").strip().lower()
+            answer = (
+                self._ask(f"{reason}Did it succeed ({self._task.goal})? y, n, or r: does not count ")
+                .strip()
+                .lower()
+            )
             if answer in answers:
                 return answers[answer]
 
@@ -96,18 +101,20 @@ class Page:
         self,
         console: Console,
         env: RobotEnv,
+        task: Task,
         executor: AsynchronousExecutor,
         steering: Steering | None,
     ) -> None:
-        self._console, self._env, self._executor, self._steering = console, env, executor, steering
+        self._console, self._env, self._task = console, env, task
+        self._executor, self._steering = executor, steering
         self._steers = self._closed = False
         self._steps = 0
 
-    def ready(self, where: str) -> bool:
+    def ready(self, setup: str) -> bool:
         self._steers, self._closed, self._steps = False, False, 0
         if self._env.safe.state() in _LATCHED and not self.released():
             return False
-        self._console.enter(Phase.WAITING, f"{where}. Start: the robot moves")
+        self._console.enter(Phase.WAITING, f"{setup}. Start: the robot moves")
         while True:
             match self._wait():
                 case Event.START:
@@ -119,7 +126,7 @@ class Page:
                     self._env.estop()
                     if not self.released():
                         return False
-                    self._console.enter(Phase.WAITING, f"{where}. Start: the robot moves")
+                    self._console.enter(Phase.WAITING, f"{setup}. Start: the robot moves")
 
     def attend(self, observation: Observation) -> np.ndarray | None:
         self._show(observation)
@@ -131,19 +138,20 @@ class Page:
         self._steers = self._steers or command.moves
         if not self._steers:
             last = self._executor.last
-            self._closed = last is not None and bool(last[-1] > 0)  # who takes over drops nothing
+            self._closed = last is not None and self._is_closed(last)  # who takes over drops nothing
             self._steering.reset()
             return None
         return self._steering.action(observation, command, self._closed)
 
-    def judge(self, success: bool, why: str | None) -> Verdict:
-        told = f"the arm was stopped: {why}" if why else f"{self._steps} steps"
+    def mark(self, success: bool, why: str | None) -> Mark:
+        account = f"the arm was stopped: {why}" if why else f"{self._steps} steps"
+        question = f"{account}. Did it succeed ({self._task.goal})?"
         self._console.status.success = success
-        self._console.enter(Phase.REVIEW, f"{told}. Did it pick up the cube?")
+        self._console.enter(Phase.REVIEW, question)
         answers = {
-            Event.KEEP: Verdict.SUCCESS,
-            Event.DISCARD: Verdict.FAILURE,
-            Event.REDO: Verdict.REPEAT,
+            Event.KEEP: Mark.SUCCESS,
+            Event.DISCARD: Mark.FAILURE,
+            Event.REDO: Mark.REPEAT,
         }
         while True:
             event = self._console.wait_for_event()
@@ -151,7 +159,7 @@ class Page:
                 return answers[event]
             self._env.estop()
             self.released()
-            self._console.enter(Phase.REVIEW, f"{told}. Did it pick up the cube?")
+            self._console.enter(Phase.REVIEW, question)
 
     def released(self) -> bool:
         """Stands still until the operator releases the stop; False where they end the session instead."""
@@ -197,6 +205,9 @@ class Page:
             chunk=[] if used is None else used.actions.tolist(),
         )
         self._steps += 1
+
+    def _is_closed(self, action: np.ndarray) -> bool:
+        return any(gripper.is_closed(action) for gripper in self._env.robot_spec.grippers)
 
     def _facts(self) -> dict[str, str]:
         ages, counts = 1000 * np.array(self._executor.ages[-50:] or [np.nan]), self._env.safe.counts

@@ -1,29 +1,45 @@
-"""What the rollouts of a deployment come to: the same evaluation.json and report as simulation's."""
+"""What the rollouts of a deployment come to: evaluation.json and report.html as `s2robot evaluate` writes them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from s2robot.core.task import Start, Task
 from s2robot.data.store import DemoStore
+from s2robot.deploy.operator import Mark
+from s2robot.deploy.rollout import Rollout
 from s2robot.reports.evaluation import RolloutVideo, write_report
-from s2robot.reports.result import headline, tally
+from s2robot.reports.result import SCHEMA, headline, outcome_text, tally
 from s2robot.utils.provenance import machine, versions, write_json
 from s2robot.utils.video import encode_mp4
 
 _VIDEO_SIDE = 224  # px
 
 
+def outcome_of(rollout: Rollout, index: int, start: Start, seed: int) -> dict[str, Any]:
+    """What evaluation.json holds of a rollout."""
+    failure = rollout.failure
+    return {
+        "index": index,
+        "start": start.to_dict(),
+        "success": rollout.mark is Mark.SUCCESS,
+        "steps": rollout.steps,
+        "seed": seed,
+        "failure": failure and failure.label,
+        "failure_text": failure and failure.text,
+        "metrics": dict(failure.metrics) if failure else {},
+        "digests": None,  # no other rollout of a real arm is the same to the last bit
+    }
+
+
 def outcomes(store: DemoStore) -> dict[int, dict[str, Any]]:
-    """Position -> its outcome, of those that were tried and count."""
-    found = {}
-    for episode in store.episodes():
-        outcome = episode.attributes.get("outcome")
-        if outcome is not None:
-            found[outcome["position"]] = outcome
-    return found
+    """Number of a start -> its outcome, of those that were tried and count."""
+    kept = (episode.attributes.get("outcome") for episode in store.episodes())
+    return {outcome["index"]: outcome for outcome in kept if outcome is not None}
 
 
 def latencies(store: DemoStore) -> dict[str, Any]:
@@ -46,25 +62,26 @@ def latencies(store: DemoStore) -> dict[str, Any]:
     }
 
 
-def write(out: Path, store: DemoStore, plain: dict[str, Any], about: dict[str, Any]) -> None:
-    """Writes evaluation.json and report.html, and says what they hold; nothing where nothing counts yet."""
+def write(out: Path, store: DemoStore, task: Task, about: Mapping[str, Any]) -> None:
+    """Writes evaluation.json and report.html, and says what they hold; nothing where nothing counts yet.
+
+    Args:
+        about: `checkpoint_sha256`, `seed`, `max_steps` and `config`.
+    """
     found = outcomes(store)
     if not found:
-        print(f"no rollout at one of the positions yet: {len(store)} rollouts in {store.path}")
+        print(f"no rollout from one of the starts yet: {len(store)} rollouts in {store.path}")
         return
-    ordered = [found[index] for index in sorted(found)]
     evaluation = {
-        **tally(ordered),
-        "extra": None,
-        "seed": plain["seed"],
+        "schema": SCHEMA,
+        "task": task.to_dict(),
+        **tally([found[index] for index in sorted(found)]),
+        "random_starts": None,
         "versions": versions(),
         "machine": machine(),
-        "checkpoint_sha256": about["checkpoint_sha256"],
-        "config": {"deploy": plain, **about["config"]},
         "rate": store.spec.rate,
-        "max_steps": about["max_steps"],
-        "spawn_region": plain["spawn_region"],
         "robot": latencies(store),
+        **about,
     }
     write_json(out / "evaluation.json", evaluation)
     write_report(out / "report.html", evaluation, _videos(store))
@@ -80,7 +97,7 @@ def _videos(store: DemoStore) -> list[RolloutVideo]:
         frames = episode.images(next(iter(store.spec.cameras)))
         every = max(1, frames.shape[1] // _VIDEO_SIDE)
         mp4 = encode_mp4(frames[:, ::every, ::every], store.spec.rate)
-        x, y = (f"{100 * outcome[axis]:+.1f} cm" for axis in ("x", "y"))
-        title = f"position {outcome['position']}: x {x}, y {y}, {outcome['steps']} steps"
+        why = "" if outcome["success"] else f", {outcome_text(outcome)}"
+        title = f"start {outcome['index']}: {outcome['steps']} steps{why}"
         videos.append(RolloutVideo(title, outcome["success"], mp4))
     return videos

@@ -10,9 +10,9 @@ import numpy as np
 
 from s2robot.core.rollout import Subscriber, run_episode
 from s2robot.core.spec import Observation
-from s2robot.core.task import Task
+from s2robot.core.task import Failure, Start, Task
 from s2robot.data.recorder import Recorder
-from s2robot.deploy.operator import Operator, Verdict
+from s2robot.deploy.operator import Mark, Operator
 from s2robot.evaluation.trace import SceneTrace
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor, PolicySilent
 from s2robot.robot.env import RobotEnv
@@ -66,21 +66,21 @@ class Rollout:
 
     Attributes:
         stopped: why the arm was stopped; None where it was not.
-        failure: kind and distance, where the scene is known (`Task.failure`).
+        failure: why it failed, where the scene is known.
     """
 
-    verdict: Verdict
+    mark: Mark
     steps: int
     stopped: str | None
     recorder: Recorder
     timing: Timing
     by_operator: list[bool]
-    failure: tuple[str, float | None] | None
+    failure: Failure | None
 
     def attributes(self, env: RobotEnv) -> dict[str, Any]:
         """What is stored with it: times in s, counts of what the safety layer did."""
         return {
-            "success": self.verdict is Verdict.SUCCESS,
+            "success": self.mark is Mark.SUCCESS,
             "stopped": self.stopped,
             "by_person": self.by_operator,
             "action_loss_mask": self.by_operator,
@@ -94,20 +94,20 @@ def roll_out(
     env: RobotEnv,
     executor: AsynchronousExecutor,
     operator: Operator,
+    task: Task,
+    start: Start,
     seed: int,
-    pose: tuple[float, float, float] | None,
 ) -> Rollout:
     """Runs one episode to its end; whatever ends it, the arm stands still afterwards.
 
     Raises UserError where the arm does not start.
     """
     watched, recorder, timing = Watched(executor, operator), Recorder(), Timing(executor)
-    trace = SceneTrace(env, getattr(env.unwrapped, "task", Task()))
-    options = None if pose is None else {"cube_pose": pose}
+    trace = SceneTrace(env, task)
     success, stopped, repeat = False, None, False
     try:
         subscribers = [recorder, timing, trace]
-        outcome = run_episode(env, watched, seed=seed, options=options, subscribers=subscribers)
+        outcome = run_episode(env, watched, seed=seed, options=dict(start.options), subscribers=subscribers)
         success, stopped = outcome.success, timing.stopped
     except TakeEnded as ended:
         repeat = ended.event is Event.REDO
@@ -117,7 +117,6 @@ def roll_out(
         stopped = str(error)
     finally:
         env.stop("the rollout is over")
-    verdict = Verdict.REPEAT if repeat else operator.judge(success, stopped)
-    failure = trace.failure(verdict is Verdict.SUCCESS)
-    kind = None if failure is None else (failure.label, failure.metrics.get("missed_by_m"))
-    return Rollout(verdict, recorder.steps, stopped, recorder, timing, watched.by_operator, kind)
+    mark = Mark.REPEAT if repeat else operator.mark(success, stopped)
+    failure = trace.failure(mark is Mark.SUCCESS)
+    return Rollout(mark, recorder.steps, stopped, recorder, timing, watched.by_operator, failure)

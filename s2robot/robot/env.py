@@ -27,12 +27,12 @@ _FRESH = 3.0  # s within which all cameras have to be fresh before an episode be
 class Scene(Protocol):
     """What a simulated scene knows and a real one does not."""
 
-    def lay_out(self, seed: int, pose: Sequence[float] | None) -> None:
-        """Puts the cube at (x, y, yaw), or somewhere."""
+    def lay_out(self, seed: int, options: Mapping[str, Any]) -> None:
+        """Begins anew, from a start's options as `env.reset` takes them."""
         ...
 
     def success(self) -> bool:
-        """Whether the cube is picked up."""
+        """Whether the task is done."""
         ...
 
 
@@ -112,20 +112,19 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Opens what is closed, goes home, opens the gripper; a scene is laid out anew, arm and all.
 
-        `options["cube"]` is for the scene.
+        `options`, those of a `Start`, are for the scene; a real one is set up by hand.
 
         Raises UserError where the arm stands still after an emergency stop or a reflex, or does not start.
         """
         super().reset(seed=seed)
         self.connect()
         self._steps, self._success = 0, False
-        pose = (options or {}).get("cube")
         try:
             if self._scene is None:
                 self.safe.home(self.home, self._opening)
             else:
                 drawn = int(self.np_random.integers(2**31)) if seed is None else seed
-                self._scene.lay_out(drawn, pose)
+                self._scene.lay_out(drawn, options or {})
             self._wait_until_fresh()
             self.safe.start()
             self._state = self.safe.observe()

@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 from s2robot import __version__
 from s2robot.config.options import Count, Positive
 from s2robot.core.errors import UserError
-from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
+from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
 from s2robot.policy.policy import Policy
 from s2robot.serve.connection import Limits
 from s2robot.serve.contract import Contract
@@ -86,6 +86,7 @@ def policy_service(options: ServeOptions) -> Service:
             "server": f"s2robot {__version__}",
             "checkpoint": Path(checkpoint).name,
             "checkpoint_sha256": checkpoint_sha256(checkpoint),
+            "task": (read_config(checkpoint)["env"] or {}).get("task"),
         },
     )
 
