@@ -79,13 +79,10 @@ class Terminal:
 
     def mark(self, success: bool, why: str | None) -> Mark:
         reason = f"the arm was stopped ({why}). " if why else ""
+        question = f"{reason}Did it succeed ({self._task.goal})? y, n, or r: does not count "
         answers = {"y": Mark.SUCCESS, "n": Mark.FAILURE, "r": Mark.REPEAT}
         while True:
-            answer = (
-                self._ask(f"{reason}Did it succeed ({self._task.goal})? y, n, or r: does not count ")
-                .strip()
-                .lower()
-            )
+            answer = self._ask(question).strip().lower()
             if answer in answers:
                 return answers[answer]
 

@@ -1,4 +1,4 @@
-"""What the rollouts of a deployment come to: evaluation.json and report.html as `s2robot evaluate` writes them."""
+"""What the rollouts of a deployment come to: evaluation.json and report.html, as of `s2robot evaluate`."""
 
 from __future__ import annotations
 

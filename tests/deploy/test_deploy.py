@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,29 @@ from forward_policy import Forward
 from mistakes import refusal
 from robots import FakeRobot
 
+from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.core.spec import Observation
+from s2robot.core.task import Start, Task
 from s2robot.data.store import DemoStore
 from s2robot.deploy.checks import dry_run, look, refuse
-from s2robot.deploy.command import _placements, _roll_all
-from s2robot.deploy.operator import Nobody, Terminal, Verdict
+from s2robot.deploy.command import Deployment
+from s2robot.deploy.operator import Mark, Nobody, Terminal
+from s2robot.deploy.options import DeployOptions
 from s2robot.deploy.result import outcomes, write
 from s2robot.deploy.rollout import roll_out
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending
+from s2robot.reports.result import read_evaluation
 from s2robot.robot.arm import Mode
-from s2robot.tasks.cube_pick import evaluation_positions
+from s2robot.tasks.cube_pick import CubePickTask, evaluation_positions
 from s2robot.teleop.device import Event
 from s2robot.teleop.human import TakeEnded
 
-PLAIN: dict[str, Any] = {
-    "positions": 3,
-    "rollouts": 1,
-    "seed": 0,
-    "device": "none",
-    "notes": "",
-    "spawn_region": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
-    "position_source": {"_target_": "s2robot.tasks.cube_pick.evaluation_positions"},
-}
+TASK = CubePickTask()
+
+
+def options(*overrides: str) -> DeployOptions:
+    return read_options(DeployOptions, compose("deploy", ["out=unused", "starts=3", *overrides]))
 
 
 class Judging(FakeRobot):
@@ -81,37 +81,65 @@ def test_checks_find_what_is_wrong(rig: Any) -> None:
     assert all(check.good for check in look(env, env.robot_spec, recover=True) if check.name == "arm")
 
 
-def run(rig: Any, store: DemoStore, operator: Any = None, **plain: Any) -> None:
+def deployment(rig: Any, store: DemoStore, *overrides: str, task: Task = TASK) -> Deployment:
     env, _, executor = rig
-    _roll_all(PLAIN | plain, env, executor, operator or Nobody(), store)
+    return Deployment(options(*overrides), env, executor, task, store)
 
 
 def test_rollouts_are_kept_counted_and_not_made_twice(rig: Any, tmp_path: Path) -> None:
     env, _, _ = rig
     store = DemoStore.create(tmp_path / "demos", env.robot_spec)
-    run(rig, store, positions=1)
+    deployment(rig, store, "starts=1").run(Nobody())
     env.wins = False
-    run(rig, store)
+    deployment(rig, store, "operator=ada").run(Nobody())
     found = outcomes(store)
     assert [found[i]["success"] for i in range(3)] == [True, False, False]
-    assert [(o["x"], o["y"], o["yaw"]) for o in found.values()] == evaluation_positions()[:3]
-    assert list(_placements(PLAIN, store)) == []
-    episode = store.episodes()[0]
-    assert episode.length == 5 and episode.attributes["timing"]["achieved_rate"] == pytest.approx(10.0)
-    ages = episode.attributes["capture_to_command"]
+    starts = [Start.from_dict(outcome["start"]) for outcome in found.values()]
+    assert [start.place for start in starts] == evaluation_positions()[:3]
+    assert list(deployment(rig, store).starts()) == []
+    first, last = store.episodes()[0], store.episodes()[2]
+    assert first.length == 5 and first.attributes["timing"]["achieved_rate"] == pytest.approx(10.0)
+    assert first.attributes["start"] == TASK.fixed_starts[0].to_dict()
+    assert first.attributes["instruction"] == "pick up the cube" and last.attributes["operator"] == "ada"
+    ages = first.attributes["capture_to_command"]
     assert len(ages) == 5 and all(0 <= age < 1 for age in ages)
-    write(tmp_path, store, PLAIN, {"checkpoint_sha256": "0" * 64, "config": {}, "max_steps": 8})
-    evaluation = json.loads((tmp_path / "evaluation.json").read_text())
+    about = {"checkpoint_sha256": "0" * 64, "config": {}, "max_steps": 8, "seed": 0}
+    write(tmp_path, store, TASK, about)
+    evaluation = read_evaluation(tmp_path)
     assert (evaluation["successes"], evaluation["trials"]) == (1, 3)
+    assert evaluation["task"]["name"] == "cube_pick"
     assert evaluation["robot"]["steps"] == 5 + 8 + 8
     assert "1 of 3" in (tmp_path / "report.html").read_text()
+
+
+def test_a_task_without_fixed_starts_is_counted_over_seeds(rig: Any, tmp_path: Path) -> None:
+    env, _, _ = rig
+    env.wins = False
+    store = DemoStore.create(tmp_path / "demos", env.robot_spec)
+    task = Task("peg", "insert the peg", "inserted the peg")
+    asked: list[str] = []
+    answers = iter(["", "y", "", "n"])
+    terminal = Terminal(env, task, lambda question: asked.append(question) or next(answers))
+    deployment(rig, store, "starts=2", task=task).run(terminal)
+    assert [outcome["success"] for outcome in outcomes(store).values()] == [True, False]
+    seeds = [outcome["seed"] for outcome in outcomes(store).values()]
+    assert len(set(seeds)) == 2
+    assert asked[0].startswith("Rollout 0: set the scene up. Enter")
+    assert asked[1].startswith("Did it succeed (inserted the peg)?")
+
+
+def test_where_the_operator_sets_the_scene_up_freely_nothing_is_counted(rig: Any, tmp_path: Path) -> None:
+    env, _, _ = rig
+    store = DemoStore.create(tmp_path / "demos", env.robot_spec)
+    deployment(rig, store, "starts=0", "rollouts=2").run(Nobody())
+    assert len(store) == 2 and outcomes(store) == {}
 
 
 def test_a_policy_that_fails_stops_the_arm_and_counts_as_a_failure(rig: Any) -> None:
     env, policy, executor = rig
     policy.error = ConnectionError("the network is cut")
-    rollout = roll_out(env, executor, Nobody(), 0, None)
-    assert rollout.verdict is Verdict.FAILURE and "the network is cut" in str(rollout.stopped)
+    rollout = roll_out(env, executor, Nobody(), TASK, Start(), 0)
+    assert rollout.mark is Mark.FAILURE and "the network is cut" in str(rollout.stopped)
     assert env.arm.mode is Mode.STOPPED
 
 
@@ -124,7 +152,7 @@ def test_a_reflex_ends_the_rollout_with_its_reason(rig: Any) -> None:
         env.arm.fault = "cartesian_reflex"
 
     policy.observe = reflex
-    assert roll_out(env, executor, Nobody(), 0, None).stopped == "reflex: cartesian_reflex"
+    assert roll_out(env, executor, Nobody(), TASK, Start(), 0).stopped == "reflex: cartesian_reflex"
 
 
 class Scripted(Nobody):
@@ -142,19 +170,19 @@ class Scripted(Nobody):
 
 def test_an_operator_who_steers_is_noted(rig: Any) -> None:
     env, _, executor = rig
-    rollout = roll_out(env, executor, Scripted(steers=2), 0, None)
+    rollout = roll_out(env, executor, Scripted(steers=2), TASK, Start(), 0)
     assert rollout.by_operator == [False, True, False, False, False]
     assert rollout.recorder.episode({}).action[1].tolist() == pytest.approx([0, 0.004, 0, -1])
 
 
 @pytest.mark.parametrize(
-    ("event", "verdict"),
-    [(Event.KEEP, Verdict.SUCCESS), (Event.DISCARD, Verdict.FAILURE), (Event.REDO, Verdict.REPEAT)],
+    ("event", "mark"),
+    [(Event.KEEP, Mark.SUCCESS), (Event.DISCARD, Mark.FAILURE), (Event.REDO, Mark.REPEAT)],
 )
-def test_an_operator_ends_a_rollout(rig: Any, event: Event, verdict: Verdict) -> None:
+def test_an_operator_ends_a_rollout(rig: Any, event: Event, mark: Mark) -> None:
     env, _, executor = rig
-    rollout = roll_out(env, executor, Scripted(presses=(3, event)), 0, None)
-    assert (rollout.verdict, rollout.steps, env.arm.mode) == (verdict, 2, Mode.STOPPED)
+    rollout = roll_out(env, executor, Scripted(presses=(3, event)), TASK, Start(), 0)
+    assert (rollout.mark, rollout.steps, env.arm.mode) == (mark, 2, Mode.STOPPED)
 
 
 def test_what_does_not_count_is_made_again(rig: Any, tmp_path: Path) -> None:
@@ -167,8 +195,8 @@ def test_what_does_not_count_is_made_again(rig: Any, tmp_path: Path) -> None:
         asked.append(question)
         return next(answers)
 
-    run(rig, store, Terminal(env, ask))
-    assert [(o["position"], o["success"]) for o in outcomes(store).values()] == [(0, True)]
+    deployment(rig, store).run(Terminal(env, TASK, ask))
+    assert [(o["index"], o["success"]) for o in outcomes(store).values()] == [(0, True)]
     assert asked[0].startswith("Position 0: from the table's middle 8.7 cm towards the robot, 11.7 cm to")
     assert asked[0] == asked[2] != asked[4]
 
@@ -178,6 +206,6 @@ def test_at_the_terminal_a_latched_stop_is_cleared_by_the_operator_alone(rig: An
     env.connect()
     env.estop()
     asked = []
-    terminal = Terminal(env, lambda question: asked.append(question) or "")
+    terminal = Terminal(env, TASK, lambda question: asked.append(question) or "")
     assert terminal.ready("here")
     assert asked[0] == "emergency stop. Enter: clear it; q: end " and env.safe.state() is Mode.STOPPED

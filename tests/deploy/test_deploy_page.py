@@ -10,13 +10,17 @@ import pytest
 from forward_policy import Forward
 from robots import FakeRobot
 
-from s2robot.deploy.operator import Page, Verdict
+from s2robot.core.task import Start
+from s2robot.deploy.operator import Mark, Page
 from s2robot.deploy.rollout import roll_out
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending
 from s2robot.robot.arm import Mode
+from s2robot.tasks.cube_pick import CubePickTask
 from s2robot.teleop.console import Console
 from s2robot.teleop.device import Command, Event, Images, Phase, Status
 from s2robot.teleop.steering import make_steering
+
+TASK = CubePickTask()
 
 
 class Buttons:
@@ -57,7 +61,7 @@ def rig() -> Iterator[Any]:
     def page(device: Buttons) -> Page:
         console = Console(device, Status(rate=10.0, target=1), lambda status: None)
         console.show()
-        return Page(console, env, executor, make_steering(env))
+        return Page(console, env, TASK, executor, make_steering(env))
 
     yield env, executor, page
     executor.close()
@@ -69,8 +73,8 @@ def test_a_rollout_is_started_watched_and_marked(rig: Any) -> None:
     device = Buttons({Phase.WAITING: [Event.START], Phase.REVIEW: [Event.KEEP]})
     operator = page(device)
     assert operator.ready("Position 3: there")
-    rollout = roll_out(env, executor, operator, 0, None)
-    assert (rollout.verdict, rollout.steps, rollout.by_operator) == (Verdict.SUCCESS, 6, [False] * 6)
+    rollout = roll_out(env, executor, operator, TASK, Start(), 0)
+    assert (rollout.mark, rollout.steps, rollout.by_operator) == (Mark.SUCCESS, 6, [False] * 6)
     assert any(s.message.startswith("Position 3: there. Start") for s in device.seen)
     running = [s for s in device.seen if s.phase is Phase.RECORDING and s.steps > 1]
     assert running[-1].chunk and len(running[-1].chunk[0]) == 4
@@ -84,8 +88,8 @@ def test_who_moves_takes_over_and_hands_back(rig: Any) -> None:
     device.moves_at = 2
     operator = page(device)
     operator.ready("here")
-    rollout = roll_out(env, executor, operator, 0, None)
-    assert rollout.verdict is Verdict.FAILURE
+    rollout = roll_out(env, executor, operator, TASK, Start(), 0)
+    assert rollout.mark is Mark.FAILURE
     assert rollout.by_operator == [False, False, True, True, False, False]
     assert rollout.recorder.episode({}).action[2].tolist() == pytest.approx([0, 0.005, 0, -1])
 
@@ -100,8 +104,8 @@ def test_an_emergency_stop_holds_until_home_releases_it(rig: Any) -> None:
     device = Buttons(presses, {2: Event.STOP})
     operator = page(device)
     operator.ready("here")
-    rollout = roll_out(env, executor, operator, 0, None)
-    assert rollout.verdict is Verdict.REPEAT and env.safe.state() is Mode.ESTOP
+    rollout = roll_out(env, executor, operator, TASK, Start(), 0)
+    assert rollout.mark is Mark.REPEAT and env.safe.state() is Mode.ESTOP
     assert operator.ready("here"), "after Home"
     stopped = [s for s in device.seen if s.phase is Phase.STOPPED]
     assert stopped[-1].message == "emergency stop: Home releases it"
