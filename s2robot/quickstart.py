@@ -22,13 +22,16 @@ def main(cfg: DictConfig) -> None:
     demos, features, checkpoint = out / "demos", out / "features", out / "checkpoint"
     stages = Stages(out / "stages.json")
     common = [f"seed={cfg.seed}", f"workers={cfg.workers}"]
-    data = [f"demos={demos}", f"features={features}", f"workers={cfg.workers}"]
+    data = [f"demos={demos}", f"features={features}"]
     recording = [f"out={demos}", f"episodes={cfg.episodes}", *common]
     stages.run("record", [*recording, *cfg.record])
-    stages.run("encode", [*data, *cfg.encode])
+    stages.run("encode", [*data, f"workers={cfg.workers}", *cfg.encode])
     stages.run(
         "train",
-        [*data, f"out={checkpoint}", f"seed={cfg.seed}", f"steps={cfg.steps}", *cfg.encode, *cfg.train],
+        [
+            *(*data, f"encode_workers={cfg.workers}", f"out={checkpoint}"),
+            *(f"seed={cfg.seed}", f"steps={cfg.steps}", *cfg.encode, *cfg.train),
+        ],
     )
     evaluation = _evaluate(cfg, out, checkpoint, stages, common)
     print(f"{headline(evaluation)}: open {out / 'report.html'}")

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from s2robot import cli
+from s2robot.core.spec import GripperSpec
 from s2robot.data.dataset import EpisodeFeatures
 
 ENCODER = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false")
 TRAIN = (
     *ENCODER,
-    *("policy.width=32", "policy.depth=1", "policy.heads=2", "workers=0", "threads=1"),
+    *("policy.width=32", "policy.depth=1", "policy.heads=2", "encode_workers=0", "threads=1"),
     *("steps=12", "batch_size=4", "warmup=2", "log_every=1", "checkpoint_every=6", "report=false"),
 )
 
@@ -63,7 +64,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return said[0]
 
 
-def made_track(length: int = 20, seed: int = 0, **arrays: Any) -> EpisodeFeatures:
+def made_episode(length: int = 20, seed: int = 0, **arrays: Any) -> EpisodeFeatures:
     """An episode of noise, with a camera of 4 patches; action and proprioception tell their step."""
     rng = np.random.default_rng(seed)
     made = {
@@ -71,5 +72,6 @@ def made_track(length: int = 20, seed: int = 0, **arrays: Any) -> EpisodeFeature
         "proprio": np.arange(length * 3, dtype=np.float32).reshape(length, 3),
         "action": np.arange(1, 1 + length * 2, dtype=np.float32).reshape(length, 2),
         "action_loss_mask": np.ones(length, bool),
+        "grippers": (GripperSpec(index=1, open=-1.0, closed=1.0),),
     }
     return EpisodeFeatures(**(made | arrays))

@@ -56,7 +56,7 @@ def _length(plain: Mapping[str, Any]) -> tuple[int, int]:
     tracks = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
     ]
-    windows = len(WindowDataset(split_episodes(tracks, options["validation"], options["seed"])[0]))
+    windows = len(WindowDataset(split_episodes(tracks, options["val_fraction"], options["seed"])[0]))
     return plain["epochs"] * -(-windows // options["batch_size"]), windows
 
 

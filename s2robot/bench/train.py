@@ -66,7 +66,7 @@ def _measure(
     run = start(options, demos.spec, tracks, "", torch.device("cpu"))
     trainer = Trainer(options, run, World())
     dataset = WindowDataset(tracks, options["policy"]["n_obs_steps"], options["policy"]["chunk_size"])
-    size, loaders = options["batch_size"], options["loaders"]
+    size, loaders = options["batch_size"], options["loader_threads"]
 
     def loader(steps: int) -> Loader:
         return Loader(dataset, Batches(len(dataset), size, options["seed"], 0, steps), loaders)

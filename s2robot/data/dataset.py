@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from s2robot.core.errors import UserError
+from s2robot.core.spec import GripperSpec
 from s2robot.data.memmap import Array
 from s2robot.data.windows import chunk_window, history_window, previous_actions
 
@@ -23,13 +24,14 @@ _CLOSING = 6
 
 @dataclass(frozen=True)
 class EpisodeFeatures:
-    """One episode as training sees it; every array has length T.
+    """One episode for training; every array has length T.
 
     Attributes:
         features: camera -> float16 (T, 1 + N, C), in memory or on disk.
-        proprio: float32 (T, Dp). action: float32 (T, Da), as asked for.
+        proprio: float32 (T, Dp). action: float32 (T, Da), as commanded.
         action_loss_mask: bool (T,): False where an action is not to be learned (a planned miss).
         variants: further features of the same steps, as of other light (`s2robot.vision.augment`).
+        grippers: the action entries that command grippers; of several, the first one grasps.
     """
 
     features: Mapping[str, Array]
@@ -37,6 +39,7 @@ class EpisodeFeatures:
     action: np.ndarray
     action_loss_mask: np.ndarray
     variants: tuple[Mapping[str, Array], ...] = ()
+    grippers: tuple[GripperSpec, ...] = ()
 
     def __post_init__(self) -> None:
         for name, array in (("proprio", self.proprio), ("action", self.action)):
@@ -49,9 +52,11 @@ class EpisodeFeatures:
         return len(self.action)
 
     def grasp(self) -> int | None:
-        """The last step at which the gripper's command (the last action entry) turns from open to close."""
-        closing = self.action[:, -1] > 0
-        turns = np.flatnonzero(closing[1:] & ~closing[:-1]) + 1
+        """The last step at which the first gripper turns from open to closed; None without one, or a gripper."""
+        if not self.grippers:
+            return None
+        closed = self.grippers[0].is_closed(self.action)
+        turns = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
         return int(turns[-1]) if len(turns) else None
 
 
@@ -62,12 +67,12 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(
-        self, tracks: Sequence[EpisodeFeatures], n_obs_steps: int = To, chunk_size: int = Ta
+        self, episodes: Sequence[EpisodeFeatures], n_obs_steps: int = To, chunk_size: int = Ta
     ) -> None:
-        self._tracks = tracks
-        self._observed, self._predicted = n_obs_steps, chunk_size
-        self._starts = np.cumsum([0, *(track.length for track in tracks)])
-        variants = {len(track.variants) for track in tracks} or {0}
+        self._episodes = episodes
+        self._n_obs_steps, self._chunk_size = n_obs_steps, chunk_size
+        self._starts = np.cumsum([0, *(episode.length for episode in episodes)])
+        variants = {len(episode.variants) for episode in episodes} or {0}
         if len(variants) > 1:
             raise UserError(
                 f"episodes of {min(variants)} to {max(variants)} variants: expected as many of each"
@@ -80,8 +85,8 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         """One window, not normalised:
 
-        features/<camera> float16 (To, 1 + N, C); proprio (To, Dp); valid (To,) bool;
-        previous_action (To, Da) with known (To,) bool;
+        features/<camera> float16 (To, 1 + N, C); proprio (To, Dp); timestep_pad_mask (To,) bool;
+        previous_action (To, Da) with prev_action_mask (To,) bool;
         chunk (To, Ta, Da), the actions from each observed step on, with action_loss_mask (To, Ta) bool;
         grasp (Dp,), the mean proprioception over the first steps of the grasp that is still to come, with
         before_grasp (To,) bool.
@@ -90,26 +95,26 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
             raise IndexError(item)
         version, item = divmod(item, int(self._starts[-1]))
         i = int(np.searchsorted(self._starts, item, side="right")) - 1
-        track, t = self._tracks[i], int(item - self._starts[i])
-        features = track.variants[version - 1] if version else track.features
-        steps, valid = history_window(t, self._observed)
-        before, known = previous_actions(track.action, steps)
-        chunks = [chunk_window(int(s), self._predicted, track.length) for s in steps]
+        episode, t = self._episodes[i], int(item - self._starts[i])
+        features = episode.variants[version - 1] if version else episode.features
+        steps, timestep_pad_mask = history_window(t, self._n_obs_steps)
+        before, prev_action_mask = previous_actions(episode.action, steps)
+        chunks = [chunk_window(int(s), self._chunk_size, episode.length) for s in steps]
         chunk_steps = np.stack([c[0] for c in chunks])
         inside = np.stack([c[1] for c in chunks])
-        grasp = track.grasp()
+        grasp = episode.grasp()
         first = int(steps[0])
         window = {f"features/{name}": _take(f, first, steps) for name, f in features.items()}
         arrays = {
-            "proprio": track.proprio[steps],
+            "proprio": episode.proprio[steps],
             "previous_action": before,
-            "known": known & valid,
-            "valid": valid,
-            "chunk": track.action[chunk_steps],
-            "action_loss_mask": inside & track.action_loss_mask[chunk_steps] & valid[:, None],
-            "grasp": track.proprio[grasp or 0 :][:_CLOSING].mean(axis=0),
-            "before_grasp": valid
-            & track.action_loss_mask[steps]
+            "prev_action_mask": prev_action_mask & timestep_pad_mask,
+            "timestep_pad_mask": timestep_pad_mask,
+            "chunk": episode.action[chunk_steps],
+            "action_loss_mask": inside & episode.action_loss_mask[chunk_steps] & timestep_pad_mask[:, None],
+            "grasp": episode.proprio[grasp or 0 :][:_CLOSING].mean(axis=0),
+            "before_grasp": timestep_pad_mask
+            & episode.action_loss_mask[steps]
             & (steps <= (-1 if grasp is None else grasp)),
         }
         return window | {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}

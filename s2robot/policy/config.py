@@ -24,7 +24,7 @@ _SHARES = (
     *("visual_dropout", "patch_dropout"),
 )
 
-_BEFORE: dict[str, Any] = {"grasp_told": False, "visual_dropout": 0.0}
+_BEFORE: dict[str, Any] = {"grasp_conditioning": False, "visual_dropout": 0.0}
 """What checkpoints of before an option existed were."""
 
 
@@ -46,9 +46,9 @@ class PolicyConfig:
         proprio_noise: standard deviation added in training, in normalised units.
         grasp_weight: of an auxiliary loss by which the visual tokens alone tell where the gripper will be
             at the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
-        grasp_told: the trunk is told what vision says of that place, as the way left to it from where the
+        grasp_conditioning: the trunk is told what vision says of that place, as the way left to it from where the
             gripper is; else it must find it among the visual tokens by itself.
-        grasp_entries: of the proprioception, those that say where; empty: all of it. Joint angles and the
+        grasp_state_indices: of the proprioception, those that say where; empty: all of it. Joint angles and the
             gripper's turn, which an image hardly tells, keep a small head from learning the place.
         trunk: `transformer`; or, as baselines on the same features, `mlp` and `linear`.
         layout: `modality`, one token a modality and step (RPT, Radosavovic et al. 2023); or `step`, one token
@@ -84,8 +84,8 @@ class PolicyConfig:
     action_dropout: float = 0.5
     proprio_noise: float = 0.02
     grasp_weight: float = 3.0
-    grasp_told: bool = True
-    grasp_entries: tuple[int, ...] = ()
+    grasp_conditioning: bool = True
+    grasp_state_indices: tuple[int, ...] = ()
     trunk: str = "transformer"
     layout: str = "modality"
     attention: str = "causal"
@@ -105,32 +105,35 @@ class PolicyConfig:
         check_policy(asdict(self))
 
     @property
-    def seen(self) -> tuple[str, ...]:
+    def active_cameras(self) -> tuple[str, ...]:
         """The cameras whose features are read."""
         return self.cameras if self.vision else ()
 
     @property
-    def told_entries(self) -> tuple[int, ...]:
+    def grasp_indices(self) -> tuple[int, ...]:
         """Of the proprioception, those of which the grasp is told."""
-        return self.grasp_entries or tuple(range(self.proprio_dim))
+        return self.grasp_state_indices or tuple(range(self.proprio_dim))
 
     @property
-    def has_guess(self) -> bool:
+    def predicts_grasp(self) -> bool:
         """Whether vision is taught the place of the grasp."""
-        return self.grasp_weight > 0 and bool(self.seen)
+        return self.grasp_weight > 0 and bool(self.active_cameras)
 
     @property
-    def is_told(self) -> bool:
+    def has_grasp_conditioning(self) -> bool:
         """Whether the trunk is told what vision says of it."""
-        return self.grasp_told and self.has_guess
+        return self.grasp_conditioning and self.predicts_grasp
 
     @property
     def state_dim(self) -> int:
         """Ds, the numbers beside the visual tokens by which a trunk knows a step."""
-        return self.proprio_dim + (len(self.told_entries) if self.is_told else 0)
+        return self.proprio_dim + (len(self.grasp_indices) if self.has_grasp_conditioning else 0)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"cameras": list(self.cameras), "grasp_entries": list(self.grasp_entries)}
+        return asdict(self) | {
+            "cameras": list(self.cameras),
+            "grasp_state_indices": list(self.grasp_state_indices),
+        }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
@@ -142,7 +145,7 @@ class PolicyConfig:
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in plain]
         if missing:
             raise UserError(f"policy lacks {', '.join(missing)}; it has {', '.join(plain) or 'nothing'}")
-        tuples = {name: tuple(plain[name]) for name in ("cameras", "grasp_entries") if name in plain}
+        tuples = {name: tuple(plain[name]) for name in ("cameras", "grasp_state_indices") if name in plain}
         return cls(**{**_BEFORE, **plain, **tuples})
 
 

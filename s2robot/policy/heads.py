@@ -26,7 +26,7 @@ class RegressionHead(nn.Linear):
         """hidden (..., width) -> normalised actions (..., Ta, Da)."""
         return super().forward(hidden).unflatten(-1, self._chunk)
 
-    def errors(self, hidden: Tensor, target: Tensor, draws: BatchRandom | None) -> Tensor:
+    def errors(self, hidden: Tensor, target: Tensor, random: BatchRandom | None) -> Tensor:
         """Of every entry of the normalised target (..., Ta, Da)."""
         return self._error(self(hidden), target, reduction="none")
 
@@ -64,12 +64,12 @@ class FlowHead(nn.Module):
             chunk = chunk + velocity / self._steps
         return chunk.unflatten(-1, self._chunk)
 
-    def errors(self, hidden: Tensor, target: Tensor, draws: BatchRandom | None) -> Tensor:
+    def errors(self, hidden: Tensor, target: Tensor, random: BatchRandom | None) -> Tensor:
         """Squared, of the end seen from a random time on the way from noise to the target (..., Ta, Da)."""
-        draws = draws or BatchRandom(_fixed())
+        random = random or BatchRandom(_fixed())
         goal = target.flatten(-2)
-        noise = draws.normal(goal.shape).to(goal)
-        time = draws.uniform((*goal.shape[:-1], 1)).to(goal)
+        noise = random.normal(goal.shape).to(goal)
+        time = random.uniform((*goal.shape[:-1], 1)).to(goal)
         end = self._end((1 - time) * noise + time * goal, hidden, time)
         return F.mse_loss(end, goal, reduction="none").unflatten(-1, self._chunk)
 

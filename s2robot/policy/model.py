@@ -26,8 +26,8 @@ class _Inputs:
     visual: Tensor
     state: Tensor
     previous_action: Tensor
-    known: Tensor
-    valid: Tensor
+    prev_action_mask: Tensor
+    timestep_pad_mask: Tensor
 
 
 class PolicyModel(nn.Module):
@@ -46,23 +46,28 @@ class PolicyModel(nn.Module):
         self.pooling = nn.ModuleDict(
             {
                 name: make_pooling(c.pooling, c.tokens, c.channels, c.width, c.pooling_dropout)
-                for name in c.seen
+                for name in c.active_cameras
             }
         )
         self.build()
         self.head = make_head(c)
-        self._grasp_entries = list(c.told_entries)
-        if c.seen:
-            self.grasp_head = nn.Linear(len(c.seen) * c.width, len(self._grasp_entries))
+        self._grasp_indices = list(c.grasp_indices)
+        if c.active_cameras:
+            self.grasp_head = nn.Linear(len(c.active_cameras) * c.width, len(self._grasp_indices))
 
     def build(self) -> None:
         """Makes the parts of the trunk."""
         raise TypeError(f"{type(self).__name__} is no trunk")
 
     def steps(
-        self, visual: Tensor, state: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+        self,
+        visual: Tensor,
+        state: Tensor,
+        previous_action: Tensor,
+        prev_action_mask: Tensor,
+        timestep_pad_mask: Tensor,
     ) -> Tensor:
-        """What is known at each step (B, To, width).
+        """What is prev_action_mask at each step (B, To, width).
 
         state: (B, To, Ds), the proprioception and, where the config says so, the way left to the grasp; the
         other arguments as for `forward`.
@@ -74,20 +79,20 @@ class PolicyModel(nn.Module):
         flat = features.flatten(0, -3)
         return self.pooling[camera](flat).unflatten(0, features.shape[:-2])
 
-    def way(self, visual: Tensor, proprio: Tensor) -> Tensor:
+    def grasp_offset(self, visual: Tensor, proprio: Tensor) -> Tensor:
         """From where the gripper is to where vision says the grasp will be (B, To, G), normalised.
 
-        Arguments as for `forward`; G are the config's `told_entries`.
+        Arguments as for `forward`; G are the config's `grasp_indices`.
         """
-        return self.grasp_head(visual.flatten(2)) - proprio[..., self._grasp_entries]
+        return self.grasp_head(visual.flatten(2)) - proprio[..., self._grasp_indices]
 
     def forward(
         self,
         visual: Tensor,
         proprio: Tensor,
         previous_action: Tensor,
-        known: Tensor,
-        valid: Tensor,
+        prev_action_mask: Tensor,
+        timestep_pad_mask: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Normalised actions (B, To, Ta, Da).
@@ -95,12 +100,14 @@ class PolicyModel(nn.Module):
         Args:
             visual: (B, To, K, width), pooled.
             proprio: (B, To, Dp), normalised. previous_action: (B, To, Da), normalised.
-            known: bool (B, To): False where there is no previous action, or it is hidden.
-            valid: bool (B, To): False for padding before the episode's start.
+            prev_action_mask: bool (B, To): False where there is no previous action, or it is hidden.
+            timestep_pad_mask: bool (B, To): False for padding before the episode's start.
             generator: of the noise that a flow starts from.
         """
         state = self._state(visual, proprio)
-        return self.head(self.steps(visual, state, previous_action, known, valid), generator)
+        return self.head(
+            self.steps(visual, state, previous_action, prev_action_mask, timestep_pad_mask), generator
+        )
 
     # ------------------------------------------------------------------ training
 
@@ -115,15 +122,15 @@ class PolicyModel(nn.Module):
         With a generator, as in training: past actions of some windows hidden, noise on proprioception, and
         whatever else the config asks for. Of a part of a batch: what it adds to the mean over all parts.
         """
-        draws = None if generator is None else BatchRandom(generator, part)
-        inputs = self._inputs(window, draws)
+        random = None if generator is None else BatchRandom(generator, part)
+        inputs = self._inputs(window, random)
         visual = inputs.visual
-        if draws is not None and self.config.is_told and self.config.visual_dropout:
-            shown = _shown(len(visual), self.config.visual_dropout, draws).to(visual.device)
+        if random is not None and self.config.has_grasp_conditioning and self.config.visual_dropout:
+            shown = _keep_mask(len(visual), self.config.visual_dropout, random).to(visual.device)
             inputs = replace(inputs, visual=visual * shown[..., None, None])
         hidden = self.steps(*vars(inputs).values())
         target = self.action_normalizer(window["chunk"])
-        errors = self.head.errors(hidden, target, draws)
+        errors = self.head.errors(hidden, target, random)
         action = _masked_mean(errors, self.mask("action", window), part, "action")
         grasp = self._grasp_loss(visual, window, part)
         return {"total": action + self.config.grasp_weight * grasp, "action": action, "grasp": grasp}
@@ -136,65 +143,76 @@ class PolicyModel(nn.Module):
             mask[:, :-1] = False  # the earlier steps have seen what they are to predict
         return mask
 
-    def _inputs(self, window: Mapping[str, Tensor], draws: BatchRandom | None) -> _Inputs:
+    def _inputs(self, window: Mapping[str, Tensor], random: BatchRandom | None) -> _Inputs:
         c, proprio = self.config, self.proprio_normalizer(window["proprio"])
-        known, previous = window["known"], self.action_normalizer(window["previous_action"])
-        if draws is not None:
-            proprio = proprio + c.proprio_noise * draws.normal(proprio.shape).to(proprio.device)
-            known = known & _shown(len(known), c.action_dropout, draws).to(known.device)
+        prev_action_mask, previous = (
+            window["prev_action_mask"],
+            self.action_normalizer(window["previous_action"]),
+        )
+        if random is not None:
+            proprio = proprio + c.proprio_noise * random.normal(proprio.shape).to(proprio.device)
+            prev_action_mask = prev_action_mask & _keep_mask(
+                len(prev_action_mask), c.action_dropout, random
+            ).to(prev_action_mask.device)
             if c.action_noise:
-                previous = previous + c.action_noise * draws.normal(previous.shape).to(previous.device)
+                previous = previous + c.action_noise * random.normal(previous.shape).to(previous.device)
             if c.proprio_dropout:
-                shown = _shown(len(proprio), c.proprio_dropout, draws).to(proprio.device)
+                shown = _keep_mask(len(proprio), c.proprio_dropout, random).to(proprio.device)
                 proprio = proprio * shown[..., None]
-        visual = self._visual(window, draws)
-        return _Inputs(visual, self._state(visual, proprio), previous, known, window["valid"])
+        visual = self._visual(window, random)
+        return _Inputs(
+            visual, self._state(visual, proprio), previous, prev_action_mask, window["timestep_pad_mask"]
+        )
 
     def _state(self, visual: Tensor, proprio: Tensor) -> Tensor:
         """The guess is not moved by how the trunk would like it: it stays one of the place."""
-        if not self.config.is_told:
+        if not self.config.has_grasp_conditioning:
             return proprio
-        return torch.cat([proprio, self.way(visual, proprio).detach()], dim=-1)
+        return torch.cat([proprio, self.grasp_offset(visual, proprio).detach()], dim=-1)
 
-    def _visual(self, window: Mapping[str, Tensor], draws: BatchRandom | None) -> Tensor:
+    def _visual(self, window: Mapping[str, Tensor], random: BatchRandom | None) -> Tensor:
         """(B, To, K, width) of a window's features; zeros in the padding, whose features are not read."""
-        c, weight, valid = self.config, next(self.parameters()), window["valid"]
-        observed = valid.flatten().nonzero()[:, 0]
+        c, weight, timestep_pad_mask = self.config, next(self.parameters()), window["timestep_pad_mask"]
+        observed = timestep_pad_mask.flatten().nonzero()[:, 0]
         visual = []
-        for name in c.seen:
+        for name in c.active_cameras:
             features = window[f"features/{name}"]
-            if draws is not None and (c.feature_noise or c.patch_dropout):
-                features = self._augmented(name, features.to(weight.dtype), draws)
+            if random is not None and (c.feature_noise or c.patch_dropout):
+                features = self._augmented(name, features.to(weight.dtype), random)
             features = features.flatten(0, 1).index_select(0, observed)
             pooled = self.pooling[name](features.to(weight.dtype))
-            visual.append(pooled.new_zeros(*valid.shape, c.width).masked_scatter(valid[..., None], pooled))
+            visual.append(
+                pooled.new_zeros(*timestep_pad_mask.shape, c.width).masked_scatter(
+                    timestep_pad_mask[..., None], pooled
+                )
+            )
         if not visual:
-            return weight.new_zeros(*valid.shape, 0, c.width)
+            return weight.new_zeros(*timestep_pad_mask.shape, 0, c.width)
         return torch.stack(visual, dim=2)
 
-    def _augmented(self, camera: str, features: Tensor, draws: BatchRandom) -> Tensor:
+    def _augmented(self, camera: str, features: Tensor, random: BatchRandom) -> Tensor:
         """Features (B, To, 1 + N, C) with noise, and some of their patches hidden."""
         pooling, c = self.pooling[camera], self.config
         assert isinstance(pooling, Pooling)
         usual = pooling.standardize
         if c.feature_noise:
-            noise = draws.normal(features.shape).to(features)
+            noise = random.normal(features.shape).to(features)
             features = features + c.feature_noise * usual.std.to(features) * noise
-        hidden = draws.uniform((*features.shape[:-1], 1)).to(features.device) < c.patch_dropout
+        hidden = random.uniform((*features.shape[:-1], 1)).to(features.device) < c.patch_dropout
         return torch.where(hidden, usual.mean.to(features), features)
 
     def _grasp_loss(self, visual: Tensor, window: Mapping[str, Tensor], part: Microbatch) -> Tensor:
-        if not self.config.seen:
+        if not self.config.active_cameras:
             return visual.new_zeros(())
         guess = self.grasp_head(visual.flatten(2))
-        target = self.proprio_normalizer(window["grasp"])[:, None, self._grasp_entries].expand_as(guess)
+        target = self.proprio_normalizer(window["grasp"])[:, None, self._grasp_indices].expand_as(guess)
         errors = F.l1_loss(guess, target, reduction="none")
         return _masked_mean(errors, self.mask("grasp", window), part, "grasp")
 
 
-def _shown(windows: int, hidden: float, draws: BatchRandom) -> Tensor:
+def _keep_mask(windows: int, hidden: float, random: BatchRandom) -> Tensor:
     """bool (windows, 1), False for a share of them."""
-    return draws.uniform((windows, 1)) >= hidden
+    return random.uniform((windows, 1)) >= hidden
 
 
 def _masked_mean(values: Tensor, mask: Tensor, part: Microbatch, name: str) -> Tensor:

@@ -58,7 +58,7 @@ class Policy:
         self._visual: list[torch.Tensor] = []
         self._proprio: list[np.ndarray] = []
         self._actions: list[np.ndarray] = []
-        self._seen: list[bool] = []
+        self._observed: list[bool] = []
         self._noise = torch.Generator().manual_seed(0)  # a flow's: an episode is repeatable
 
     @property
@@ -70,38 +70,38 @@ class Policy:
     def observe(self, observation: Observation) -> None:
         """Takes one step's observation. Raises UserError for other cameras or another proprioception."""
         self._check(observation)
-        self._step(self._look(observation), np.asarray(observation["proprio"], np.float32), seen=True)
+        self._step(self._look(observation), np.asarray(observation["proprio"], np.float32), observed=True)
 
     @torch.inference_mode()
     def predict(self) -> np.ndarray:
         """The chunk (Ta, Da) from the last observed step on."""
-        steps, valid = history_window(len(self._proprio) - 1, self.model.config.n_obs_steps)
+        steps, timestep_pad_mask = history_window(len(self._proprio) - 1, self.model.config.n_obs_steps)
         actions = np.array(self._actions, np.float32).reshape(-1, self.spec.action_dim)
-        before, known = previous_actions(actions, steps)
-        valid &= np.array(self._seen)[steps]
+        before, prev_action_mask = previous_actions(actions, steps)
+        timestep_pad_mask &= np.array(self._observed)[steps]
         m = self.model
         prediction = m(
             torch.stack([self._visual[s] for s in steps])[None],
             m.proprio_normalizer(torch.from_numpy(np.stack([self._proprio[s] for s in steps])))[None],
             m.action_normalizer(torch.from_numpy(before))[None],
-            torch.from_numpy(known & valid)[None],
-            torch.from_numpy(valid)[None],
+            torch.from_numpy(prev_action_mask & timestep_pad_mask)[None],
+            torch.from_numpy(timestep_pad_mask)[None],
             self._noise,
         )
         return m.action_normalizer.inverse(prediction[0, -1]).numpy()
 
     @torch.inference_mode()
-    def way(self) -> np.ndarray | None:
+    def grasp_offset(self) -> np.ndarray | None:
         """From where the gripper is, at the last observation, to where vision says the grasp will be (m, 3).
 
         None where vision was not taught the place, or the proprioception does not say where the gripper is.
         """
-        m, entries = self.model, list(self.model.config.grasp_entries)
-        if not (m.config.has_guess and entries):
+        m, entries = self.model, list(self.model.config.grasp_state_indices)
+        if not (m.config.predicts_grasp and entries):
             return None
         proprio = m.proprio_normalizer(torch.from_numpy(self._proprio[-1]))
-        way = m.way(self._visual[-1][None, None], proprio[None, None])[0, 0]
-        return (way * m.proprio_normalizer.std[entries]).numpy()
+        offset = m.grasp_offset(self._visual[-1][None, None], proprio[None, None])[0, 0]
+        return (offset * m.proprio_normalizer.std[entries]).numpy()
 
     def record_action(self, action: np.ndarray) -> None:
         """Takes note of the action asked for at the last observation.
@@ -110,32 +110,32 @@ class Policy:
         """
         if len(self._actions) == len(self._proprio):
             config = self.model.config
-            visual = torch.zeros(len(config.seen), config.width)
-            self._step(visual, np.zeros(config.proprio_dim, np.float32), seen=False)
+            visual = torch.zeros(len(config.active_cameras), config.width)
+            self._step(visual, np.zeros(config.proprio_dim, np.float32), observed=False)
         self._actions.append(np.asarray(action, np.float32))
 
     def _look(self, observation: Observation) -> torch.Tensor:
         """The visual tokens (K, width) of an observation."""
-        cameras = self.model.config.seen
+        cameras = self.model.config.active_cameras
         if not cameras:
             return torch.zeros(0, self.model.config.width)
         frames = np.stack([observation["images"][name] for name in cameras])
         features = torch.from_numpy(self.extractor(frames)).float()
         return torch.cat([self.model.pool(name, features[i : i + 1]) for i, name in enumerate(cameras)])
 
-    def _step(self, visual: torch.Tensor, proprio: np.ndarray, seen: bool) -> None:
+    def _step(self, visual: torch.Tensor, proprio: np.ndarray, observed: bool) -> None:
         """Goes on by a step and forgets those that no window will see again."""
         self._visual.append(visual)
         self._proprio.append(proprio)
-        self._seen.append(seen)
+        self._observed.append(observed)
         if (
-            len(self._seen) > self.model.config.n_obs_steps + 1
+            len(self._observed) > self.model.config.n_obs_steps + 1
         ):  # one more: the action before the window counts
-            for entries in (self._visual, self._proprio, self._actions, self._seen):
+            for entries in (self._visual, self._proprio, self._actions, self._observed):
                 del entries[0]
 
     def _check(self, observation: Observation) -> None:
-        for name in self.model.config.seen:
+        for name in self.model.config.active_cameras:
             if name not in observation["images"]:
                 raise unknown("camera", name, observation["images"])
         shape = np.shape(observation["proprio"])

@@ -21,7 +21,7 @@ class PolicyTransformer(PolicyModel):
 
     def build(self) -> None:
         """Embeddings, positions, and the blocks."""
-        c, kinds = self.config, len(self.config.seen) + 2
+        c, kinds = self.config, len(self.config.active_cameras) + 2
         self.proprio_embed = nn.Sequential(
             nn.Linear(c.state_dim, c.width), nn.GELU(), nn.Linear(c.width, c.width)
         )
@@ -38,27 +38,36 @@ class PolicyTransformer(PolicyModel):
         self.norm = nn.LayerNorm(c.width)
 
     def steps(
-        self, visual: Tensor, state: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+        self,
+        visual: Tensor,
+        state: Tensor,
+        previous_action: Tensor,
+        prev_action_mask: Tensor,
+        timestep_pad_mask: Tensor,
     ) -> Tensor:
         """The last token of each step: it has seen all of its step."""
-        action = torch.where(known[..., None], self.action_embed(previous_action), self.no_action)
+        action = torch.where(prev_action_mask[..., None], self.action_embed(previous_action), self.no_action)
         tokens = torch.cat([action[:, :, None], visual, self.proprio_embed(state)[:, :, None]], dim=2)
         tokens = tokens + self.step_position + self.modality
         if self.config.layout == "step":
             tokens = self.join(tokens.flatten(2))[:, :, None]
         _, steps, per_step, _ = tokens.shape
-        mask = self._attention_mask(valid, per_step)
+        mask = self._attention_mask(timestep_pad_mask, per_step)
         hidden = self.blocks(tokens.flatten(1, 2), mask=mask)
         return self.norm(hidden.unflatten(1, (steps, per_step))[:, :, -1])
 
-    def _attention_mask(self, valid: Tensor, per_step: int) -> Tensor:
-        """Additive (B · heads, L, L): a token sees its own step and the valid steps before it, or all."""
-        steps = valid.shape[1]
-        reach = torch.ones(steps, steps, dtype=torch.bool, device=valid.device)
+    def _attention_mask(self, timestep_pad_mask: Tensor, per_step: int) -> Tensor:
+        """Additive (B · heads, L, L): a token sees its own step and the timestep_pad_mask steps before it, or all."""
+        steps = timestep_pad_mask.shape[1]
+        reach = torch.ones(steps, steps, dtype=torch.bool, device=timestep_pad_mask.device)
         if self.config.attention == "causal":
             reach = reach.tril()
-        same = torch.eye(steps, dtype=torch.bool, device=valid.device)
-        allowed = (reach & valid[:, None, :]) | same  # padding sees itself: an empty row would be NaN
+        same = torch.eye(steps, dtype=torch.bool, device=timestep_pad_mask.device)
+        allowed = (
+            reach & timestep_pad_mask[:, None, :]
+        ) | same  # padding sees itself: an empty row would be NaN
         allowed = allowed.repeat_interleave(per_step, 1).repeat_interleave(per_step, 2)
-        mask = torch.zeros(allowed.shape, device=valid.device).masked_fill(~allowed, float("-inf"))
+        mask = torch.zeros(allowed.shape, device=timestep_pad_mask.device).masked_fill(
+            ~allowed, float("-inf")
+        )
         return mask.repeat_interleave(self.config.heads, 0)

@@ -17,15 +17,20 @@ class PolicyMlp(PolicyModel):
     def build(self) -> None:
         """Three layers, `width` wide."""
         c = self.config
-        size = len(c.seen) * c.width + c.state_dim + c.action_dim
+        size = len(c.active_cameras) * c.width + c.state_dim + c.action_dim
         layers = [nn.Linear(size, c.width), nn.GELU(), nn.Linear(c.width, c.width), nn.GELU()]
         self.mlp = nn.Sequential(*layers, nn.Linear(c.width, c.width), nn.LayerNorm(c.width))
 
     def steps(
-        self, visual: Tensor, state: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+        self,
+        visual: Tensor,
+        state: Tensor,
+        previous_action: Tensor,
+        prev_action_mask: Tensor,
+        timestep_pad_mask: Tensor,
     ) -> Tensor:
         """Of each step by itself."""
-        return self.mlp(_side_by_side(visual, state, previous_action, known))
+        return self.mlp(_side_by_side(visual, state, previous_action, prev_action_mask))
 
 
 class PolicyLinear(PolicyModel):
@@ -34,13 +39,18 @@ class PolicyLinear(PolicyModel):
     def build(self) -> None:
         """One layer; the head is the second."""
         c = self.config
-        self.map = nn.Linear(len(c.seen) * c.width + c.state_dim + c.action_dim, c.width)
+        self.map = nn.Linear(len(c.active_cameras) * c.width + c.state_dim + c.action_dim, c.width)
 
     def steps(
-        self, visual: Tensor, state: Tensor, previous_action: Tensor, known: Tensor, valid: Tensor
+        self,
+        visual: Tensor,
+        state: Tensor,
+        previous_action: Tensor,
+        prev_action_mask: Tensor,
+        timestep_pad_mask: Tensor,
     ) -> Tensor:
         """Of each step by itself."""
-        return self.map(_side_by_side(visual, state, previous_action, known))
+        return self.map(_side_by_side(visual, state, previous_action, prev_action_mask))
 
 
 TRUNKS: dict[str, type[PolicyModel]] = {
@@ -57,6 +67,6 @@ def make_model(
     return TRUNKS[config.trunk](config, proprio, action)
 
 
-def _side_by_side(visual: Tensor, state: Tensor, previous_action: Tensor, known: Tensor) -> Tensor:
-    """(B, To, K · width + Ds + Da); an action that is not known is the mean one, 0."""
-    return torch.cat([visual.flatten(2), state, previous_action * known[..., None]], dim=-1)
+def _side_by_side(visual: Tensor, state: Tensor, previous_action: Tensor, prev_action_mask: Tensor) -> Tensor:
+    """(B, To, K · width + Ds + Da); an action that is not prev_action_mask is the mean one, 0."""
+    return torch.cat([visual.flatten(2), state, previous_action * prev_action_mask[..., None]], dim=-1)

@@ -38,13 +38,13 @@ class Batches:
         *,
         rank: int = 0,
         processes: int = 1,
-        accumulate: int = 1,
+        grad_accum_steps: int = 1,
     ) -> None:
-        parts = processes * accumulate
-        if accumulate < 1 or batch_size % parts:
+        parts = processes * grad_accum_steps
+        if grad_accum_steps < 1 or batch_size % parts:
             raise UserError(
                 f"batch_size={batch_size}: cannot be divided by {processes} processes times "
-                f"accumulate={accumulate}"
+                f"grad_accum_steps={grad_accum_steps}"
             )
         self._windows, self._size, self._seed = windows, batch_size, seed
         self._range = range(first, last)
@@ -77,7 +77,7 @@ class Loader:
 
     def __init__(self, windows: WindowDataset, batches: Batches, threads: int) -> None:
         if threads < 0:
-            raise UserError(f"loaders={threads}: expected 0 (the trainer itself) or more")
+            raise UserError(f"loader_threads={threads}: expected 0 (the trainer itself) or more")
         self._windows, self._batches, self._threads = windows, batches, threads
         self.waited = 0.0
 

@@ -31,7 +31,11 @@ BEST = "best"
 SCORE = "action/validation"
 """The curve whose lowest point is the best checkpoint, where no rollouts are made."""
 
-_LATER = {"ema": 0.0, "precision": "fp32", "filter": {"success": None, "operators": None, "acted": None}}
+_LATER = {
+    "ema_decay": 0.0,
+    "precision": "fp32",
+    "filter": {"success": None, "operators": None, "collected_by": None},
+}
 """Options that came later, with the values that change nothing: a run begun without them is resumed."""
 _LATER_OF_POLICY = ("trunk", "layout", "attention", "head", "flow_steps", "vision", "action_noise")
 _LATER_OF_POLICY += ("proprio_dropout", "feature_noise", "patch_dropout")
@@ -39,7 +43,17 @@ _LATER_OF_POLICY += ("proprio_dropout", "feature_noise", "patch_dropout")
 
 def recipe(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The options that decide the weights."""
-    kept = ("cameras", "encoder", "policy", "steps", "batch_size", "lr", "warmup", "weight_decay", "clip")
+    kept = (
+        "cameras",
+        "encoder",
+        "policy",
+        "steps",
+        "batch_size",
+        "lr",
+        "warmup",
+        "weight_decay",
+        "grad_clip_norm",
+    )
     later = {key: plain[key] for key, neutral in _LATER.items() if plain[key] != neutral}
     if plain["augment"]["variants"]:
         later["augment"] = plain["augment"]
@@ -47,7 +61,7 @@ def recipe(plain: Mapping[str, Any]) -> dict[str, Any]:
     for name in _LATER_OF_POLICY:
         if policy[name] == getattr(PolicyConfig, name):
             del policy[name]
-    return {key: plain[key] for key in (*kept, "validation", "seed", "bf16")} | {"policy": policy} | later
+    return {key: plain[key] for key in (*kept, "val_fraction", "seed", "bf16")} | {"policy": policy} | later
 
 
 def identity(plain: Mapping[str, Any], demos: Demos) -> str:

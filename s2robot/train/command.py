@@ -42,9 +42,11 @@ def main(cfg: DictConfig) -> None:
 
 def check_options(plain: dict[str, Any]) -> None:
     """What would be found out after the features are encoded, or never. Raises UserError."""
-    check_least(plain, 1, "steps", "batch_size", "accumulate", "log_every", "checkpoint_every", "threads")
-    check_least(plain, 0, "seed", "warmup", "weight_decay", "workers", "loaders")
-    for name in ("lr", "clip"):
+    check_least(
+        plain, 1, "steps", "batch_size", "grad_accum_steps", "log_every", "checkpoint_every", "threads"
+    )
+    check_least(plain, 0, "seed", "warmup", "weight_decay", "encode_workers", "loader_threads")
+    for name in ("lr", "grad_clip_norm"):
         if not plain[name] > 0:
             raise UserError(f"{name}={plain[name]}: expected more than 0")
     if plain["device"] is not None:
@@ -58,10 +60,12 @@ def check_options(plain: dict[str, Any]) -> None:
 def _prepare(plain: dict[str, Any], world: World) -> Training:
     demos = choose_demos(plain)
     check_rollouts(plain, demos)
-    tracks = [
-        track for source in demos.sources for track in load_episode_features(source, demos.spec, plain, world)
+    episodes = [
+        episode
+        for source in demos.sources
+        for episode in load_episode_features(source, demos.spec, plain, world)
     ]
-    training, validation = split_episodes(tracks, plain["validation"], plain["seed"])
+    training, validation = split_episodes(episodes, plain["val_fraction"], plain["seed"])
     device = world.device(plain["device"])
     run = start(plain, demos.spec, training, identity(plain, demos), device)
     folder = Folder.of(plain, demos)
@@ -75,9 +79,9 @@ def _prepare(plain: dict[str, Any], world: World) -> Training:
         *(plain["batch_size"], plain["seed"], run.step, plain["steps"]),
         rank=world.rank,
         processes=world.size,
-        accumulate=plain["accumulate"],
+        grad_accum_steps=plain["grad_accum_steps"],
     )
-    loader = Loader(windows, batches, plain["loaders"])
+    loader = Loader(windows, batches, plain["loader_threads"])
     unfinished = run.step < plain["steps"]
     if world.leads and unfinished:
         folder.record(plain, demos, run, world)

@@ -20,8 +20,8 @@ from s2robot.vision.augment import Augmentation
 from s2robot.vision.cache import encode_store
 from s2robot.vision.encoders.options import EncoderOptions
 
-ACTED = ("scripted", "person", "intervention", "unknown")
-"""Who acted: an expert, a person, a policy until a person took over, or whoever the demo does not say."""
+COLLECTED_BY = ("scripted", "person", "intervention", "unknown")
+"""Who collected a demo: an expert, a person, a policy until a person took over, or nobody says."""
 
 
 @dataclass(frozen=True)
@@ -105,26 +105,26 @@ def check_filter(wanted: Mapping[str, Any]) -> None:
     """Raises UserError for a filter that no demo could be held against."""
     if not isinstance(wanted["success"], bool | None):
         raise UserError(f"filter.success={wanted['success']}: expected true, false or null")
-    for name in ("operators", "acted"):
+    for name in ("operators", "collected_by"):
         if not isinstance(wanted[name], list | None):
             raise UserError(f"filter.{name}={wanted[name]}: expected a list or null")
-    for who in wanted["acted"] or ():
-        if who not in ACTED:
-            raise unknown("value of filter.acted", who, ACTED)
+    for who in wanted["collected_by"] or ():
+        if who not in COLLECTED_BY:
+            raise unknown("value of filter.collected_by", who, COLLECTED_BY)
 
 
 def passes(attributes: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether an episode with these attributes is trained on."""
-    success, operators, acted = wanted["success"], wanted["operators"], wanted["acted"]
+    success, operators, by = wanted["success"], wanted["operators"], wanted["collected_by"]
     return (
         (success is None or attributes.get("success") is success)
         and (operators is None or attributes.get("operator", "") in operators)
-        and (acted is None or who_acted(attributes) in acted)
+        and (by is None or collected_by(attributes) in by)
     )
 
 
-def who_acted(attributes: Mapping[str, Any]) -> str:
-    """One of `ACTED`, from what was recorded."""
+def collected_by(attributes: Mapping[str, Any]) -> str:
+    """One of `COLLECTED_BY`, from what was recorded."""
     by_person = attributes.get("by_person")
     if by_person is not None:
         return "person" if all(by_person) else "intervention"
@@ -145,7 +145,7 @@ def _shown(wanted: Mapping[str, Any]) -> str:
     return " ".join(f"filter.{name}={value}" for name, value in wanted.items() if value is not None)
 
 
-# ---------------------------------------------------------------------- tracks
+# ---------------------------------------------------------------------- episodes
 
 
 def load_episode_features(
@@ -158,7 +158,7 @@ def load_episode_features(
     """
     store, cameras = source.store, list(spec.cameras)
     augmentation = Augmentation(**plain["augment"])
-    options = {"bf16": plain["bf16"], "workers": plain["workers"], "ids": source.ids, "world": world}
+    options = {"bf16": plain["bf16"], "workers": plain["encode_workers"], "ids": source.ids, "world": world}
     caches = [
         encode_store(
             str(store),
@@ -170,7 +170,7 @@ def load_episode_features(
         )
         for changed in (None, *((augmentation, 1 + i) for i in range(augmentation.variants)))
     ]
-    tracks = []
+    episodes = []
     for episode_id, digest in source.digests.items():
         episode = store.episode(episode_id)
         places = [(cache, cache.place(episode_id, digest)) for cache in caches]
@@ -178,29 +178,29 @@ def load_episode_features(
             {name: cache.open(place / f"{name}.npy", episode.length) for name in cameras}
             for cache, place in places
         )
-        numbers = (episode.proprio, episode.action, _imitate(episode))
+        numbers = (episode.proprio, episode.action, _action_loss_mask(episode))
         try:
-            tracks.append(EpisodeFeatures(features, *numbers, tuple(variants)))
+            episodes.append(EpisodeFeatures(features, *numbers, tuple(variants), spec.grippers))
         except UserError as error:
             raise UserError(f"episode {episode_id} of {store}: {error}") from error
-    return tracks
+    return episodes
 
 
-def _imitate(episode: EpisodeReader) -> np.ndarray:
+def _action_loss_mask(episode: EpisodeReader) -> np.ndarray:
     return np.array(episode.attributes.get("action_loss_mask", [True] * episode.length), bool)
 
 
 def split_episodes(
-    tracks: list[EpisodeFeatures], share: float, seed: int
+    episodes: list[EpisodeFeatures], share: float, seed: int
 ) -> tuple[list[EpisodeFeatures], list[EpisodeFeatures]]:
     """Training and held-out episodes; whole episodes, since windows of one overlap.
 
     The held-out ones have the images that were recorded alone.
     """
     if not 0 <= share < 1:
-        raise UserError(f"validation={share}: expected a share from 0 to below 1")
-    held_out = min(round(share * len(tracks)), len(tracks) - 1)
-    order = np.random.default_rng([seed, 2]).permutation(len(tracks))
-    chosen = (tracks[i] for i in sorted(order[:held_out]))
-    scored = [replace(track, variants=()) if track.variants else track for track in chosen]
-    return [tracks[i] for i in sorted(order[held_out:])], scored
+        raise UserError(f"val_fraction={share}: expected a share from 0 to below 1")
+    held_out = min(round(share * len(episodes)), len(episodes) - 1)
+    order = np.random.default_rng([seed, 2]).permutation(len(episodes))
+    chosen = (episodes[i] for i in sorted(order[:held_out]))
+    scored = [replace(episode, variants=()) if episode.variants else episode for episode in chosen]
+    return [episodes[i] for i in sorted(order[held_out:])], scored

@@ -16,12 +16,12 @@ from s2robot.data.memmap import Array
 _SHARE = 0.8  # of what is free: training needs some too
 
 
-def into_memory(tracks: Sequence[EpisodeFeatures]) -> list[EpisodeFeatures]:
-    """The same tracks with their features in memory. Raises UserError where these do not fit."""
+def into_memory(episodes: Sequence[EpisodeFeatures]) -> list[EpisodeFeatures]:
+    """The same episodes with their features in memory. Raises UserError where these do not fit."""
     needed = sum(
         array.nbytes
-        for track in tracks
-        for part in (track.features, *track.variants)
+        for episode in episodes
+        for part in (episode.features, *episode.variants)
         for array in part.values()
     )
     free = available()
@@ -31,8 +31,8 @@ def into_memory(tracks: Sequence[EpisodeFeatures]) -> list[EpisodeFeatures]:
             "free: leave it out, and they are read from disk"
         )
     return [
-        replace(track, features=_read(track.features), variants=tuple(map(_read, track.variants)))
-        for track in tracks
+        replace(episode, features=_read(episode.features), variants=tuple(map(_read, episode.variants)))
+        for episode in episodes
     ]
 
 

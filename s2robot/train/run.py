@@ -76,52 +76,52 @@ class Run:
 def start(
     plain: Mapping[str, Any],
     spec: RobotSpec,
-    tracks: Sequence[EpisodeFeatures],
+    episodes: Sequence[EpisodeFeatures],
     recipe: str,
     device: torch.device,
 ) -> Run:
     """Untrained, with the statistics of these episodes. Raises UserError for options that no policy has."""
     if plain["precision"] not in PRECISIONS:
         raise unknown("precision", plain["precision"], PRECISIONS)
-    if not 0 <= plain["ema"] < 1:
-        raise UserError(f"ema={plain['ema']}: expected 0 (none) to below 1")
+    if not 0 <= plain["ema_decay"] < 1:
+        raise UserError(f"ema_decay={plain['ema_decay']}: expected 0 (none) to below 1")
     torch.manual_seed(plain["seed"])
-    tokens, channels = next(iter(tracks[0].features.values())).shape[1:]
+    tokens, channels = next(iter(episodes[0].features.values())).shape[1:]
     config = PolicyConfig(
         cameras=tuple(spec.cameras),
         tokens=tokens,
         channels=channels,
         proprio_dim=spec.proprio_dim,
         action_dim=spec.action_dim,
-        grasp_entries=spec.gripper_position,
-        **_what_can_be_learned(plain["policy"], tracks),
+        grasp_state_indices=spec.gripper_position,
+        **_what_can_be_learned(plain["policy"], episodes),
     )
     model = make_model(
         config,
-        Statistics.of([t.proprio for t in tracks], FLOOR["proprio"]),
-        Statistics.of([t.action for t in tracks], FLOOR["action"]),
+        Statistics.of([t.proprio for t in episodes], FLOOR["proprio"]),
+        Statistics.of([t.action for t in episodes], FLOOR["action"]),
     )
-    _fit_poolings(model, tracks, plain["seed"])
+    _fit_poolings(model, episodes, plain["seed"])
     model.to(device)
     groups = parameter_groups(model, plain["weight_decay"])
     optimiser = torch.optim.AdamW(groups, lr=plain["lr"], fused=True)
-    decay = plain["ema"]
+    decay = plain["ema_decay"]
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
     return Run(model, optimiser, recipe, averaged)
 
 
-def _what_can_be_learned(policy: Mapping[str, Any], tracks: Sequence[EpisodeFeatures]) -> dict[str, Any]:
+def _what_can_be_learned(policy: Mapping[str, Any], episodes: Sequence[EpisodeFeatures]) -> dict[str, Any]:
     """Where no demo closes the gripper, vision is taught no place of a grasp, and the trunk is told none."""
-    grasps = any(track.grasp() is not None for track in tracks)
+    grasps = any(episode.grasp() is not None for episode in episodes)
     return dict(policy) if grasps else {**policy, "grasp_weight": 0.0}
 
 
-def _fit_poolings(model: PolicyModel, tracks: Sequence[EpisodeFeatures], seed: int) -> None:
+def _fit_poolings(model: PolicyModel, episodes: Sequence[EpisodeFeatures], seed: int) -> None:
     rng = np.random.default_rng([seed, 4])
-    each = _FIT_FRAMES // len(tracks) + 1
+    each = _FIT_FRAMES // len(episodes) + 1
     for name, pooling in model.pooling.items():
         assert isinstance(pooling, Pooling)
-        frames = [t.features[name][int(rng.integers(t.length))] for t in tracks for _ in range(each)]
+        frames = [t.features[name][int(rng.integers(t.length))] for t in episodes for _ in range(each)]
         pooling.standardize.fit(torch.from_numpy(np.stack(frames)))
 
 
@@ -149,7 +149,7 @@ class Trainer:
             raise UserError(
                 f"the loss is {losses['total']} at step {run.step}: try a smaller lr than {plain['lr']}"
             )
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), plain["clip"])
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), plain["grad_clip_norm"])
         run.optimiser.step()
         if run.averaged is not None:
             run.averaged.update_parameters(run.model)

@@ -19,7 +19,7 @@ def processes(store: Path, out: Path, *options: str) -> tuple[str, ...]:
 @pytest.mark.slow
 def test_the_curves_of_both_are_kept_and_compared(toy_store: Path, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
-    assert toy_loop.s2robot(*processes(toy_store, out, "policy.pooling_dropout=0", "validation=0.25")) == 0
+    assert toy_loop.s2robot(*processes(toy_store, out, "policy.pooling_dropout=0", "val_fraction=0.25")) == 0
     result = json.loads(out.read_text())
     batch = next(int(o.removeprefix("batch_size=")) for o in SMALL if o.startswith("batch_size="))
     assert result["steps"] == 2 * -(-result["windows"] // batch)

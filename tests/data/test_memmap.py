@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_loop import made_track
+from toy_loop import made_episode
 
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
@@ -47,7 +47,7 @@ def test_any_number_of_episodes_needs_few_open_files(tmp_path: Path) -> None:
     for n in range(600):
         saved(tmp_path / f"{n}.npy", 3, n)
         features = {"front": MappedArray.open(tmp_path / f"{n}.npy")}
-        tracks.append(made_track(3, features=features))
+        tracks.append(made_episode(3, features=features))
     assert open_files() <= before + 1
     dataset = WindowDataset(tracks, 2, 2)
     for item in range(0, len(dataset), 2):
@@ -58,7 +58,7 @@ def test_any_number_of_episodes_needs_few_open_files(tmp_path: Path) -> None:
 
 def test_windows_of_memory_and_of_disk_are_the_same(tmp_path: Path) -> None:
     saved(tmp_path / "a.npy")
-    track = made_track(20, features={"front": MappedArray.open(tmp_path / "a.npy")})
+    track = made_episode(20, features={"front": MappedArray.open(tmp_path / "a.npy")})
     held = into_memory([track])
     assert isinstance(held[0].features["front"], np.ndarray)
     (tmp_path / "a.npy").unlink()
@@ -67,7 +67,7 @@ def test_windows_of_memory_and_of_disk_are_the_same(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path / "a.npy")
-    track = made_track(20, features={"front": MappedArray.open(tmp_path / "a.npy")})
+    track = made_episode(20, features={"front": MappedArray.open(tmp_path / "a.npy")})
     monkeypatch.setattr(memory, "available", lambda: 1000)
     with pytest.raises(UserError, match="^in_memory=true: the features take 0.0 GB, and 0.0 GB of"):
         into_memory([track])

@@ -115,8 +115,8 @@ def rollout_and_dataset() -> tuple[list[tuple[torch.Tensor, ...]], WindowDataset
     run_episode(env, actor, seed=3, options={"cube": (0.05, -0.1, 0.0)}, subscribers=[recorder])
     episode = recorder.episode({})
     features = {"front": np.concatenate([extractor(frame[None]) for frame in episode.images["front"]])}
-    track = EpisodeFeatures(features, episode.proprio, episode.action, np.ones(episode.length, bool))
-    return seen, WindowDataset([track]), model
+    episode = EpisodeFeatures(features, episode.proprio, episode.action, np.ones(episode.length, bool))
+    return seen, WindowDataset([episode]), model
 
 
 @pytest.mark.parametrize("t", range(21))
@@ -127,8 +127,8 @@ def test_dataset_and_rollout_give_equal_windows(rollout_and_dataset: Any, t: int
     window = dataset[t]
     assert torch.equal(window["proprio"], proprio), "an untrained model's normaliser changes nothing"
     assert torch.equal(window["previous_action"], previous_action)
-    assert torch.equal(window["known"], known)
-    assert torch.equal(window["valid"], valid)
+    assert torch.equal(window["prev_action_mask"], known)
+    assert torch.equal(window["timestep_pad_mask"], valid)
     assert valid.sum() == min(t + 1, To)
     with torch.inference_mode():
         pooled = model.pool("front", window["features/front"].float())

@@ -60,7 +60,7 @@ def test_rollouts_are_kept_as_demos(kept: Path, tmp_path: Path) -> None:
     assert s2robot("demos", "validate", kept / "store") == 0
     assert s2robot("demos", "replay", kept / "store", "workers=0", "--json") == 0
     assert s2robot("demos", "inspect", kept / "store", f"out={tmp_path / 'page.html'}") == 0
-    train(kept / "store", tmp_path / "policy", "steps=2", "validation=0")
+    train(kept / "store", tmp_path / "policy", "steps=2", "val_fraction=0")
 
 
 def test_a_rollout_that_is_kept_already_is_not_kept_twice(

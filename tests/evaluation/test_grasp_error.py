@@ -73,7 +73,7 @@ def test_it_is_the_same_wherever_the_frame_lies(x: float, y: float, left: float,
 def with_a_guess(policy: Policy, place: list[float]) -> Policy:
     """The same policy, but for a vision that says the grasp will be at that place (m), whatever it sees."""
     model = policy.model
-    entries = list(model.config.grasp_entries)
+    entries = list(model.config.grasp_state_indices)
     statistics = model.proprio_normalizer.statistics
     with torch.no_grad():
         model.grasp_head.weight.zero_()
@@ -87,18 +87,18 @@ def test_a_policy_says_the_way_left_in_metres(toy_checkpoint: Path) -> None:
     policy, env = load_policy(toy_checkpoint), Toy()
     observation, _ = env.reset(seed=0)
     way = np.array([0.03, -0.01, 0.0])
-    place = observation["proprio"][list(policy.model.config.grasp_entries)] + way
+    place = observation["proprio"][list(policy.model.config.grasp_state_indices)] + way
     with_a_guess(policy, place.tolist()).observe(observation)
-    assert policy.way() == pytest.approx(way, abs=1e-5)
+    assert policy.grasp_offset() == pytest.approx(way, abs=1e-5)
 
 
-@pytest.mark.parametrize("without", [{"grasp_weight": 0.0}, {"grasp_entries": ()}])
+@pytest.mark.parametrize("without", [{"grasp_weight": 0.0}, {"grasp_state_indices": ()}])
 def test_a_policy_that_was_not_taught_the_place_says_nothing(toy_checkpoint: Path, without: dict) -> None:
     trained = load_policy(toy_checkpoint)
     model = make_model(replace(trained.model.config, **without))
     policy = Policy(model, trained.extractor, trained.spec)
     policy.observe(Toy().reset(seed=0)[0])
-    assert policy.way() is None
+    assert policy.grasp_offset() is None
 
 
 def test_a_policy_that_sees_the_cube_4_cm_off_is_told_so(toy_checkpoint: Path) -> None:

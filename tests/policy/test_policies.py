@@ -11,7 +11,7 @@ import torch
 from test_transformer import BATCH, CONFIG, batch, changed, inputs
 from torch import Tensor, nn
 from torch.utils.data import default_collate
-from toy_loop import made_track
+from toy_loop import made_episode
 
 from s2robot.data.dataset import WindowDataset
 from s2robot.policy.config import PolicyConfig
@@ -56,7 +56,7 @@ EVERY = [
 @pytest.mark.parametrize("options", EVERY, ids=str)
 def test_every_policy_predicts_and_learns(options: dict[str, object]) -> None:
     model, window = made(**options), batch()
-    visual = inputs()["visual"][:, :, : len(model.config.seen)]
+    visual = inputs()["visual"][:, :, : len(model.config.active_cameras)]
     prediction = model(**(inputs() | {"visual": visual}))
     assert prediction.shape == (BATCH, CONFIG.n_obs_steps, CONFIG.chunk_size, CONFIG.action_dim)
     optimiser = torch.optim.Adam(model.parameters(), 0.01)
@@ -125,7 +125,7 @@ def test_without_vision_no_feature_is_read() -> None:
     window = batch()
     other = batch(**{"features/front": window["features/front"] + 1})
     blind = made(vision=False)
-    assert not list(blind.pooling) and blind.config.seen == ()
+    assert not list(blind.pooling) and blind.config.active_cameras == ()
     assert loss(blind, window) == loss(blind, other)
     assert loss(made(), window) != loss(made(), other)
     assert blind.loss(window)["grasp"] == 0
@@ -199,7 +199,7 @@ def test_mse_is_squared() -> None:
             model.proprio_normalizer(window["proprio"]),
             model.action_normalizer(window["previous_action"]),
         )
-        prediction = model(visual, *given, window["known"], window["valid"])
+        prediction = model(visual, *given, window["prev_action_mask"], window["timestep_pad_mask"])
     error = (prediction - model.action_normalizer(window["chunk"]))[window["action_loss_mask"]].square()
     torch.testing.assert_close(loss(model, window, seed=None), error.mean())
 
@@ -233,10 +233,12 @@ def test_hidden_proprioception_is_not_read() -> None:
 
 def test_features_of_the_padding_are_not_read() -> None:
     """A window that begins before its episode: poolings have nothing to do there."""
-    windows = WindowDataset([made_track()], CONFIG.n_obs_steps, CONFIG.chunk_size)
+    windows = WindowDataset([made_episode()], CONFIG.n_obs_steps, CONFIG.chunk_size)
     window = default_collate([windows[0], windows[3]])
-    assert not window["valid"].all()
-    nothing = window["features/front"].masked_fill(~window["valid"][..., None, None], float("nan"))
+    assert not window["timestep_pad_mask"].all()
+    nothing = window["features/front"].masked_fill(
+        ~window["timestep_pad_mask"][..., None, None], float("nan")
+    )
     spoilt = {**window, "features/front": nothing}
     for options in EVERY:
         model = made(**options)
@@ -249,15 +251,17 @@ def test_noise_on_features_is_as_large_as_they_vary() -> None:
     spread = torch.linspace(0.1, 10, CONFIG.channels)
     standardize: Any = model.pooling["front"].standardize
     standardize.std.copy_(spread)
-    draws = BatchRandom(torch.Generator().manual_seed(0))
-    noisy = model._augmented("front", features, draws)
+    random = BatchRandom(torch.Generator().manual_seed(0))
+    noisy = model._augmented("front", features, random)
     torch.testing.assert_close(noisy.flatten(0, 2).std(0), 0.5 * spread, rtol=0.1, atol=0)
 
 
 def test_a_window_s_numbers_do_not_depend_on_the_parts_of_its_batch() -> None:
     def drawn(parts: int) -> Tensor:
         each = [BatchRandom(torch.Generator().manual_seed(5), Microbatch(i, parts)) for i in range(parts)]
-        return torch.cat([draws.normal((12 // parts, 3)) + draws.uniform((12 // parts, 3)) for draws in each])
+        return torch.cat(
+            [random.normal((12 // parts, 3)) + random.uniform((12 // parts, 3)) for random in each]
+        )
 
     assert torch.equal(drawn(1), drawn(4))
     assert torch.equal(drawn(1), drawn(6))
@@ -266,7 +270,7 @@ def test_a_window_s_numbers_do_not_depend_on_the_parts_of_its_batch() -> None:
 def test_losses_of_parts_have_the_mean_of_the_whole() -> None:
     model = made()
     windows = [
-        WindowDataset([made_track()], CONFIG.n_obs_steps, CONFIG.chunk_size)[i] for i in (0, 3, 10, 19)
+        WindowDataset([made_episode()], CONFIG.n_obs_steps, CONFIG.chunk_size)[i] for i in (0, 3, 10, 19)
     ]
     whole = default_collate(windows)
     counts = {name: model.mask(name, whole).sum() for name in ("action", "grasp")}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import default_collate
-from toy_loop import made_track
+from toy_loop import made_episode
 
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
@@ -55,8 +55,8 @@ def inputs(seed: int = 0, padding: int = 0) -> Inputs:
         "visual": torch.randn(BATCH, CONFIG.n_obs_steps, 1, CONFIG.width, generator=generator),
         "proprio": torch.randn(BATCH, CONFIG.n_obs_steps, 3, generator=generator),
         "previous_action": torch.randn(BATCH, CONFIG.n_obs_steps, 2, generator=generator),
-        "known": steps > padding,
-        "valid": steps >= padding,
+        "prev_action_mask": steps > padding,
+        "timestep_pad_mask": steps >= padding,
     }
 
 
@@ -76,7 +76,7 @@ def test_a_chunk_for_every_observed_step() -> None:
 
 
 @torch.inference_mode()
-@given(st.one_of(values, st.just("known")), steps, st.integers(0, 99))
+@given(st.one_of(values, st.just("prev_action_mask")), steps, st.integers(0, 99))
 def test_a_later_step_changes_no_earlier_prediction(name: str, step: int, seed: int) -> None:
     before, after = MODEL(**inputs(seed)), MODEL(**changed(inputs(seed), name, step))
     torch.testing.assert_close(before[:, :step], after[:, :step], rtol=0, atol=1e-6)
@@ -98,7 +98,7 @@ def test_padding_cannot_leak(name: str, padding: int, data: st.DataObject) -> No
 @torch.inference_mode()
 @given(steps)
 def test_an_unknown_action_is_not_read(step: int) -> None:
-    hidden = inputs() | {"known": torch.zeros(BATCH, CONFIG.n_obs_steps, dtype=torch.bool)}
+    hidden = inputs() | {"prev_action_mask": torch.zeros(BATCH, CONFIG.n_obs_steps, dtype=torch.bool)}
     torch.testing.assert_close(MODEL(**hidden), MODEL(**changed(hidden, "previous_action", step)))
 
 
@@ -116,9 +116,9 @@ def test_each_of_a_batch_is_on_its_own() -> None:
 
 def batch(**changes: Any) -> dict[str, Tensor]:
     """Windows at the ends of steps 2 and 9 of an episode."""
-    action = made_track().action.copy()
+    action = made_episode().action.copy()
     action[:, -1] = np.where(np.arange(20) < 12, -1, 1)
-    windows = WindowDataset([made_track(action=action)], CONFIG.n_obs_steps, CONFIG.chunk_size)
+    windows = WindowDataset([made_episode(action=action)], CONFIG.n_obs_steps, CONFIG.chunk_size)
     return default_collate([windows[2], windows[9]]) | changes
 
 
@@ -155,7 +155,7 @@ def test_a_masked_action_adds_nothing_and_an_unmasked_one_does() -> None:
 
 def test_padding_adds_nothing_to_the_loss() -> None:
     window = batch()
-    padding = ~window["valid"]
+    padding = ~window["timestep_pad_mask"]
     assert padding[0].sum() == 3 and padding[1].sum() == 0
     garbled = {name: window[name].clone() for name in ("proprio", "previous_action", "features/front")}
     for array in garbled.values():
@@ -173,7 +173,7 @@ def test_the_loss_is_the_mean_over_what_is_learned() -> None:
             model.proprio_normalizer(window["proprio"]),
             model.action_normalizer(window["previous_action"]),
         )
-        prediction = model(visual, *given, window["known"], window["valid"])
+        prediction = model(visual, *given, window["prev_action_mask"], window["timestep_pad_mask"])
     error = (prediction - model.action_normalizer(window["chunk"]))[window["action_loss_mask"]].abs()
     torch.testing.assert_close(loss(window, "action"), error.mean())
     for weight in (0.0, 2.0):
@@ -192,15 +192,15 @@ def test_only_the_entries_that_say_where_are_told_of_the_grasp() -> None:
     def told(changed: int) -> Tensor:
         grasp = batch()["grasp"].clone()
         grasp[:, changed] += 50
-        return loss(batch(grasp=grasp), "grasp", grasp_entries=(0, 2))
+        return loss(batch(grasp=grasp), "grasp", grasp_state_indices=(0, 2))
 
-    unchanged = loss(batch(), "grasp", grasp_entries=(0, 2))
+    unchanged = loss(batch(), "grasp", grasp_state_indices=(0, 2))
     assert told(1) == unchanged
     assert told(0) != unchanged and told(2) != unchanged
 
 
 def test_the_trunk_is_told_the_way_left_to_where_vision_says_the_grasp_will_be() -> None:
-    model, given, told = made(replace(CONFIG, grasp_entries=(0, 2))), inputs(), []
+    model, given, told = made(replace(CONFIG, grasp_state_indices=(0, 2))), inputs(), []
     model.proprio_embed.register_forward_pre_hook(lambda _, arguments: told.append(arguments[0]))
     with torch.inference_mode():
         model(**given)
@@ -217,7 +217,7 @@ def test_what_the_trunk_would_like_to_be_told_does_not_move_the_guess() -> None:
     assert all(p.grad is not None for p in model.grasp_head.parameters())
 
 
-@pytest.mark.parametrize("without", [{"grasp_told": False}, {"grasp_weight": 0.0}, {"vision": False}])
+@pytest.mark.parametrize("without", [{"grasp_conditioning": False}, {"grasp_weight": 0.0}, {"vision": False}])
 def test_without_a_guess_the_trunk_is_told_none(without: dict[str, Any]) -> None:
     model = made(replace(CONFIG, **without))
     assert model.proprio_embed[0].in_features == CONFIG.proprio_dim
@@ -226,7 +226,7 @@ def test_without_a_guess_the_trunk_is_told_none(without: dict[str, Any]) -> None
 
 
 def test_checkpoints_of_before_are_read_as_they_were_trained() -> None:
-    since = {"grasp_told": False, "visual_dropout": 0.0}
+    since = {"grasp_conditioning": False, "visual_dropout": 0.0}
     before = {name: value for name, value in CONFIG.to_dict().items() if name not in since}
     assert PolicyConfig.from_dict(before) == replace(CONFIG, **since)
 
@@ -246,7 +246,9 @@ def test_visual_dropout_hides_the_visual_tokens_and_not_what_the_trunk_is_told_o
     assert differs("action", guesses=False, visual_dropout=0.0)
     assert not differs("action", guesses=False, visual_dropout=1.0)
     assert differs("grasp", visual_dropout=1.0), "the guess is learned all the same"
-    assert differs("action", visual_dropout=1.0, grasp_told=False), "a trunk that is told nothing sees"
+    assert differs("action", visual_dropout=1.0, grasp_conditioning=False), (
+        "a trunk that is told nothing sees"
+    )
 
 
 def test_action_dropout_hides_past_actions_in_training_only() -> None:
@@ -264,7 +266,7 @@ def test_action_dropout_hides_the_actions_of_its_share_of_the_windows() -> None:
 
     shown: list[Tensor] = []
     model = Watched(replace(CONFIG, action_dropout=0.25))
-    many = default_collate([WindowDataset([made_track()], CONFIG.n_obs_steps, CONFIG.chunk_size)[12]] * 400)
+    many = default_collate([WindowDataset([made_episode()], CONFIG.n_obs_steps, CONFIG.chunk_size)[12]] * 400)
     model.loss(many, torch.Generator().manual_seed(0))
     known = shown[0]
     assert torch.equal(known.any(1), known.all(1)), "all of a window's, or none"

@@ -58,14 +58,14 @@ def test_a_device_is_the_one_asked_for() -> None:
     assert World(5, 8, 4).device("cuda") == torch.device("cuda", 1)
 
 
-def take_steps(rank: int, size: int, port: int, accumulate: int, out: Path) -> None:
+def take_steps(rank: int, size: int, port: int, grad_accum_steps: int, out: Path) -> None:
     """What a process of a training does, of which process 0 writes the losses down."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     plain = options("policy.action_noise=0.1")
     with join_world() as world:
         assert (world.rank, world.size) == (rank, size)
-        sizes = {"rank": rank, "processes": size, "accumulate": accumulate}
+        sizes = {"rank": rank, "processes": size, "grad_accum_steps": grad_accum_steps}
         batches = Batches(len(DATASET), 8, 0, 0, 4, **sizes)
         trainer = Trainer(plain, begun(plain), world)
         losses = [trainer.step([windows(*part) for part in parts]) for parts in batches]
@@ -73,15 +73,15 @@ def take_steps(rank: int, size: int, port: int, accumulate: int, out: Path) -> N
             out.write_text(json.dumps(losses))
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_steps_of_two_processes_are_those_of_one(tmp_path: Path, accumulate: int) -> None:
+@pytest.mark.parametrize("grad_accum_steps", [1, 2])
+def test_the_steps_of_two_processes_are_those_of_one(tmp_path: Path, grad_accum_steps: int) -> None:
     """Of a server that has torch, and has computed no gradient: after one a fork cannot."""
     losses = {}
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["torch"])
     for size in (1, 2):
         out, port = tmp_path / f"{size}.json", free_port()
-        arguments = (size, port, accumulate if size > 1 else 1, out)
+        arguments = (size, port, grad_accum_steps if size > 1 else 1, out)
         processes = [server.Process(target=take_steps, args=(rank, *arguments)) for rank in range(size)]
         for process in processes:
             process.start()
@@ -106,15 +106,15 @@ def torchrun(processes: int, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-SAME = ("cameras=[front]", "policy.pooling_dropout=0", "validation=0.25", "steps=20", "lr=0.003")
+SAME = ("cameras=[front]", "policy.pooling_dropout=0", "val_fraction=0.25", "steps=20", "lr=0.003")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_train_as_one_does(toy_store: Path, tmp_path: Path, accumulate: int) -> None:
+@pytest.mark.parametrize("grad_accum_steps", [1, 2])
+def test_two_processes_train_as_one_does(toy_store: Path, tmp_path: Path, grad_accum_steps: int) -> None:
     """Dropout is each process's own: without it the curves are the same."""
     one = train(toy_store, tmp_path / "one", *SAME)
-    torchrun(2, *training(toy_store, tmp_path / "two", *SAME, f"accumulate={accumulate}"))
+    torchrun(2, *training(toy_store, tmp_path / "two", *SAME, f"grad_accum_steps={grad_accum_steps}"))
     expected, found = curves(one), curves(tmp_path / "two")
     assert found.keys() == expected.keys()
     for name, points in expected.items():

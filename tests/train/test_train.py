@@ -23,7 +23,7 @@ import torch
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_loop import curves, made_track, record, refusal, s2robot, train, training
+from toy_loop import curves, made_episode, record, refusal, s2robot, train, training
 
 import s2robot.train.command as stage
 from envs.toy import Toy
@@ -88,33 +88,33 @@ def test_a_checkpoint_says_what_made_it(toy_store: Path, toy_checkpoint: Path) -
 
 
 def test_the_statistics_are_those_of_the_training_episodes(toy_store: Path, tmp_path: Path) -> None:
-    policy = load_policy(train(toy_store, tmp_path, FRONT, "validation=0", "steps=1"))
+    policy = load_policy(train(toy_store, tmp_path, FRONT, "val_fraction=0", "steps=1"))
     store = DemoStore.open(toy_store)
     actions = np.concatenate([store.episode(i).action for i in store.ids()])
     np.testing.assert_allclose(policy.model.action_normalizer.mean, actions.mean(0), rtol=1e-4, atol=1e-6)
 
 
 def test_held_out_episodes_are_scored_when_it_saves(toy_store: Path, tmp_path: Path) -> None:
-    made = curves(train(toy_store, tmp_path, FRONT, "validation=0.25"))
+    made = curves(train(toy_store, tmp_path, FRONT, "val_fraction=0.25"))
     assert [step for step, _ in made["action/validation"]] == [6, 12]
-    assert "action/validation" not in curves(train(toy_store, tmp_path / "all", FRONT, "validation=0"))
+    assert "action/validation" not in curves(train(toy_store, tmp_path / "all", FRONT, "val_fraction=0"))
 
 
 @given(st.integers(1, 12), st.floats(0, 1, exclude_max=True), st.integers(0, 20))
 def test_held_out_episodes_are_whole_and_none_is_lost(count: int, share: float, seed: int) -> None:
-    tracks = [made_track(3) for _ in range(count)]
-    kept, held_out = split_episodes(tracks, share, seed)
-    assert sorted(map(id, kept + held_out)) == sorted(map(id, tracks))
+    episodes = [made_episode(3) for _ in range(count)]
+    kept, held_out = split_episodes(episodes, share, seed)
+    assert sorted(map(id, kept + held_out)) == sorted(map(id, episodes))
     assert kept, "at least one to train on"
     assert len(held_out) == min(round(share * count), count - 1)
-    again = split_episodes(tracks, share, seed)
+    again = split_episodes(episodes, share, seed)
     assert [[id(t) for t in part] for part in again] == [[id(t) for t in part] for part in (kept, held_out)]
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(UserError, match="^validation=.*: expected a share from 0 to below 1$"):
-        split_episodes([made_track(3)], share, 0)
+    with pytest.raises(UserError, match="^val_fraction=.*: expected a share from 0 to below 1$"):
+        split_episodes([made_episode(3)], share, 0)
 
 
 def test_the_best_checkpoint_is_that_of_the_best_score_on_held_out_demos(
@@ -127,20 +127,20 @@ def test_the_best_checkpoint_is_that_of_the_best_score_on_held_out_demos(
         return {"action": next(scores)}
 
     monkeypatch.setattr(stage, "validate", validate)
-    out = train(toy_store, tmp_path, FRONT, "validation=0.25", "checkpoint_every=4")
+    out = train(toy_store, tmp_path, FRONT, "val_fraction=0.25", "checkpoint_every=4")
     for folder, state in ((out / "best", seen[1]), (out, seen[2])):
         found = load_policy(folder).model.state_dict()
         assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
 def test_without_held_out_demos_there_is_no_best(toy_store: Path, tmp_path: Path) -> None:
-    out = train(toy_store, tmp_path / "out", FRONT, "validation=0", "steps=2")
+    out = train(toy_store, tmp_path / "out", FRONT, "val_fraction=0", "steps=2")
     assert not (out / "best").exists()
 
 
 # ---------------------------------------------------------------------- resuming
 
-LONG = (FRONT, "steps=120", "checkpoint_every=6", "policy.dropout=0.1", "ema=0.9", "validation=0.25")
+LONG = (FRONT, "steps=120", "checkpoint_every=6", "policy.dropout=0.1", "ema_decay=0.9", "val_fraction=0.25")
 
 
 def killed(arguments: list[str], out: Path, moment: Callable[[], bool]) -> None:
@@ -281,7 +281,7 @@ def test_when_saving_fails_the_last_checkpoint_stays(
         return score(*arguments)
 
     monkeypatch.setattr(stage, "validate", validate)
-    options = ("validation=0.25", "checkpoint_every=4")
+    options = ("val_fraction=0.25", "checkpoint_every=4")
     try:
         said = refusal(capsys, *training(toy_store, tmp_path, *options))
     finally:
@@ -318,7 +318,7 @@ def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("policy.pooling=atention", "unknown pooling 'atention': did you mean 'attention'?"),
         ("cameras=[frnt]", "unknown camera 'frnt': did you mean 'front'?"),
         ("encoder.name=random-tyni", "unknown architecture 'tyni': valid: tiny"),
-        ("validation=1.0", "validation=1.0: expected a share from 0 to below 1"),
+        ("val_fraction=1.0", "val_fraction=1.0: expected a share from 0 to below 1"),
         ("lr=1.0e30", "the loss is"),
         ("policy.widht=3", "widht"),
         ("steps=many", "steps"),
@@ -327,7 +327,7 @@ def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("log_every=0", "log_every=0: expected 1 or more"),
         ("seed=-1", "seed=-1: expected 0 or more"),
         ("lr=-1", "lr=-1: expected more than 0"),
-        ("clip=-1", "clip=-1: expected more than 0"),
+        ("grad_clip_norm=-1", "grad_clip_norm=-1: expected more than 0"),
         ("device=nowhere", "device=nowhere: expected cpu, or cuda where there is a GPU"),
         ("device=meta", "device=meta: expected cpu, or cuda where there is a GPU"),
         ("device=cuda:99", "device=cuda:99: expected cpu, or cuda where there is a GPU"),

@@ -12,9 +12,9 @@ from mistakes import refusal
 
 from s2robot.core.spec import RobotSpec
 from s2robot.data.store import DemoStore
-from s2robot.train.demos import choose_demos, passes, who_acted
+from s2robot.train.demos import choose_demos, collected_by, passes
 
-NO_FILTER = {"success": None, "operators": None, "acted": None}
+NO_FILTER = {"success": None, "operators": None, "collected_by": None}
 
 
 def store(path: Path, spec: RobotSpec = SPEC, seed: int = 0, *attributes: dict[str, Any]) -> str:
@@ -42,8 +42,8 @@ SCRIPTED = {"config": {"device": "scripted"}}
     ("attributes", "who"),
     [(BY_PERSON, "person"), (INTERVENTION, "intervention"), (SCRIPTED, "scripted"), ({}, "unknown")],
 )
-def test_who_acted_is_told_by_what_was_recorded(attributes: dict[str, Any], who: str) -> None:
-    assert who_acted(attributes) == who
+def test_collected_by_is_told_by_what_was_recorded(attributes: dict[str, Any], who: str) -> None:
+    assert collected_by(attributes) == who
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_who_acted_is_told_by_what_was_recorded(attributes: dict[str, Any], who:
         ({"success": False}, ["000000", "000002"]),
         ({"operators": ["ada"]}, ["000000"]),
         ({"operators": ["ada", "bob"]}, ["000000", "000001"]),
-        ({"acted": ["scripted", "intervention"]}, ["000001", "000002"]),
-        ({"acted": ["scripted", "intervention"], "success": True}, ["000001"]),
+        ({"collected_by": ["scripted", "intervention"]}, ["000001", "000002"]),
+        ({"collected_by": ["scripted", "intervention"], "success": True}, ["000001"]),
     ],
 )
 def test_filters_choose_episodes(tmp_path: Path, wanted: dict[str, Any], expected: list[str]) -> None:
@@ -130,8 +130,8 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     )
     said = refusal(lambda: chosen(path, operators=["ada"]))
     assert said == f"none of the 2 demos of {path} passes filter.operators=['ada']"
-    assert "unknown value of filter.acted 'persn': did you mean 'person'?" in refusal(
-        lambda: chosen(path, acted=["persn"])
+    assert "unknown value of filter.collected_by 'persn': did you mean 'person'?" in refusal(
+        lambda: chosen(path, collected_by=["persn"])
     )
     assert "filter.success=yes: expected true, false or null" in refusal(lambda: chosen(path, success="yes"))
     assert "filter.operators=ada: expected a list or null" in refusal(lambda: chosen(path, operators="ada"))

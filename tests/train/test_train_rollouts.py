@@ -14,7 +14,7 @@ from s2robot.train.rollouts import CURVE
 
 OPTIONS = (
     "cameras=[front]",
-    "validation=0.25",
+    "val_fraction=0.25",
     "evaluate_every=6",
     'evaluate=["positions=2","max_steps=3"]',
     "report=true",

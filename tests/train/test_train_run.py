@@ -11,28 +11,30 @@ from mistakes import refusal
 from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.data import default_collate
-from toy_loop import made_track
+from toy_loop import made_episode
 
 from s2robot.config import compose
-from s2robot.core.spec import RobotSpec
+from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.data.dataset import WindowDataset
 from s2robot.train.batches import Window
 from s2robot.train.run import Run, Trainer, start, validate
 from s2robot.utils.distributed import World
 
-SPEC = RobotSpec({"front": (8, 8, 3)}, ("a", "b", "c"), ("x", "gripper"), "ee_delta", 10.0)
+SPEC = RobotSpec(
+    {"front": (8, 8, 3)}, ("a", "b", "c"), ("x", "gripper"), "ee_delta", 10.0, (GripperSpec(1, -1.0, 1.0),)
+)
 SMALL = ("width=16", "depth=1", "heads=2", "n_obs_steps=6", "chunk_size=4", "pooling_dropout=0")
 
 
 def closing(length: int) -> np.ndarray:
     """Actions whose gripper closes in the middle."""
-    action = made_track(length).action.copy()
+    action = made_episode(length).action.copy()
     action[:, -1] = np.where(np.arange(length) < length // 2, -1, 1)
     return action
 
 
-TRACKS = [made_track(20, seed=seed, action=closing(20)) for seed in range(3)]
-DATASET = WindowDataset(TRACKS, 6, 4)
+EPISODES = [made_episode(20, seed=seed, action=closing(20)) for seed in range(3)]
+DATASET = WindowDataset(EPISODES, 6, 4)
 
 
 def options(*overrides: str) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def options(*overrides: str) -> dict[str, Any]:
 
 
 def begun(plain: dict[str, Any]) -> Run:
-    return start(plain, SPEC, TRACKS, "recipe", torch.device("cpu"))
+    return start(plain, SPEC, EPISODES, "recipe", torch.device("cpu"))
 
 
 def windows(*items: int) -> Window:
@@ -70,10 +72,10 @@ def test_a_batch_in_parts_trains_as_the_whole_does(policy: tuple[str, ...]) -> N
 
 
 def test_demos_without_a_grasp_teach_no_place_of_one() -> None:
-    pushing = [made_track(20, action=-np.abs(closing(20)))]
+    pushing = [made_episode(20, action=-np.abs(closing(20)))]
     config = start(options(), SPEC, pushing, "recipe", torch.device("cpu")).model.config
-    assert (config.is_told, config.grasp_weight) == (False, 0)
-    assert begun(options()).model.config.is_told
+    assert (config.has_grasp_conditioning, config.grasp_weight) == (False, 0)
+    assert begun(options()).model.config.has_grasp_conditioning
 
 
 def test_the_parts_would_differ_without_their_counts() -> None:
@@ -84,7 +86,7 @@ def test_the_parts_would_differ_without_their_counts() -> None:
 
 
 def test_the_mean_of_the_weights_is_what_is_kept() -> None:
-    plain = options("ema=0.75")
+    plain = options("ema_decay=0.75")
     run = begun(plain)
     trainer = Trainer(plain, run, World())
     seen = []
@@ -110,7 +112,7 @@ def test_bf16_computes_otherwise_and_learns() -> None:
 def test_the_gradient_is_clipped() -> None:
     steps = {}
     for clip in (1e-6, 1.0):
-        plain = options(f"clip={clip}", "weight_decay=0")
+        plain = options(f"grad_clip_norm={clip}", "weight_decay=0")
         run = begun(plain)
         Trainer(plain, run, World()).step([windows(3, 9, 30)])
         norm = sum(float(p.grad.square().sum()) for p in run.model.parameters() if p.grad is not None)
@@ -132,7 +134,7 @@ def test_scoring_draws_nothing_and_changes_nothing() -> None:
     ("option", "said"),
     [
         ("precision=fp16", "unknown precision 'fp16': did you mean 'bf16'? valid: fp32, bf16"),
-        ("ema=1.0", "ema=1.0: expected 0 (none) to below 1"),
+        ("ema_decay=1.0", "ema_decay=1.0: expected 0 (none) to below 1"),
         ("policy.trunk=mpl", "unknown trunk 'mpl': did you mean 'mlp'? valid: transformer, mlp, linear"),
         ("policy.head=flwo", "unknown head 'flwo': did you mean 'flow'? valid: l1, mse, flow"),
         ("policy.flow_steps=0", "flow_steps=0: expected 1 or more"),

@@ -11,7 +11,7 @@ import toy_loop
 from hypothesis import given
 from hypothesis import strategies as st
 from mistakes import refusal
-from toy_loop import TRAIN, made_track, s2robot
+from toy_loop import TRAIN, made_episode, s2robot
 
 from s2robot.data.dataset import WindowDataset
 from s2robot.data.store import DemoStore
@@ -92,9 +92,9 @@ def test_each_variant_has_a_cache_of_its_own(tmp_path: Path) -> None:
 
 
 def test_windows_of_variants_follow_those_of_the_recording() -> None:
-    plain = made_track(9)
+    plain = made_episode(9)
     other = {name: np.asarray(features[:]) + 1 for name, features in plain.features.items()}
-    track = made_track(9, variants=(other,))
+    track = made_episode(9, variants=(other,))
     windows = WindowDataset([track, track], 4, 2)
     assert len(windows) == 36
     for item in (0, 3, 8, 17):
@@ -105,12 +105,12 @@ def test_windows_of_variants_follow_those_of_the_recording() -> None:
 
 
 def test_episodes_have_as_many_variants_each() -> None:
-    tracks = [made_track(9), made_track(9, variants=(made_track(9).features,))]
+    tracks = [made_episode(9), made_episode(9, variants=(made_episode(9).features,))]
     assert "0 to 1 variants" in refusal(lambda: WindowDataset(tracks))
 
 
 def test_held_out_episodes_are_scored_as_recorded() -> None:
-    tracks = [made_track(9, variants=(made_track(9).features,)) for _ in range(4)]
+    tracks = [made_episode(9, variants=(made_episode(9).features,)) for _ in range(4)]
     training, held_out = split_episodes(tracks, 0.25, 0)
     assert [len(t.variants) for t in training] == [1, 1, 1] and [len(t.variants) for t in held_out] == [0]
     assert isinstance(next(iter(into_memory(training)[0].variants[0].values())), np.ndarray)
