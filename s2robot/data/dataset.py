@@ -52,7 +52,7 @@ class EpisodeFeatures:
         return len(self.action)
 
     def grasp(self) -> int | None:
-        """The last step at which the first gripper turns from open to closed; None without one, or a gripper."""
+        """The last step at which the first gripper turns from open to closed; None where there is none."""
         if not self.grippers:
             return None
         closed = self.grippers[0].is_closed(self.action)

@@ -46,9 +46,9 @@ class PolicyConfig:
         proprio_noise: standard deviation added in training, in normalised units.
         grasp_weight: of an auxiliary loss by which the visual tokens alone tell where the gripper will be
             at the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
-        grasp_conditioning: the trunk is told what vision says of that place, as the way left to it from where the
+        grasp_conditioning: the trunk is conditioned on that place, as the offset to it from where the
             gripper is; else it must find it among the visual tokens by itself.
-        grasp_state_indices: of the proprioception, those that say where; empty: all of it. Joint angles and the
+        grasp_state_indices: of the proprioception, those that say where; empty: all. Joint angles and the
             gripper's turn, which an image hardly tells, keep a small head from learning the place.
         trunk: `transformer`; or, as baselines on the same features, `mlp` and `linear`.
         layout: `modality`, one token a modality and step (RPT, Radosavovic et al. 2023); or `step`, one token

@@ -57,7 +57,7 @@ class PolicyTransformer(PolicyModel):
         return self.norm(hidden.unflatten(1, (steps, per_step))[:, :, -1])
 
     def _attention_mask(self, timestep_pad_mask: Tensor, per_step: int) -> Tensor:
-        """Additive (B · heads, L, L): a token sees its own step and the timestep_pad_mask steps before it, or all."""
+        """Additive (B · heads, L, L): a token sees its own step and the steps before it, or all."""
         steps = timestep_pad_mask.shape[1]
         reach = torch.ones(steps, steps, dtype=torch.bool, device=timestep_pad_mask.device)
         if self.config.attention == "causal":
