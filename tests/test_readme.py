@@ -37,10 +37,10 @@ def test_success_rates_are_those_of_the_raw_files() -> None:
 
 
 FIRST_SCREEN = {
-    "`mvp-tiny-sim`": ("small-1x", "small-1x-hidden"),
-    "`mvp-tiny-sim`, S² (224, 448)": ("small-s2", "small-s2-hidden"),
+    "`mvp-tiny-sim`": ("small-1x", "small-1x-dropout"),
+    "`mvp-tiny-sim`, S² (224, 448)": ("small-s2", "small-s2-dropout"),
     "`mvp-tiny-sim`, as many channels, no second scale": ("small-wide",),
-    "`mvp-small-sim`": ("large-1x", "large-1x-hidden"),
+    "`mvp-small-sim`": ("large-1x", "large-1x-dropout"),
     "`mvp-small-sim`, S²": ("large-s2",),
     "`mvp-tiny-sim`, S² of frames rendered at 224 px": ("small-s2-from224",),
     "`mvp-small-sim`, the same frames": ("large-1x-from224",),

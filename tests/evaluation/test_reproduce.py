@@ -188,14 +188,14 @@ def test_every_command_of_the_plan_is_one_that_its_verb_takes(cell: str) -> None
 
 
 def test_arms_of_a_cell_differ_in_what_they_say_they_do() -> None:
-    names = ("small-1x-hidden", "small-s2-hidden")
+    names = ("small-1x-dropout", "small-s2-dropout")
     works = {name: Work(chosen_arms(["hidden"], [name])[0], 1, plain()) for name in names}
     single, double = ([str(c) for c in work.commands()] for work in works.values())
     assert single[0] == double[0], "the same demos"
     assert single[1].replace("sizes=[224]", "") == double[1].replace("sizes=[224,448]", "").replace(
         "small-s2", "small-1x"
     )
-    suite = Work(chosen_arms(["suites"], ["small-s2-hidden-light"])[0], 1, plain())
+    suite = Work(chosen_arms(["suites"], ["small-s2-dropout-light"])[0], 1, plain())
     assert [str(c) for c in suite.commands()[:2]] == double[:2], "the checkpoints of the clean arm"
     assert "suite=light" in suite.commands()[2].overrides
 
@@ -229,9 +229,9 @@ def test_the_second_round_stands_beside_the_claim_and_does_not_change_it(tmp_pat
         return render(read_arms(tmp_path))
 
     first = written("small-s2", "large-1x").partition("## headline")[0]
-    page = written("small-s2-told", "large-1x-told")
+    page = written("small-s2-conditioned", "large-1x-conditioned")
     assert page.startswith(first)
-    assert "- small-s2-told v large-1x-told: separated: difference +30 %" in page
+    assert "- small-s2-conditioned v large-1x-conditioned: separated: difference +30 %" in page
     assert page.index("## The claim") < page.index("## The second round") < page.index("## headline")
 
 
