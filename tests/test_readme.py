@@ -32,8 +32,8 @@ def test_success_rates_are_those_of_the_raw_files() -> None:
     assert len(rows) >= 3
     for fixed, further, name in rows:
         result = json.loads((ROOT / name).read_text())
-        assert (result["successes"], result["extra"]["successes"]) == (int(fixed), int(further)), name
-        assert (result["trials"], result["extra"]["trials"]) == (16, 100), name
+        assert (result["successes"], result["random_starts"]["successes"]) == (int(fixed), int(further)), name
+        assert (result["trials"], result["random_starts"]["trials"]) == (16, 100), name
 
 
 FIRST_SCREEN = {
@@ -60,7 +60,7 @@ def test_the_first_screen_is_that_of_the_raw_outcomes(row: str) -> None:
     for arm in FIRST_SCREEN[row]:
         files = sorted((ROOT / "docs/results/table10").glob(f"{arm}_seed*.json"))
         results = [json.loads(file.read_text()) for file in files]
-        further = [result["extra"] for result in results]
+        further = [result["random_starts"] for result in results]
         expected.append(", ".join(str(result["successes"]) for result in results))
         expected.append(f"{sum(f['successes'] for f in further)}/{sum(f['trials'] for f in further)}")
     assert [cell for cell in cells if cell] == expected

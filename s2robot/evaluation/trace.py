@@ -55,5 +55,5 @@ class GraspTrace(Subscriber):
         self.offsets = []
 
     def on_step(self, observation: Observation, action: np.ndarray, info: dict[str, Any]) -> None:
-        if self._policy is not None and (offset := self._policy.way()) is not None:
+        if self._policy is not None and (offset := self._policy.grasp_offset()) is not None:
             self.offsets.append(offset)
