@@ -77,20 +77,11 @@ COMMANDS = (
     Command("deploy", "let a policy drive a robot, and count", "s2robot.deploy.command:main"),
     Command("reproduce", "run an experiment of many arms", "s2robot.reproduce.command:main", ("what",)),
     Command("serve", "answer a policy over a network", "s2robot.serve.command:main"),
-    Command(
-        "bench encode", "frames a second and latency of S², beside a plain loop", "s2robot.bench.encode:main"
-    ),
-    Command("bench disk", "writing a demo, and listing a thousand", "s2robot.bench.disk:main"),
-    Command(
-        "bench rollout", "where a rollout's time goes; 2 workers against 1", "s2robot.bench.rollout:main"
-    ),
-    Command("bench train", "training by parts: data path, cache, encoder", "s2robot.bench.train:main"),
-    Command("bench processes", "one training on one process and on several", "s2robot.bench.processes:main"),
-    Command("bench store", "windows a second from stores, beside other layouts", "s2robot.bench.store:main"),
+    Command("bench", "measure a part of it, beside others", "s2robot.bench.command:main", ("what",)),
 )
 """In the order of the pipeline."""
 
-FAMILIES = {"demos": "look after a demo store", "bench": "measure ourselves beside others"}
+FAMILIES = {"demos": "look after a demo store"}
 """What the verbs have in common that share their first word."""
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from s2robot.bench.options import BenchOptions
 from s2robot.data.formats.transfer import Outgoing
 from s2robot.data.store import DemoStore
 from s2robot.integrations.lerobot import dataset as lerobot
-from s2robot.integrations.lerobot.environment import lerobot_python
 from s2robot.integrations.lerobot.process import Bridge
 
 _DEMOS = 10  # that are exported: the rate does not depend on their number
 
 
-def train_act(store: DemoStore, plain: dict[str, Any], batch_size: int, threads: int) -> dict[str, Any]:
+def train_act(store: DemoStore, options: BenchOptions, batch_size: int, threads: int) -> dict[str, Any]:
     """Exports the first demos as images and trains ACT on them.
 
     Args:
-        plain: options of `s2robot bench train`; of them `act_steps`, `lerobot` and `scratch`.
         batch_size: windows a step.
         threads: of torch.
 
@@ -31,11 +29,11 @@ def train_act(store: DemoStore, plain: dict[str, Any], batch_size: int, threads:
         UserError: there is no environment with lerobot, or it fails.
     """
     outgoing = Outgoing(store, store.spec, store.ids()[:_DEMOS])
-    find_python = partial(lerobot_python, **plain["lerobot"])
-    with TemporaryDirectory(prefix="s2robot-bench-", dir=plain["scratch"]) as scratch:
+    find_python, steps = options.lerobot.find_python, options.train.act_steps
+    with TemporaryDirectory(prefix="s2robot-bench-", dir=options.scratch) as scratch:
         folder = Path(scratch, "demos")
         lerobot.write(outgoing, folder, find_python=find_python, images="image", instruction="")
         with Bridge(find_python(), "train", folder) as bridge:
-            told, _ = bridge.ask({"batch_size": batch_size, "threads": threads, "steps": plain["act_steps"]})
-    seconds = told.pop("seconds")
-    return {"steps_per_second": plain["act_steps"] / seconds, "steps": plain["act_steps"], **told}
+            measured, _ = bridge.ask({"batch_size": batch_size, "threads": threads, "steps": steps})
+    seconds = measured.pop("seconds")
+    return {"steps_per_second": steps / seconds, "steps": steps, **measured}

@@ -13,36 +13,30 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from s2robot.config.checks import check_file
+from s2robot.bench.options import BenchOptions
 from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore, Episode
 from s2robot.data.tools.listing import read_rows
-from s2robot.utils.provenance import git_state, machine, versions, write_json
 
 _MANY = 1000  # demos in the store that is listed
 
 
-def main(cfg: DictConfig) -> None:
-    """Measures, prints two lines and writes `out`."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    check_file(plain["out"], plain["overwrite"])
-    store = DemoStore.open(plain["demos"])
+def measure(options: BenchOptions) -> tuple[dict[str, Any], list[str]]:
+    """What `s2robot bench disk` finds. Raises UserError for a store without demos."""
+    store = DemoStore.open(options.demo_store)
     if not store.ids():
-        raise UserError(f"{plain['demos']} holds no demo")
-    with TemporaryDirectory(prefix="s2robot-bench-", dir=plain["scratch"]) as scratch:
-        writing = measure_writing(store, Path(scratch, "written"), plain["episodes"])
-        listing = measure_listing(many(store, Path(scratch, "many"), _MANY), plain["rounds"])
-    origin = {"machine": machine(), "versions": versions(), "git": git_state()}
+        raise UserError(f"{store} holds no demos: `s2robot record` makes some")
+    with TemporaryDirectory(prefix="s2robot-bench-", dir=options.scratch) as scratch:
+        writing = measure_writing(store, Path(scratch, "written"), options.disk.episodes)
+        listing = measure_listing(many(store, Path(scratch, "many"), _MANY), options.disk.rounds)
     cameras = store.spec.to_dict()["cameras"]
-    write_json(plain["out"], {"writing": writing, "listing": listing, "cameras": cameras, **origin})
     share, seconds = writing["share"], writing["seconds"]
-    print(f"write: {median(seconds):.3f} s a demo, {share:.1%} of the time that it lasts")
-    print(
+    lines = [
+        f"write: {median(seconds):.3f} s a demo, {share:.1%} of the time that it lasts",
         f"list {_MANY}: {median(listing['seconds']):.3f} s, "
-        f"the whole command {median(listing['command_seconds']):.3f} s"
-    )
+        f"the whole command {median(listing['command_seconds']):.3f} s",
+    ]
+    return {"writing": writing, "listing": listing, "cameras": cameras}, lines
 
 
 def measure_writing(store: DemoStore, path: Path, count: int) -> dict[str, Any]:

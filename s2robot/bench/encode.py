@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from s2robot.bench.memory import peak_memory
+from s2robot.bench.options import BenchOptions, EncodeBench
 from s2robot.bench.plain_loop import plain_loop
-from s2robot.config.checks import check_device, check_file, check_least, check_scales
+from s2robot.config.checks import check_device
+from s2robot.config.options import to_plain
 from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore
-from s2robot.utils.provenance import git_state, machine, versions, write_json
 from s2robot.vision.costs import cost
 from s2robot.vision.features import FeatureExtractor, computes_in_bf16
 from s2robot.vision.s2 import S2, multiscale_forward
@@ -72,59 +72,49 @@ class Contestant:
         }
 
 
-def main(cfg: DictConfig) -> None:
-    """Measures, prints a table and writes `out`."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    _check(plain)
-    if plain["threads"]:
-        torch.set_num_threads(plain["threads"])
-    store = DemoStore.open(plain["demos"])
-    bulk, step = _frames(store, plain["frames"])
-    entered = list(contestants(plain))
-    for number, contestant in enumerate(tqdm(entered, desc="warm up", unit="way")):
-        if plain["memory"]:
-            contestant.peak = peak_memory(_one_batch, plain, number, device=plain["device"])
+def measure(options: BenchOptions) -> tuple[dict[str, Any], list[str]]:
+    """What `s2robot bench encode` finds. Raises UserError for a store without demos, or of several sizes."""
+    section = options.encode
+    check_device(section.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    store = DemoStore.open(options.demo_store)
+    bulk, step = _frames(store, section.frames)
+    entered = list(contestants(section))
+    for number, contestant in enumerate(tqdm(entered, desc="warm up", unit="method")):
+        if section.memory:
+            contestant.peak = peak_memory(_one_batch, options, number, device=section.device)
         for frames in (bulk, step):
             contestant.run(frames)  # warms it up: compiled, a batch of another size is another program
     compare_to_float32(entered, bulk)
-    for _ in tqdm(range(plain["rounds"]), desc="bulk", unit="round"):
+    for _ in tqdm(range(section.rounds), desc="bulk", unit="round"):
         for contestant in entered:
             contestant.bulk.append(len(bulk) / _seconds(contestant.run, bulk))
-    for _ in tqdm(range(plain["control_steps"]), desc="control", unit="step"):
+    for _ in tqdm(range(section.control_steps), desc="control", unit="step"):
         for contestant in entered:
             contestant.steps.append(_seconds(contestant.run, step))
     rows = [contestant.row() for contestant in entered]
     reading = {"read_frames_per_second": reading_rate(store), "threads": torch.get_num_threads()}
-    reading["product_gflops"] = product_rates(plain["device"])
-    reading["unchanged_tiles"] = unchanged_tiles(store, max(plain["scales"], key=len))
-    origin = {"config": plain, "machine": machine(), "versions": versions(), "git": git_state()}
+    reading["product_gflops"] = product_rates(section.device)
+    reading["unchanged_tiles"] = unchanged_tiles(store, max(section.sizes, key=len))
     ratios = to_single_scale(rows)
-    write_json(plain["out"], {"rows": rows, "to_single_scale": ratios, **reading, **origin})
-    _print(rows, ratios, reading)
+    config = {"demos": options.demos, "seed": options.seed, **to_plain(section)}
+    result = {"rows": rows, "to_single_scale": ratios, **reading, "config": config}
+    return result, list(_lines(rows, ratios, reading))
 
 
-def _check(plain: dict[str, Any]) -> None:
-    """What would be found out late. Raises UserError."""
-    if not plain["encoders"]:
-        raise UserError("encoders=[]: expected at least one")
-    check_scales("scales", plain["scales"])
-    check_least(plain, 1, "frames", "rounds", "control_steps", "threads")
-    check_device(plain["device"])
-    check_file(plain["out"], plain["overwrite"])
-
-
-def _one_batch(plain: dict[str, Any], number: int) -> Callable[[], object]:
+def _one_batch(options: BenchOptions, number: int) -> Callable[[], object]:
     """What contestant `number` does in bulk."""
-    torch.set_num_threads(plain["threads"] or torch.get_num_threads())
-    bulk, _ = _frames(DemoStore.open(plain["demos"]), plain["frames"])
-    return partial(next(islice(contestants(plain), number, None)).run, bulk)
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    bulk, _ = _frames(DemoStore.open(options.demo_store), options.encode.frames)
+    return partial(next(islice(contestants(options.encode), number, None)).run, bulk)
 
 
-def contestants(plain: dict[str, Any]) -> Iterator[Contestant]:
+def contestants(section: EncodeBench) -> Iterator[Contestant]:
     """Every method of every encoder at every set of scales."""
-    methods = _methods(plain)
-    for name in plain["encoders"]:
-        for sizes in map(tuple, plain["scales"]):
+    methods = _methods(section)
+    for name in section.encoders:
+        for sizes in section.sizes:
             extractor = FeatureExtractor(name, sizes, bf16=False)
             encoder = extractor.encoder
             tile = encoder.architecture.image_size
@@ -133,15 +123,15 @@ def contestants(plain: dict[str, Any]) -> Iterator[Contestant]:
                 yield Contestant(name, sizes, method, make(name, sizes), macs)
 
 
-def _methods(plain: dict[str, Any]) -> dict[str, Callable[[str, tuple[int, ...]], Method]]:
-    make = partial(FeatureExtractor, device=plain["device"])
+def _methods(section: EncodeBench) -> dict[str, Callable[[str, tuple[int, ...]], Method]]:
+    make = partial(FeatureExtractor, device=section.device)
     exact = partial(make, bf16=False)
     ours: dict[str, Any] = {"ours, float32": exact}
-    bf16 = plain["bf16"]
-    if computes_in_bf16(plain["device"]) if bf16 is None else bf16:
+    bf16 = computes_in_bf16(section.device) if section.bf16 is None else section.bf16
+    if bf16:
         ours["ours, bf16"] = partial(make, bf16=True)
-    if plain["compiled"]:
-        ours |= {f"{name}, compiled": partial(way, compiled=True) for name, way in ours.items()}
+    if section.compiled:
+        ours |= {f"{name}, compiled": partial(method, compiled=True) for name, method in ours.items()}
     return {"plain loop, float32": lambda name, sizes: plain_loop(exact(name, sizes))} | ours
 
 
@@ -239,24 +229,26 @@ def product_rates(device: str, side: int = 2048, rounds: int = 5) -> dict[str, f
     return {kind: 2e-9 * side**3 / float(np.median(taken[1:])) for kind, taken in seconds.items()}
 
 
-def _print(rows: list[dict[str, Any]], ratios: list[dict[str, Any]], reading: dict[str, Any]) -> None:
+def _lines(
+    rows: list[dict[str, Any]], ratios: list[dict[str, Any]], reading: dict[str, Any]
+) -> Iterator[str]:
     for row in rows:
         peak = "" if row["peak_bytes"] is None else f"  {row['peak_bytes'] / 1e6:6.0f} MB"
-        print(
+        yield (
             f"{row['encoder']:14} {'+'.join(map(str, row['sizes'])):12} {row['method']:24}"
             f" {row['frames_per_second']:7.1f} frames/s  step {row['step_ms_median']:6.1f} ms,"
             f" 99 % {row['step_ms_p99']:6.1f} ms{peak}"
         )
     for ratio in ratios:
         sizes = "+".join(map(str, ratio["sizes"]))
-        print(
+        yield (
             f"{ratio['encoder']} {sizes}, {ratio['method']}: {ratio['bulk']:.2f} x single scale in bulk,"
             f" {ratio['step']:.2f} x at a step; the MACs say {ratio['macs']:.2f} x"
         )
     product = reading["product_gflops"]
-    print(
+    yield (
         f"one process reads {reading['read_frames_per_second']:.0f} frames/s from the store;"
         f" {reading['unchanged_tiles']:.1%} of the tiles are those of the frame before"
     )
     if "bf16" in product:
-        print(f"a matrix product alone gains {product['bf16'] / product['float32']:.2f} x from bf16")
+        yield (f"a matrix product alone gains {product['bf16'] / product['float32']:.2f} x from bf16")

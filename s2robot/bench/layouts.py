@@ -14,16 +14,15 @@ import numpy as np
 import zarr
 from numcodecs import Blosc
 
+from s2robot.bench.options import BenchOptions
 from s2robot.data.dataset import EpisodeFeatures, Ta, To, WindowDataset
 from s2robot.data.formats import diffusion_policy
 from s2robot.data.formats.replay_buffer import register_image_codecs
 from s2robot.data.formats.target import size_of
 from s2robot.data.formats.transfer import Outgoing
 from s2robot.integrations.lerobot import dataset as lerobot
-from s2robot.integrations.lerobot.environment import lerobot_python
 from s2robot.integrations.lerobot.process import Bridge
 from s2robot.vision.cache import encode_store
-from s2robot.vision.encoders.options import EncoderOptions
 
 Window = tuple[int, int]
 """Index of the episode, and the step at which the window ends."""
@@ -44,15 +43,15 @@ class Contestant:
 
 
 def contestants(
-    outgoing: Outgoing, scratch: Path, plain: dict[str, Any], stack: ExitStack
+    outgoing: Outgoing, scratch: Path, options: BenchOptions, stack: ExitStack
 ) -> Iterator[Contestant]:
     """Writes the demos in every layout to `scratch`; what is open is closed with the stack."""
     yield _store(outgoing)
-    yield _feature_cache(outgoing, plain)
+    yield _feature_cache(outgoing, options)
     for name, (frames, compressor) in _replay_buffers(outgoing).items():
         yield _replay_buffer(f"diffusion_policy, {name}", outgoing, scratch, frames, compressor)
-    for images in plain["lerobot_images"]:
-        yield _lerobot(outgoing, scratch, images, plain, stack)
+    for images in options.store.lerobot_images:
+        yield _lerobot(outgoing, scratch, images, options, stack)
 
 
 def _store(outgoing: Outgoing) -> Contestant:
@@ -69,10 +68,10 @@ def _store(outgoing: Outgoing) -> Contestant:
     return Contestant("store", sum(map(size_of, folders)), partial(_timed, read))
 
 
-def _feature_cache(outgoing: Outgoing, plain: dict[str, Any]) -> Contestant:
+def _feature_cache(outgoing: Outgoing, options: BenchOptions) -> Contestant:
     """What `s2robot train` reads: `WindowDataset` over the memory-mapped features."""
-    options = {"bf16": plain["bf16"], "workers": 0}
-    cache = encode_store(plain["demos"], plain["features"], EncoderOptions.of(plain["encoder"]), **options)
+    section = options.store
+    cache = encode_store(options.demo_store, section.features, options.encoder, bf16=section.bf16, workers=0)
     tracks = []
     for episode in outgoing.episodes:
         features: dict[str, Any] = {
@@ -125,11 +124,11 @@ def _replay_buffer(
 
 
 def _lerobot(
-    outgoing: Outgoing, scratch: Path, images: str, plain: dict[str, Any], stack: ExitStack
+    outgoing: Outgoing, scratch: Path, images: str, options: BenchOptions, stack: ExitStack
 ) -> Contestant:
     """lerobot's own dataset class in its own process, frames left as uint8; it takes the time itself."""
     folder = scratch / f"lerobot-{images}"
-    find_python = partial(lerobot_python, **plain["lerobot"])
+    find_python = options.lerobot.find_python
     lerobot.write(outgoing, folder, find_python=find_python, images=images, instruction="")
     bridge = stack.enter_context(Bridge(find_python(), "windows", folder))
     bridge.send({"size": To})

@@ -12,52 +12,49 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
+from s2robot.bench.options import BenchOptions
 from s2robot.config import compose
-from s2robot.config.checks import check_file
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
 from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
 from s2robot.utils.distributed import World
-from s2robot.utils.provenance import git_state, machine, versions, write_json
 
 Curve = list[tuple[int, float]]
 
 
-def main(cfg: DictConfig) -> None:
-    """Trains with each number of processes in turn, prints a table and writes `out`.
-
-    Raises UserError where a training fails.
-    """
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    check_file(plain["out"], plain["overwrite"])
-    steps, windows = _length(plain)
-    given = [f"demos={plain['demos']}", f"steps={steps}", "report=false", *plain["train"]]
+def measure(options: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
+    """What `s2robot bench processes` finds. Raises UserError where a training fails."""
+    steps, windows = _length(options)
+    given = [f"demos={options.demo_store}", f"steps={steps}", "report=false", *options.training]
     runs: dict[str, Any] = {}
-    with TemporaryDirectory(prefix="s2robot-bench-", dir=plain["scratch"]) as scratch:
-        for processes in plain["processes"]:
+    with TemporaryDirectory(prefix="s2robot-bench-", dir=options.scratch) as scratch:
+        for processes in options.processes.counts:
             out = Path(scratch, str(processes))
             seconds = _train(processes, [*given, f"out={out}"])
             curves: dict[str, Curve] = json.loads((out / "curves.json").read_text())
             runs[str(processes)] = {"seconds": seconds, "curves": curves}
     differences = _differences(runs)
-    about = {"epochs": plain["epochs"], "steps": steps, "windows": windows, "train": plain["train"]}
-    origin = {"machine": machine(), "versions": versions(), "git": git_state()}
-    write_json(plain["out"], {"runs": runs, "differences": differences, **about, **origin})
-    print("\n".join(_lines(runs, differences)))
+    about = {
+        "epochs": options.processes.epochs,
+        "steps": steps,
+        "windows": windows,
+        "train": list(options.training),
+    }
+    return {"runs": runs, "differences": differences, **about}, _lines(runs, differences)
 
 
-def _length(plain: Mapping[str, Any]) -> tuple[int, int]:
+def _length(bench: BenchOptions) -> tuple[int, int]:
     """Steps that take each training window `epochs` times, and how many windows there are."""
-    cfg = compose("train", [f"demos={plain['demos']}", "out=unused", *plain["train"]])
+    cfg = compose("train", [f"demos={bench.demo_store}", "out=unused", *bench.training])
     options: Any = OmegaConf.to_container(cfg, resolve=True)
     demos = choose_demos(options)
     tracks = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
     ]
     windows = len(WindowDataset(split_episodes(tracks, options["val_fraction"], options["seed"])[0]))
-    return plain["epochs"] * -(-windows // options["batch_size"]), windows
+    return bench.processes.epochs * -(-windows // options["batch_size"]), windows
 
 
 def _train(processes: int, given: Sequence[str]) -> float:
@@ -94,5 +91,5 @@ def _lines(
 ) -> Iterator[str]:
     for processes, run in runs.items():
         worst = max(differences.get(processes, {"": 0.0}).items(), key=lambda item: item[1])
-        told = f", {worst[0]} {worst[1]:.1%} off at its end" if processes in differences else ""
-        yield f"{processes} process{'es' if processes != '1' else ''}: {run['seconds']:.0f} s{told}"
+        ends = f", {worst[0]} {worst[1]:.1%} off at its end" if processes in differences else ""
+        yield f"{processes} process{'es' if processes != '1' else ''}: {run['seconds']:.0f} s{ends}"

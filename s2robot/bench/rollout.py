@@ -14,11 +14,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
-
 from s2robot.bench.clock import Clock
+from s2robot.bench.options import BenchOptions
 from s2robot.config import compose
-from s2robot.config.checks import check_file
 from s2robot.config.options import read_options
 from s2robot.core.errors import UserError
 from s2robot.evaluation.options import EvaluateOptions
@@ -32,7 +30,6 @@ from s2robot.evaluation.rollouts import (
     rollout_specs,
 )
 from s2robot.policy.checkpoint import checkpoint_sha256
-from s2robot.utils.provenance import git_state, machine, versions, write_json
 from s2robot.utils.workers import run_jobs
 
 PARTS = ("rendering", "encoding", "policy", "physics", "rest")
@@ -49,24 +46,22 @@ class Measured(NamedTuple):
     seconds: dict[str, float]
 
 
-def main(cfg: DictConfig) -> None:
-    """Measures, prints and writes `out`. Raises UserError for too few positions."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    check_file(plain["out"], plain["overwrite"])
-    if plain["positions"] < 2 * max(plain["workers"]):
-        raise UserError(f"positions={plain['positions']}: each worker needs 2, one of them to warm up")
-    given = [f"checkpoint={plain['checkpoint']}", f"starts={plain['positions']}", f"seed={plain['seed']}"]
-    options = read_options(EvaluateOptions, compose("evaluate", given))
-    common, _ = make_config(options)
+def measure(options: BenchOptions) -> tuple[dict[str, Any], list[str]]:
+    """What `s2robot bench rollout` finds. Raises UserError for too few starts."""
+    section, checkpoint = options.rollout, options.checkpoint
+    if checkpoint is None:
+        raise UserError("bench rollout needs checkpoint=PATH, the folder `s2robot train` wrote")
+    if section.starts < 2 * max(section.workers):
+        raise UserError(f"rollout.starts={section.starts}: each worker needs 2, one of them to warm up")
+    given = [f"checkpoint={checkpoint}", f"starts={section.starts}", f"seed={options.seed}"]
+    common, _ = make_config(read_options(EvaluateOptions, compose("evaluate", given)))
     load = os.getloadavg()[0]
     rounds = [
-        {workers: _measure(common, workers) for workers in plain["workers"]} for _ in range(plain["rounds"])
+        {workers: _measure(common, workers) for workers in section.workers} for _ in range(section.rounds)
     ]
     result = summary(rounds) | {"load_before": load}
-    origin = {"machine": machine(), "versions": versions(), "git": git_state()}
-    made = {"env": common.env, "checkpoint_sha256": checkpoint_sha256(plain["checkpoint"])}
-    write_json(plain["out"], result | made | origin)
-    print("\n".join(lines(result)))
+    made = {"env": common.env, "checkpoint_sha256": checkpoint_sha256(checkpoint)}
+    return result | made, lines(result)
 
 
 def summary(rounds: Sequence[dict[int, list[Measured]]]) -> dict[str, Any]:
@@ -122,7 +117,7 @@ def _start(common: EvalConfig) -> tuple[WorkerContext, Clock]:
 
 
 def time_parts(context: WorkerContext, clock: Clock) -> None:
-    """From now on the clock is told what is running."""
+    """From now on the clock counts what is running."""
     simulator: Any = context.env.unwrapped
     simulator.frames = clock.timed("rendering", simulator.frames)
     for name in ("reset", "step"):
@@ -132,8 +127,8 @@ def time_parts(context: WorkerContext, clock: Clock) -> None:
     actor.act = clock.timed("policy", actor.act)
 
 
-def _timed(context: tuple[WorkerContext, Clock], job: RolloutSpec) -> Measured:
-    context, clock = context
+def _timed(worker: tuple[WorkerContext, Clock], job: RolloutSpec) -> Measured:
+    context, clock = worker
     clock.seconds.clear()
     began = time.monotonic()
     with clock.part("rest"):

@@ -15,32 +15,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from s2robot.bench.layouts import Contestant, Window, contestants
-from s2robot.config.checks import check_file
+from s2robot.bench.options import BenchOptions
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import To
 from s2robot.data.formats.transfer import Outgoing
 from s2robot.data.store import DemoStore
-from s2robot.utils.provenance import git_state, machine, versions, write_json
 
 
-def main(cfg: DictConfig) -> None:
-    """Measures, prints a table and writes `out`."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    check_file(plain["out"], plain["overwrite"])
+def measure(options: BenchOptions) -> tuple[dict[str, Any], list[str]]:
+    """What `s2robot bench store` finds. Raises UserError where no demo is long enough for a window."""
+    section = options.store
     torch.set_num_threads(1)
-    store = DemoStore.open(plain["demos"])
-    ids = [i for i in store.ids() if store.episode(i).length >= To][: plain["episodes"]]
+    store = DemoStore.open(options.demo_store)
+    ids = [i for i in store.ids() if store.episode(i).length >= To][: section.episodes]
     if not ids:
-        raise UserError(f"{plain['demos']} holds no demo of {To} steps or more")
+        raise UserError(f"{options.demos} holds no demo of {To} steps or more")
     outgoing = Outgoing(store, store.spec, ids)
-    windows = draw(outgoing.lengths(), plain["windows"], plain["seed"])
+    windows = draw(outgoing.lengths(), section.windows, options.seed)
     with ExitStack() as stack:
-        scratch = stack.enter_context(TemporaryDirectory(prefix="s2robot-bench-", dir=plain["scratch"]))
-        entered = list(contestants(outgoing, Path(scratch), plain, stack))
-        rates = measure(entered, windows, plain["rounds"])
+        scratch = stack.enter_context(TemporaryDirectory(prefix="s2robot-bench-", dir=options.scratch))
+        entered = list(contestants(outgoing, Path(scratch), options, stack))
+        rates = measure_rates(entered, windows, section.rounds)
     frames = sum(outgoing.lengths()) * len(store.spec.cameras)
     rows = {
         c.name: {
@@ -50,13 +47,13 @@ def main(cfg: DictConfig) -> None:
         }
         for c in entered
     }
-    what = {"demos": len(ids), "frames": frames, "windows": len(windows), "seed": plain["seed"]}
-    spec = store.spec.to_dict()["cameras"]
-    origin = {"machine": machine(), "versions": versions(), "git": git_state()}
-    write_json(plain["out"], {"layouts": rows, **what, "cameras": spec, **origin})
-    for name, row in rows.items():
-        size = row["bytes_per_frame"] / 1000
-        print(f"{name:26} {row['windows_per_second']:8.1f} windows/s   {size:7.1f} kB a frame")
+    about = {"demos": len(ids), "frames": frames, "windows": len(windows), "seed": options.seed}
+    lines = [
+        f"{name:26} {row['windows_per_second']:8.1f} windows/s   "
+        f"{row['bytes_per_frame'] / 1000:7.1f} kB a frame"
+        for name, row in rows.items()
+    ]
+    return {"layouts": rows, **about, "cameras": store.spec.to_dict()["cameras"]}, lines
 
 
 def draw(lengths: list[int], count: int, seed: int) -> list[Window]:
@@ -65,7 +62,7 @@ def draw(lengths: list[int], count: int, seed: int) -> list[Window]:
     return [every[i] for i in np.random.default_rng(seed).integers(len(every), size=count)]
 
 
-def measure(entered: list[Contestant], windows: list[Window], rounds: int) -> dict[str, list[float]]:
+def measure_rates(entered: list[Contestant], windows: list[Window], rounds: int) -> dict[str, list[float]]:
     """Windows a second of each, round by round in turns, after one that is not counted."""
     rates: dict[str, list[float]] = {c.name: [] for c in entered}
     for number in range(rounds + 1):

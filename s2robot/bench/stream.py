@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from s2robot.bench.memory import peak_resident
+from s2robot.bench.options import TrainBench
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.memmap import MappedArray
 from s2robot.train.batches import Batches, Loader
@@ -19,14 +21,14 @@ _STEPS, _PROPRIO, _ACTION = 30, 15, 4
 _FOLDER = 1000  # files
 
 
-def stream(folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
+def stream(folder: Path, section: TrainBench, seed: int) -> dict[str, Any]:
     """Makes the store and reads it, in a process of its own whose memory nothing else has touched."""
-    make(folder, plain["episodes"], plain["shape"], plain["seed"])
-    [result] = run_jobs(_read, [plain], workers=1, start=Path, start_args=(folder,))
+    make(folder, section.episodes, section.shape, seed)
+    [result] = run_jobs(_read, [(section, seed)], workers=1, start=Path, start_args=(folder,))
     return result
 
 
-def make(folder: Path, episodes: int, shape: list[int], seed: int) -> None:
+def make(folder: Path, episodes: int, shape: Sequence[int], seed: int) -> None:
     """A file of features (30, tokens, channels) for every episode."""
     features = np.random.default_rng(seed).standard_normal((_STEPS, *shape)).astype(np.float16)
     for index in tqdm(range(episodes), desc="synthetic store", unit="episode"):
@@ -42,20 +44,21 @@ def place(folder: Path, index: int) -> Path:
     return folder / f"{index // _FOLDER:05d}" / f"{index:07d}.npy"
 
 
-def _read(folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
+def _read(folder: Path, job: tuple[TrainBench, int]) -> dict[str, Any]:
+    section, seed = job
     began = time.perf_counter()
-    tracks = [_track(folder, index) for index in range(plain["episodes"])]
+    tracks = [_track(folder, index) for index in range(section.episodes)]
     opened = time.perf_counter() - began
     dataset = WindowDataset(tracks)
-    count = -(-plain["windows"] // 8)
+    count = -(-section.windows // 8)
     began = time.perf_counter()
     read = 0
-    for [window] in Loader(dataset, Batches(len(dataset), 8, plain["seed"], 0, count), 1):
+    for [window] in Loader(dataset, Batches(len(dataset), 8, seed, 0, count), 1):
         read += window["features/front"].nbytes
     seconds = time.perf_counter() - began
     return {
-        "episodes": plain["episodes"],
-        "shape": plain["shape"],
+        "episodes": section.episodes,
+        "shape": list(section.shape),
         "size_gb": sum(t.features["front"].nbytes for t in tracks) / 1e9,
         "seconds_to_open": opened,
         "windows_per_second": 8 * count / seconds,

@@ -14,54 +14,49 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch.utils.data import default_collate
 
 from s2robot.bench.act import train_act
+from s2robot.bench.options import BenchOptions, TrainBench
 from s2robot.bench.stream import stream
 from s2robot.config import compose
-from s2robot.config.checks import check_file
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.windows import history_window
 from s2robot.train.batches import Batches, Loader, Window
 from s2robot.train.demos import Demos, choose_demos, load_episode_features
 from s2robot.train.run import Trainer, start
 from s2robot.utils.distributed import World
-from s2robot.utils.provenance import git_state, machine, versions, write_json
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor, make_extractor
 
 
-def main(cfg: DictConfig) -> None:
-    """Measures, prints a table and writes `out`."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    check_file(plain["out"], plain["overwrite"])
-    torch.set_num_threads(World().threads(plain["threads"]))
-    cfg = compose("train", [f"demos={plain['demos']}", "out=unused", *plain["train"]])
+def measure(bench: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
+    """What `s2robot bench train` finds."""
+    torch.set_num_threads(World().threads(bench.threads))
+    cfg = compose("train", [f"demos={bench.demo_store}", "out=unused", *bench.training])
     options: Any = OmegaConf.to_container(cfg, resolve=True)
     demos = choose_demos(options)
     tracks = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
     ]
-    result = {**_measure(plain, options, demos, tracks), **_streamed(plain)}
+    result = {**_measure(bench.train, options, demos, tracks), **_streamed(bench)}
     shares = {
         "data_path_over_training": result["data_path"]["windows_per_second"]
         / (result["from_cache"]["steps_per_second"] * options["batch_size"]),
         "cache_over_encoder_in_the_loop": result["from_cache"]["steps_per_second"]
         / result["encoder_in_the_loop"]["steps_per_second"],
     }
-    if plain["act_steps"]:
+    if bench.train.act_steps:
         store, threads = demos.sources[0].store, torch.get_num_threads()
-        result["lerobot_act"] = train_act(store, plain, options["batch_size"], threads)
-    origin = {"machine": machine(), "versions": versions(), "git": git_state()}
-    about = {"demos": len(demos), "batch_size": options["batch_size"], "train": plain["train"]}
+        result["lerobot_act"] = train_act(store, bench, options["batch_size"], threads)
+    about = {"demos": len(demos), "batch_size": options["batch_size"], "train": list(bench.training)}
     about["threads"] = torch.get_num_threads()
-    write_json(plain["out"], {**result, **shares, **about, **origin})
-    print("\n".join(_lines(result, shares)))
+    return {**result, **shares, **about}, _lines(result, shares)
 
 
 def _measure(
-    plain: dict[str, Any], options: dict[str, Any], demos: Demos, tracks: Sequence[EpisodeFeatures]
+    section: TrainBench, options: dict[str, Any], demos: Demos, tracks: Sequence[EpisodeFeatures]
 ) -> dict[str, Any]:
     run = start(options, demos.spec, tracks, "", torch.device("cpu"))
     trainer = Trainer(options, run, World())
@@ -71,30 +66,30 @@ def _measure(
     def loader(steps: int) -> Loader:
         return Loader(dataset, Batches(len(dataset), size, options["seed"], 0, steps), loaders)
 
-    count = -(-plain["windows"] // size)
+    count = -(-section.windows // size)
     for _ in loader(count):  # the files come into the page cache
         pass
     alone = _seconds(lambda: list(map(len, loader(count))))
-    taken = loader(plain["steps"] + 1)
+    taken = loader(section.steps + 1)
     steps = iter(taken)
     trainer.step(next(steps))  # the first one is slower
     waited = taken.waited
     cached = _seconds(lambda: [trainer.step(parts) for parts in steps])
     encoder = make_extractor(EncoderOptions.of(options["encoder"]), options["bf16"])
-    batches = Batches(len(dataset), size, options["seed"], 0, plain["encoder_steps"])
+    batches = Batches(len(dataset), size, options["seed"], 0, section.encoder_steps)
     looped = _seconds(
         lambda: [trainer.step([w]) for w in _encoded(dataset, batches, demos, options, encoder)]
     )
     return {
         "data_path": {"windows_per_second": count * size / alone, "windows": count * size},
         "from_cache": {
-            "steps_per_second": plain["steps"] / cached,
-            "steps": plain["steps"],
+            "steps_per_second": section.steps / cached,
+            "steps": section.steps,
             "waited": (taken.waited - waited) / cached,
         },
         "encoder_in_the_loop": {
-            "steps_per_second": plain["encoder_steps"] / looped,
-            "steps": plain["encoder_steps"],
+            "steps_per_second": section.encoder_steps / looped,
+            "steps": section.encoder_steps,
         },
     }
 
@@ -123,11 +118,11 @@ def _encoded(
         yield default_collate(windows)
 
 
-def _streamed(plain: dict[str, Any]) -> dict[str, Any]:
-    if not plain["episodes"]:
+def _streamed(bench: BenchOptions) -> dict[str, Any]:
+    if not bench.train.episodes:
         return {}
-    with TemporaryDirectory(prefix="s2robot-bench-", dir=plain["scratch"]) as scratch:
-        return {"synthetic_store": stream(Path(scratch), plain)}
+    with TemporaryDirectory(prefix="s2robot-bench-", dir=bench.scratch) as scratch:
+        return {"synthetic_store": stream(Path(scratch), bench.train, bench.seed)}
 
 
 def _seconds(work: Callable[[], object]) -> float:

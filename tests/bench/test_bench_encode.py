@@ -38,8 +38,11 @@ def test_the_plain_loop_gives_the_same_features(sizes: tuple[int, ...]) -> None:
 @pytest.mark.slow
 def test_it_measures_every_way_at_every_set_of_scales(demos: Path, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
-    small = ("encoders=[random-tiny]", "bf16=true", "frames=2", "rounds=2", "control_steps=2")
-    arguments = (f"demos={demos}", f"out={out}", *small, "threads=1", "memory=false")
+    small = tuple(
+        f"encode.{option}"
+        for option in ("encoders=[random-tiny]", "bf16=true", "frames=2", "rounds=2", "control_steps=2")
+    )
+    arguments = (f"demos={demos}", f"out={out}", *small, "threads=1", "encode.memory=false")
     assert toy_loop.s2robot("bench", "encode", *arguments) == 0
     written = json.loads(out.read_text())
     named = {(tuple(row["sizes"]), row["method"]): row for row in written["rows"]}
@@ -83,10 +86,10 @@ def test_mistakes_are_one_line(demos: Path, tmp_path: Path, capsys: pytest.Captu
     out = f"out={tmp_path / 'bench.json'}"
     assert "holds no demos" in toy_loop.refusal(capsys, "bench", "encode", f"demos={empty}", out)
     for option, said in (
-        ("control_steps=0", "control_steps=0: expected 1 or more"),
-        ("rounds=0", "rounds=0: expected 1 or more"),
-        ("encoders=[]", "encoders=[]: expected at least one"),
-        ("device=nowhere", "device=nowhere: expected cpu, or cuda"),
+        ("encode.control_steps=0", "encode.control_steps=0: expected 1 or more"),
+        ("encode.rounds=0", "encode.rounds=0: expected 1 or more"),
+        ("encode.encoders=[]", "encode.encoders=[]"),
+        ("encode.device=nowhere", "device=nowhere: expected cpu, or cuda"),
     ):
         assert said in toy_loop.refusal(capsys, "bench", "encode", f"demos={empty}", out, option)
     (tmp_path / "precious.json").write_text("precious")

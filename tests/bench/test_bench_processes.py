@@ -13,7 +13,7 @@ SMALL = [o for o in toy_loop.TRAIN if not o.startswith("steps=")]
 
 def processes(store: Path, out: Path, *options: str) -> tuple[str, ...]:
     train = ",".join(f'"{option}"' for option in (*SMALL, "cameras=[front]", *options))
-    return "bench", "processes", f"demos={store}", f"out={out}", f"train=[{train}]", "epochs=2"
+    return "bench", "processes", f"demos={store}", f"out={out}", f"training=[{train}]", "processes.epochs=2"
 
 
 @pytest.mark.slow
@@ -36,5 +36,5 @@ def test_a_training_that_fails_is_told(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = processes(toy_store, tmp_path / "bench.json", "lr=1e30")
-    assert "training on 1 processes failed" in toy_loop.refusal(capsys, *command, "processes=[1]")
+    assert "training on 1 processes failed" in toy_loop.refusal(capsys, *command, "processes.counts=[1]")
     assert not (tmp_path / "bench.json").exists()

@@ -73,10 +73,10 @@ def test_the_command_measures_and_writes(
     toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ("bench", "rollout", f"checkpoint={toy_checkpoint}", f"out={tmp_path / 'b.json'}")
-    assert s2robot(*given, "positions=3", "workers=[1]", "rounds=1") == 0
+    assert s2robot(*given, "rollout.starts=3", "rollout.workers=[1]", "rollout.rounds=1") == 0
     result = json.loads((tmp_path / "b.json").read_text())
     assert result["rollouts"] == 3 and result["steps"] >= 3
     assert all(result["ms_per_step"][part] > 0 for part in PARTS)
     assert result["shares"]["encoding"] > result["shares"]["physics"], "the toy has hardly any"
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*PARTS, "1"]
-    assert "each worker needs 2" in refusal(capsys, *given, "positions=3", "workers=[1,2]")
+    assert "each worker needs 2" in refusal(capsys, *given, "rollout.starts=3", "rollout.workers=[1,2]")

@@ -15,7 +15,7 @@ from kill_writer import SPEC, made_episode
 
 from s2robot.bench.disk import many
 from s2robot.bench.layouts import Contestant
-from s2robot.bench.store import draw, measure
+from s2robot.bench.store import draw, measure_rates
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import validate
 
@@ -46,7 +46,7 @@ def test_the_first_round_does_not_count_and_all_take_turns() -> None:
         return Contestant(name, 0, read)
 
     entered = [contestant("a", [100.0, 1.0, 2.0]), contestant("b", [1.0, 4.0, 4.0])]
-    assert measure(entered, [(0, 15), (0, 16)], rounds=2) == {"a": [2.0, 1.0], "b": [0.5, 0.5]}
+    assert measure_rates(entered, [(0, 15), (0, 16)], rounds=2) == {"a": [2.0, 1.0], "b": [0.5, 0.5]}
     assert order == ["a", "b"] * 3
 
 
@@ -60,8 +60,14 @@ def test_the_command_reads_all_layouts_and_writes_a_table(
     for n, steps in enumerate((18, 3, 20)):
         store.append(made_episode(0, n, spec, steps))
     out = tmp_path / "bench.json"
-    options = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false", "windows=3", "rounds=1")
-    arguments = (f"demos={store.path}", f"out={out}", "lerobot_images=[]", *options)
+    options = (
+        "encoder.name=random-tiny",
+        "encoder.sizes=[224]",
+        "store.bf16=false",
+        "store.windows=3",
+        "store.rounds=1",
+    )
+    arguments = (f"demos={store.path}", f"out={out}", "store.lerobot_images=[]", *options)
     assert toy_loop.s2robot("bench", "store", *arguments) == 0
     result = json.loads(out.read_text())
     names = ["store", "feature cache", *(f"diffusion_policy, {n}" for n in ("zstd", "default", "jpeg2k"))]
@@ -80,7 +86,7 @@ def test_writing_is_set_against_the_time_that_a_demo_lasts_and_a_thousand_are_li
     for n, steps in enumerate((18, 20)):
         store.append(made_episode(0, n, steps=steps))
     out = tmp_path / "bench.json"
-    assert toy_loop.s2robot("bench", "disk", f"demos={store.path}", f"out={out}", "rounds=1") == 0
+    assert toy_loop.s2robot("bench", "disk", f"demos={store.path}", f"out={out}", "disk.rounds=1") == 0
     result = json.loads(out.read_text())
     assert result["writing"]["lasts"] == [18 / SPEC.rate, 20 / SPEC.rate]
     assert len(result["writing"]["seconds"]) == 2
@@ -105,4 +111,4 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     common = (f"demos={store.path}", f"out={tmp_path / 'bench.json'}")
     assert "no demo of 16 steps" in toy_loop.refusal(capsys, "bench", "store", *common)
     unknown = toy_loop.refusal(capsys, "bench", "stor", *common)
-    assert "unknown command 'bench stor': did you mean 'bench store'?" in unknown
+    assert "unknown what 'stor': did you mean 'store'?" in unknown

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import toy_loop
 
+from s2robot.bench.options import TrainBench
 from s2robot.bench.stream import make, place, stream
+
+SECTION = TrainBench(windows=8, steps=2, encoder_steps=1, episodes=20, shape=(17, 32), act_steps=0)
 
 
 def test_a_synthetic_store_is_read_in_a_process_of_its_own(tmp_path: Path) -> None:
-    result = stream(tmp_path, {"episodes": 1200, "shape": [5, 4], "seed": 0, "windows": 64})
+    result = stream(tmp_path, replace(SECTION, episodes=1200, shape=(5, 4), windows=64), seed=0)
     assert result["episodes"] == 1200
     assert result["size_gb"] == pytest.approx(1200 * 30 * 5 * 4 * 2 / 1e9)
     assert result["windows_per_second"] > 0
@@ -37,13 +41,13 @@ def test_the_command_measures_every_part(toy_store: Path, tmp_path: Path) -> Non
     arguments = (
         f"demos={toy_store}",
         f"out={out}",
-        f"train={train}",
-        "windows=8",
-        "steps=2",
+        f"training={train}",
+        "train.windows=8",
+        "train.steps=2",
         "threads=1",
-        "act_steps=0",
+        "train.act_steps=0",
     )
-    assert toy_loop.s2robot("bench", "train", *arguments, "episodes=20") == 0
+    assert toy_loop.s2robot("bench", "train", *arguments, "train.episodes=20") == 0
     result = json.loads(out.read_text())
     assert (result["demos"], result["batch_size"], result["threads"]) == (4, 4, 1)
     cached, looped = result["from_cache"], result["encoder_in_the_loop"]
