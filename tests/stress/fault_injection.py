@@ -13,6 +13,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,9 +22,11 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from s2robot.config import instantiate
+from s2robot.config import compose, instantiate
+from s2robot.config.options import read_options
 from s2robot.data.store import DemoStore
-from s2robot.deploy.driver import make_driver
+from s2robot.deploy.options import DeployOptions
+from s2robot.deploy.source import open_policy
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor
 from s2robot.robot.arm import ArmCommand
@@ -54,7 +57,7 @@ class Freezing:
         self._frozen = self._camera.latest()
 
 
-def trial(env: RobotEnv, executor: AsynchronousExecutor, seconds: float) -> dict[str, Any]:
+def inject_faults(env: RobotEnv, executor: AsynchronousExecutor, seconds: float) -> dict[str, Any]:
     """Runs for so many seconds, injects the faults, and tells what came of it. The arm stands still then."""
     steps = round(seconds * env.robot_spec.rate)
     name, camera = next(iter(env.cameras.items()))
@@ -70,15 +73,15 @@ def trial(env: RobotEnv, executor: AsynchronousExecutor, seconds: float) -> dict
             run.faults[faults[step].__name__.strip("_")] = run.last(info)
         if info["stopped"]:
             break
-    told = run.told()  # before the camera freezes
+    figures = run.summary()  # before the camera freezes
     if run.stopped is None:
         freezing.freeze()
         since = env.clock.now()
         while run.stopped is None and env.clock.now() - since < 2:
             observation, info = run.step(observation)
         run.faults["frozen_camera"] = {"stopped": run.stopped, "after_s": round(env.clock.now() - since, 3)}
-    env.stop("the trial is over")
-    return {**told, "faults": run.faults, "counts": dict(env.safe.counts)}
+    env.stop("the run is over")
+    return {**figures, "faults": run.faults, "counts": dict(env.safe.counts)}
 
 
 class _Run:
@@ -104,7 +107,7 @@ class _Run:
         moved = None if self._before is None else float(np.abs(self._joints() - self._before).max())
         return {"events": list(info["safety"]), "largest_step_rad": moved, "stopped": info["stopped"]}
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         pace: Pace = self._env.pace
         ages, counts = 1000 * np.array(self.ages), self._env.safe.counts
         shares = {f"p{p}": round(float(np.percentile(ages, p)), 1) for p in (50, 95, 99, 100)}
@@ -174,21 +177,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of torch; default one a core")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     options = parser.parse_args()
-    with TemporaryDirectory(prefix="s2robot-trial-") as folder:
+    with TemporaryDirectory(prefix="s2robot-faults-") as folder:
         _run_and_write(options, Path(folder))
 
 
 def _run_and_write(options: argparse.Namespace, folder: Path) -> None:
-    blending = {
-        "join": "chunk",
-        "blend": 2,
-        "decay": 0.2,
-        "inference_slack": options.inference_slack,
-        "max_chunk_age": 2.0,
-    }
-    driver = make_driver(
-        {"checkpoint": options.checkpoint, "server": None, "threads": options.threads, **blending}
-    )
+    given = [f"checkpoint={options.checkpoint}", f"out={folder}", "max_chunk_age=2"]
+    given += [f"inference_slack={options.inference_slack}"]
+    given += [] if options.threads is None else [f"threads={options.threads}"]
+    deploy = read_options(DeployOptions, compose("deploy", given))
+    source = open_policy(deploy)
     robot: Any = OmegaConf.to_container(OmegaConf.load(options.robot), resolve=True)
     if options.host is not None:
         robot["arm"]["host"] = options.host
@@ -197,17 +195,17 @@ def _run_and_write(options: argparse.Namespace, folder: Path) -> None:
             robot["cameras"][camera]["source"] = str(path)
     env: RobotEnv = instantiate(robot)
     before = os.getloadavg()[0]
-    executor = driver.executor(env, blending)
+    executor = source.executor(env, deploy.blending)
     try:
         env.connect()
         executor.act(env.look())  # the first prediction is slow: it warms up
-        result = trial(env, executor, options.seconds)
+        result = inject_faults(env, executor, options.seconds)
     finally:
         executor.close()
         env.close()
     about = {
         "checkpoint_sha256": checkpoint_sha256(options.checkpoint),
-        "blending": blending,
+        "blending": asdict(deploy.blending),
         "threads": options.threads,
         "robot": {
             key: robot[key] for key in ("rate", "velocity", "acceleration", "max_target_lead", "workspace")

@@ -187,8 +187,8 @@ def main() -> None:
     options = parser.parse_args()
     result = run(options.messages, options.seed)
     write_json(options.out, result)
-    told = ("messages", "crashes", "hangs", "still_serving", "seconds")
-    print(", ".join(f"{key} {result[key]}" for key in told))
+    names = ("messages", "crashes", "hangs", "still_serving", "seconds")
+    print(", ".join(f"{key} {result[key]}" for key in names))
 
 
 if __name__ == "__main__":

@@ -114,13 +114,13 @@ def _cpu_seconds(pid: int | None) -> float:
 def summary(times: np.ndarray) -> dict[str, Any]:
     """The distribution of the times (ms), and whether the median keeps to the bar."""
     shares = {f"p{share}": round(float(np.percentile(times, share)), 3) for share in (5, 50, 95, 99)}
-    told = {
+    figures = {
         "calls": len(times),
         **shares,
         "mean": round(float(times.mean()), 3),
         "max": round(float(times.max()), 3),
     }
-    return {"milliseconds": told, "bar": _BAR, "median_within_bar": bool(np.median(times) <= _BAR)}
+    return {"milliseconds": figures, "bar": _BAR, "median_within_bar": bool(np.median(times) <= _BAR)}
 
 
 def main() -> None:

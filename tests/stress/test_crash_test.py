@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import toy_loop
 
-from tests.stress import crash_test as kills
+from tests.stress import crash_test
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def counted(store: Path, listed: set[str]) -> tuple[int, int, int]:
-    tally = kills.Tally()
+    tally = crash_test.Tally()
     tally.inspect(store, listed)
     tally.inspect_again(store)
     return tally.committed_lost, tally.unreadable, tally.invalid
@@ -50,7 +50,7 @@ def test_a_gap_between_ids_is_counted(store: Path) -> None:
 
 
 def test_an_episode_that_changes_afterwards_is_counted(store: Path) -> None:
-    tally = kills.Tally()
+    tally = crash_test.Tally()
     tally.inspect(store, set())
     metadata = store / "000001" / "zarr.json"
     metadata.write_text(metadata.read_text().replace("true", "false"))
@@ -60,7 +60,7 @@ def test_an_episode_that_changes_afterwards_is_counted(store: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_processes_lose_nothing(tmp_path: Path) -> None:
-    kills.main(["--kills", "6", "--out", str(tmp_path / "kills.json")])
+    crash_test.main(["--kills", "6", "--out", str(tmp_path / "kills.json")])
     result = json.loads((tmp_path / "kills.json").read_text())
     assert result["kills"] == 6 and result["episodes"] > 0
     assert result["committed_lost"] == result["unreadable"] == result["invalid"] == 0
