@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mistakes import refusal
 from safetensors.torch import save_file
 
 from s2robot.utils.provenance import has_bf16
@@ -37,8 +36,7 @@ def test_frames_of_cameras_need_not_be_square() -> None:
     extractor = FeatureExtractor("random-tiny", [224, 448], bf16=False)
     assert extractor(np.zeros((1, 480, 640, 3), np.uint8)).shape == (1, *extractor.shape)
     for shape in ((1, 720, 1280, 3), (1, 90, 60, 3)):
-        message = refusal(lambda shape=shape: extractor(np.zeros(shape, np.uint8)))
-        assert f"{shape[1]} x {shape[2]} px" in message and "ratio below 1.5" in message
+        assert extractor(np.zeros(shape, np.uint8)).shape == (1, *extractor.shape)
 
 
 @pytest.mark.parametrize("bf16", [False, True])

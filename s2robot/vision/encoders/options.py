@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from annotated_types import Len
+from omegaconf import OmegaConf
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
@@ -53,7 +54,7 @@ class EncoderOptions:
 
         Raises UserError where a value does not fit.
         """
-        return read_options(_Section, {"encoder": dict(section)}).encoder
+        return read_options(_Section, OmegaConf.create({"encoder": section})).encoder
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
