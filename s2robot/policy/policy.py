@@ -119,9 +119,9 @@ class Policy:
         cameras = self.model.config.active_cameras
         if not cameras:
             return torch.zeros(0, self.model.config.width)
-        frames = np.stack([observation["images"][name] for name in cameras])
-        features = torch.from_numpy(self.extractor(frames)).float()
-        return torch.cat([self.model.pool(name, features[i : i + 1]) for i, name in enumerate(cameras)])
+        features = self.extractor.of_cameras(observation["images"], cameras)
+        tokens = {name: torch.from_numpy(found).float()[None] for name, found in features.items()}
+        return torch.cat([self.model.pool(name, tokens[name]) for name in cameras])
 
     def _step(self, visual: torch.Tensor, proprio: np.ndarray, observed: bool) -> None:
         """Goes on by a step and forgets those that no window will see again."""

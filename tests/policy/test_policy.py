@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,14 @@ import torch
 from s2robot.core.errors import UserError
 from s2robot.core.rollout import Actor
 from s2robot.core.spec import Observation, RobotSpec
+from s2robot.data.recorder import Recorder
+from s2robot.data.store import DemoStore
 from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
 from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
-from s2robot.vision.features import FeatureExtractor
+from s2robot.vision.cache import encode_store
+from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.features import FeatureExtractor, make_extractor
+from s2robot.vision.fit import Fit
 
 SPEC = RobotSpec(
     cameras={"front": (32, 32, 3)},
@@ -277,3 +283,43 @@ def test_what_is_refused_leaves_the_history_as_it_was(make: Any) -> None:
     with pytest.raises(UserError):
         policy.observe(observation(1) | {"proprio": np.zeros(9, np.float32)})
     assert np.array_equal(policy.predict(), undisturbed.predict())
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_frames_of_any_shape_have_the_features_they_have_in_training(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """16:9 and 4:3 cameras in one policy: what `s2robot encode` keeps is what `observe` pools."""
+    shapes = {"front": (180, 320, 3), "wrist": (48, 64, 3)}
+    spec = RobotSpec(shapes, SPEC.proprio, SPEC.action, SPEC.action_space, SPEC.rate)
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 256, shape, dtype=np.uint8) for name, shape in shapes.items()}
+    step: Observation = {"images": images, "proprio": np.zeros(3, np.float32)}
+    store = DemoStore.create(tmp_path / "demos", spec)
+    recorder = Recorder()
+    recorder.on_reset(step, {"time": 0.0})
+    recorder.on_step(step, np.zeros(2, np.float32), {"time": 0.1})
+    store.append(recorder.episode({}))
+    encoder = EncoderOptions("random-tiny", (32,), fit=fit)
+    cache = encode_store(store.path, None, encoder, bf16=False)
+    stored = {name: np.array(cache.load(store, store.ids()[0], name)) for name in shapes}
+
+    extractor = make_extractor(encoder, bf16=False)
+    config = PolicyConfig(
+        *(("front", "wrist"), *extractor.shape, spec.proprio_dim, spec.action_dim, OBSERVED, PREDICTED),
+        width=16,
+        depth=1,
+        heads=2,
+        pooling="attention",
+    )
+    policy = Policy(PolicyTransformer(config), extractor, spec)
+    pooled: dict[str, np.ndarray] = {}
+
+    def pool(name: str, features: torch.Tensor) -> torch.Tensor:
+        pooled[name] = features.numpy()
+        return torch.zeros(1, 16)
+
+    monkeypatch.setattr(policy.model, "pool", pool)
+    policy.observe(step)
+    for name in shapes:
+        assert np.array_equal(pooled[name], stored[name].astype(np.float32))
