@@ -17,12 +17,12 @@ class Guide:
     """A camera's view of the simulated scene.
 
     Attributes:
-        table: uint8 (H, W, 3), without a cube.
-        cubes: bool (16, H, W), where the cube at each position is seen.
+        background: uint8 (H, W, 3), without a cube.
+        starts: bool (16, H, W), where the cube at each position is seen.
     """
 
-    table: np.ndarray
-    cubes: np.ndarray
+    background: np.ndarray
+    starts: np.ndarray
 
 
 def guides(cameras: list[str], image_size: int) -> dict[str, Guide]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,20 @@ from robots import FakeRobot
 
 from envs.cube_pick import CubePick
 from envs.cube_pick.guide import guides
+from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.data.episode import Episode
 from s2robot.data.store import DemoStore
-from s2robot.deploy.calibrate import blend, draw, measure, outline
+from s2robot.deploy.calibrate import CalibrateOptions, Reach, blend, draw, measure, outline
 from s2robot.robot.motion_limits import read_workspace
 from s2robot.tasks.cube_pick import evaluation_positions
 
-REACH = {"x": [-0.2, 0.2], "y": [-0.25, 0.25], "z": [0.0, 0.45]}
+REACH = Reach(x=(-0.2, 0.2), y=(-0.25, 0.25), z=(0.0, 0.45))
 
 
-def plain(out: Path, **changes: Any) -> dict[str, Any]:
-    guide = {"_target_": "envs.cube_pick.guide.guides"}
-    return {"out": str(out), "demos": None, "guide": guide, "guided": ["front"]} | changes
+def options(out: Path, **changes: Any) -> CalibrateOptions:
+    made = read_options(CalibrateOptions, compose("calibrate", [f"out={out}"]))
+    return replace(made, **changes)
 
 
 def test_each_cube_is_seen_where_it_is_put() -> None:
@@ -37,11 +40,11 @@ def test_each_cube_is_seen_where_it_is_put() -> None:
         frame = env.reset(seed=0, options=given)[0]["images"]["front"]
     finally:
         env.close()
-    seen = [mask.sum() for mask in guide.cubes]
+    seen = [mask.sum() for mask in guide.starts]
     assert all(2 < count < 100 for count in seen), seen
-    away = np.abs(frame.astype(int) - guide.table).max(-1)
-    assert away[guide.cubes[position]].min() > 24 and away[~guide.cubes[position]].max() <= 24
-    middles = [np.argwhere(mask).mean(axis=0) for mask in guide.cubes]
+    away = np.abs(frame.astype(int) - guide.background).max(-1)
+    assert away[guide.starts[position]].min() > 24 and away[~guide.starts[position]].max() <= 24
+    middles = [np.argwhere(mask).mean(axis=0) for mask in guide.starts]
     apart = [np.linalg.norm(a - b) for i, a in enumerate(middles) for b in middles[:i]]
     assert min(apart) > 0.5, "the camera sees the table at a flat angle"
 
@@ -49,18 +52,30 @@ def test_each_cube_is_seen_where_it_is_put() -> None:
 def test_pictures_show_both_views_and_the_cubes(tmp_path: Path) -> None:
     env = FakeRobot(size=64)
     env.connect()
-    made = dict(draw(env, plain(tmp_path / "out")))
+    made = dict(draw(env, options(tmp_path / "out")))
     assert set(made) == {tmp_path / "out" / "front.png", tmp_path / "out" / "wrist.png"}
     front = np.asarray(Image.open(tmp_path / "out" / "front.png"))[1::3, 1::3]
     guide = guides(["front"], 64)["front"]
-    cubes = np.argwhere(guide.cubes.any(axis=0))
+    cubes = np.argwhere(guide.starts.any(axis=0))
     untouched = np.ones((64, 64), bool)
     (top, left), (bottom, right) = cubes.min(0) - 4, cubes.max(0) + 4  # numbers may reach beyond their cube
     untouched[top:bottom, left:right] = False
     newest = env.eyes["front"].latest().image[0, 0, 0]
-    halves = [blend(np.full((64, 64, 3), newest - back, np.uint8), guide.table) for back in (1, 2)]
+    halves = [blend(np.full((64, 64, 3), newest - back, np.uint8), guide.background) for back in (1, 2)]
     assert any(np.array_equal(front[untouched], half[untouched]) for half in halves)
     assert made[tmp_path / "out" / "wrist.png"] == "as it is"
+
+
+def test_of_a_wide_frame_the_square_in_the_middle_has_the_guide(tmp_path: Path) -> None:
+    env = FakeRobot(size=64)
+    env.eyes["front"].shape = (64, 96, 3)
+    env.connect()
+    draw(env, options(tmp_path))
+    front = np.asarray(Image.open(tmp_path / "front.png"))
+    assert front.shape == (3 * 64, 3 * 96, 3)
+    sides = np.concatenate([front[:, : 3 * 16], front[:, -3 * 16 :]], axis=1)
+    assert len(np.unique(sides.reshape(-1, 3), axis=0)) == 1, "as the camera sees it"
+    assert len(np.unique(front[:, 3 * 16 : -3 * 16].reshape(-1, 3), axis=0)) > 10
 
 
 def test_demos_of_the_same_cameras_may_be_what_it_is_aimed_by(tmp_path: Path) -> None:
@@ -70,16 +85,16 @@ def test_demos_of_the_same_cameras_may_be_what_it_is_aimed_by(tmp_path: Path) ->
     images = {name: np.full((steps, *shape), 200, np.uint8) for name, shape in spec.cameras.items()}
     proprio, action = (np.zeros((steps, n), np.float32) for n in (spec.proprio_dim, spec.action_dim))
     store = DemoStore.create(tmp_path / "demos", spec)
-    options = plain(tmp_path / "out", demos=str(store), guide=None)
-    assert "holds no demos" in refusal(lambda: draw(env, options))
+    given = options(tmp_path / "out", demos=str(store), guide=None)
+    assert "holds no demos" in refusal(lambda: draw(env, given))
     store.append(Episode(images, proprio, action, action, np.arange(steps) / 10))
-    made = dict(draw(env, options))
+    made = dict(draw(env, given))
     wrist = np.asarray(Image.open(tmp_path / "out" / "wrist.png"))
     assert wrist.min() >= 100 and wrist.max() < 228
     assert f"half that of {store}" in made[tmp_path / "out" / "wrist.png"]
     larger = FakeRobot(size=16)
     larger.connect()
-    assert "(16, 16, 3), the demos of" in refusal(lambda: draw(larger, options))
+    assert "(16, 16, 3), the demos of" in refusal(lambda: draw(larger, given))
 
 
 def test_rims_and_numbers_are_drawn() -> None:
