@@ -18,7 +18,7 @@ from s2robot.core.errors import UserError
 STAGING = ".staging"
 
 _SYNCS = 8  # at a time
-_PAUSE, _LOOKS = 0.05, 40  # s between looks whether a folder stays away, and how many at most
+_PAUSE, _LOOKS = 0.05, 40  # s between checks that a folder stays away, and how many at most
 
 
 @contextmanager

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROWS_FIRST = (1, 0, 2, 3)
 """The axes (steps, rows, columns, colours) of a chunk of frames as they lie on disk: a row as it was a step
-ago is within the 64 kB in which lz4 looks for what repeats; a whole frame away it would not be."""
+ago is within the 64 kB in which lz4 searches for repetitions; a whole frame away it would not be."""
 
 _LZ4 = {"cname": "lz4", "clevel": 9}
 _local = threading.local()

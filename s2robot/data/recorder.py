@@ -1,4 +1,4 @@
-"""A rollout as an episode of a demo store: a subscriber that collects what is seen and done."""
+"""A rollout as an episode of a demo store: a subscriber that collects observations and actions."""
 
 from __future__ import annotations
 

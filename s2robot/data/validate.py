@@ -33,7 +33,7 @@ class Finding:
     Attributes:
         episode: its id.
         what: in words.
-        damaged: whether the episode breaks the store's rules or cannot be read; else it only looks wrong.
+        damaged: whether the episode breaks the store's rules or cannot be read; else it is an anomaly.
     """
 
     episode: str

@@ -491,10 +491,10 @@ def test_a_film_has_the_frames_and_the_duration_of_its_episode(
                 assert stream.frames == steps == sum(1 for _ in container.decode(stream))
                 assert (stream.height, stream.width) == shape[:2]
                 assert float(stream.duration * stream.time_base) == pytest.approx(steps / SPEC.rate)
-    told = json.loads((out / "s2robot.json").read_text())["episodes"]
-    assert [e["id"] for e in told] == demos.ids()
-    assert told[2]["time"] == demos.episode("000004").time.tolist()
-    assert told[2]["attributes"]["action_loss_mask"][-1] is False
+    metas = json.loads((out / "s2robot.json").read_text())["episodes"]
+    assert [e["id"] for e in metas] == demos.ids()
+    assert metas[2]["time"] == demos.episode("000004").time.tolist()
+    assert metas[2]["attributes"]["action_loss_mask"][-1] is False
     assert "frames of wrist: H.264, 20 frames compared: mean error" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""Frames decoded in threads: the same as zarr reads, in every process, and a damaged chunk is told."""
+"""Frames decoded in threads: the same as zarr reads, in every process, and a damaged chunk is reported."""
 
 from __future__ import annotations
 

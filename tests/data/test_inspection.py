@@ -58,7 +58,7 @@ def copy_of(episode: Episode, noise: float = 0.0, steps: int | None = None) -> E
 
 
 def smooth_episodes(count: int, steps: int = 30) -> dict[str, Episode]:
-    """Episodes that differ as demos do: other ends, the same way of getting there."""
+    """Episodes that differ as demos do: other ends, the same shape."""
     rng = np.random.default_rng(1)
     share = np.linspace(0, 1, steps)[:, None]
     made = {}
@@ -126,10 +126,10 @@ def test_moments_run_from_the_first_step_to_the_last(steps: int, points: int) ->
 def test_flagged_episodes_are_drawn_first(flagged: set[int], count: int) -> None:
     ids = [f"{n:06d}" for n in range(20)]
     named = [ids[n] for n in flagged]
-    shown = choose_drawn(ids, named, count)
-    assert len(shown) == len(set(shown)) == min(count, 20)
-    assert set(shown[: len(named)]) >= set(named) or len(shown) < len(named)
-    assert len(set(named) & set(shown)) == min(count, len(named))
+    drawn = choose_drawn(ids, named, count)
+    assert len(drawn) == len(set(drawn)) == min(count, 20)
+    assert set(drawn[: len(named)]) >= set(named) or len(drawn) < len(named)
+    assert len(set(named) & set(drawn)) == min(count, len(named))
 
 
 def test_cells_count_every_place() -> None:
@@ -155,8 +155,8 @@ def test_the_page_shows_the_store(page: Page, toy_demos: Path) -> None:
         x, y, yaw = episode.attributes["start"]["place"]
         pose = [f"{x:.3f}", f"{y:.3f}", f"{yaw:.2f}"]
         assert rows[episode_id][1:7] == [str(episode.length), "10.00", "yes", *pose]
-    shown = {e.text for svg in page.svgs for e in svg.iter("{http://www.w3.org/2000/svg}text")}
-    assert {*store.spec.proprio, *store.spec.action} <= shown
+    drawn = {e.text for svg in page.svgs for e in svg.iter("{http://www.w3.org/2000/svg}text")}
+    assert {*store.spec.proprio, *store.spec.action} <= drawn
     assert len(page.svgs) == 1 + 2 + 3 + 4, "map, lengths and rates, three arrays, four episodes"
 
 
@@ -182,8 +182,8 @@ def test_contact_sheets_hold_the_frames(page: Page, toy_demos: Path) -> None:
     episode = store.episode(store.ids()[0])
     for row, camera in enumerate(store.spec.cameras):
         for column, step in ((0, 0), (FRAMES - 1, episode.length - 1)):
-            seen = sheet[row * 98 : row * 98 + 96, column * 98 : column * 98 + 96]
-            assert seen.mean(axis=(0, 1)) == pytest.approx(
+            part = sheet[row * 98 : row * 98 + 96, column * 98 : column * 98 + 96]
+            assert part.mean(axis=(0, 1)) == pytest.approx(
                 episode.images(camera, step).mean(axis=(0, 1)), abs=4
             )
 
@@ -273,14 +273,14 @@ def test_a_recording_for_rerun_holds_frames_and_numbers(
     assert not list(store.path.glob(".inspect*")), "nothing else is left"
     command = [sys.executable, "-m", "rerun", "rrd"]
     subprocess.run([*command, "verify", store.path / "inspect.rrd"], check=True, capture_output=True)
-    told = subprocess.run([*command, "stats", store.path / "inspect.rrd"], capture_output=True, text=True)
-    shown = choose_drawn(store.ids(), [], 2)
+    stats = subprocess.run([*command, "stats", store.path / "inspect.rrd"], capture_output=True, text=True)
+    drawn = choose_drawn(store.ids(), [], 2)
     arrays = ("images/front", "images/wrist", "proprio", "action", "action_applied")
-    assert {f"/{i}/{name}" for i in shown for name in arrays} <= set(
-        re.findall(r"^(/\d.+?):", told.stdout, re.M)
+    assert {f"/{i}/{name}" for i in drawn for name in arrays} <= set(
+        re.findall(r"^(/\d.+?):", stats.stdout, re.M)
     )
-    (rows,) = re.findall(r"num_rows = ([\d\W]+?)\n", told.stdout)
-    steps = sum(store.episode(i).length for i in shown)
+    (rows,) = re.findall(r"num_rows = ([\d\W]+?)\n", stats.stdout)
+    steps = sum(store.episode(i).length for i in drawn)
     assert int(re.sub(r"\D", "", rows)) >= steps * len(arrays)
 
 

@@ -72,9 +72,9 @@ def test_the_stated_error_is_that_of_the_frames(tmp_path: Path) -> None:
     episode = filmed(12, noise=4)
     reader = store.episode(store.append(episode))
     for camera, frames in episode.images.items():
-        told = FrameError.between(frames, reader.images(camera)).to_dict()
-        assert reader.attributes["image_error"][camera] == pytest.approx(told)
-        assert 0 < told["mean"] < 5  # type: ignore[operator]
+        error = FrameError.between(frames, reader.images(camera)).to_dict()
+        assert reader.attributes["image_error"][camera] == pytest.approx(error)
+        assert 0 < error["mean"] < 5  # type: ignore[operator]
 
 
 def test_damage_is_noticed(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_two_machines_share_the_work_and_each_has_all_of_it(
 
 
 def encoding(rank: int, store: DemoStore, features: str, own: Path, port: int) -> subprocess.Popen[bytes]:
-    """One process of two, on a machine of its own as far as it can tell."""
+    """One process of two, on a machine of its own to its own knowledge."""
     world = {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "S2ROBOT_CACHE": str(own)}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     options = (

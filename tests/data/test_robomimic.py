@@ -69,10 +69,10 @@ def test_a_demo_is_what_the_collector_recorded(recording: Recording, store: Demo
 
 def test_the_frames_are_those_of_the_living_simulation(recording: Recording, store: DemoStore) -> None:
     for n, episode_id in enumerate(store.ids()):
-        for camera, seen in recording.frames[n].items():
+        for camera, frames in recording.frames[n].items():
             drawn = store.episode(episode_id).images(camera)
-            assert np.abs(drawn.astype(int) - seen).mean() < 0.1
-            moved = np.abs(seen[0].astype(int) - seen[-1]).mean()
+            assert np.abs(drawn.astype(int) - frames).mean() < 0.1
+            moved = np.abs(frames[0].astype(int) - frames[-1]).mean()
             assert moved > 1, "else any frame would do"
 
 

@@ -286,7 +286,7 @@ def test_validate_says_what_is_wrong_and_changes_nothing(
     assert code == 1
     assert [line.split(":")[0] for line in lines[:-1]] == ["000001", "000002"]
     assert "1 damaged" in lines[-1]
-    assert "1 to look at" in lines[-1]
+    assert "1 with anomalies" in lines[-1]
     assert contents(store.path) == before
 
 

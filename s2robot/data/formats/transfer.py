@@ -74,8 +74,7 @@ class Outgoing:
         episodes = sum(False in mask for mask in masks)
         if not steps:
             return []
-        masked = f"{steps} steps of {episodes} episodes that are not to be learned"
-        return [f"`action_loss_mask`: others will learn {masked}"]
+        return [f"`action_loss_mask`: others learn {steps} steps of {episodes} episodes that are masked here"]
 
 
 @dataclass(frozen=True)

@@ -65,5 +65,5 @@ def summary(store: DemoStore, findings: list[Finding]) -> str:
     if damaged:
         parts.append(f"{len(damaged)} damaged (`s2robot demos repair {store}` moves them aside)")
     if anomalous:
-        parts.append(f"{len(anomalous)} to look at (`s2robot demos inspect {store}`)")
+        parts.append(f"{len(anomalous)} with anomalies (`s2robot demos inspect {store}`)")
     return f"{store}: {', '.join(parts) if findings else f'{parts[0]}, nothing wrong'}"

@@ -41,5 +41,5 @@ def data_url(jpeg: bytes) -> str:
 def _small(frame: np.ndarray) -> Image.Image:
     picture = Image.fromarray(frame)
     width = max(1, round(picture.width * _HEIGHT / picture.height))
-    way = Image.Resampling.LANCZOS if picture.height > _HEIGHT else Image.Resampling.NEAREST
-    return picture.resize((width, _HEIGHT), way)
+    filter = Image.Resampling.LANCZOS if picture.height > _HEIGHT else Image.Resampling.NEAREST
+    return picture.resize((width, _HEIGHT), filter)

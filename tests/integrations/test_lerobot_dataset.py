@@ -136,7 +136,7 @@ def test_a_failed_installation_is_tried_again(tmp_path: Path) -> None:
     assert calls == ["-m pip install --quiet lerobot[dataset]==0.6.1"], "once: the second call found it"
 
 
-def test_mistakes_are_told_before_an_environment_is_made(
+def test_mistakes_are_reported_before_an_environment_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = DemoStore.create(tmp_path / "demos", SPEC)
@@ -145,7 +145,7 @@ def test_mistakes_are_told_before_an_environment_is_made(
     said = toy_loop.refusal(capsys, "import", f"demos={tmp_path}", *common)
     assert f"{tmp_path} is no LeRobotDataset" in said
     said = toy_loop.refusal(capsys, "export", f"demos={store.path}", "images=vidio", *common)
-    assert "unknown value of images 'vidio': did you mean 'video'?" in said
+    assert "unknown images 'vidio': did you mean 'video'?" in said
     said = toy_loop.refusal(capsys, "export", f"demos={store.path}", *common)
     assert "nowhere is not one" in said
     assert not (tmp_path / "out").exists()
@@ -166,7 +166,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> DemoStore:
     store = DemoStore.create(tmp_path_factory.mktemp("lerobot") / "demos", SPEC)
     for n, steps in enumerate((6, 9)):
         episode = made_episode(0, n, steps=steps)
-        episode.attributes |= {"task": f"task {n}", "action_loss_mask": [True] * steps}
+        episode.attributes |= {"instruction": f"task {n}", "action_loss_mask": [True] * steps}
         store.append(episode, f"{3 * n:06d}")
     return store
 
@@ -203,7 +203,7 @@ def test_lerobot_reads_trains_and_gives_back_what_it_was_given(
         assert read["steps"][step] == {
             "state": hashlib.sha256(episode.proprio[at].tobytes()).hexdigest(),
             "action": hashlib.sha256(episode.action[at].tobytes()).hexdigest(),
-            "task": episode.attributes["task"],
+            "task": episode.attributes["instruction"],
             "frames": {
                 f"observation.images.{camera}": hashlib.sha256(
                     episode.images(camera, at).tobytes()
@@ -218,7 +218,7 @@ def test_video_loses_no_number_and_says_what_it_does_to_frames(
     tmp_path: Path, environment: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     original = DemoStore.open(toy_loop.record(tmp_path / "demos", 2))
-    options = ("images=video", "task=lift", *environment)
+    options = ("images=video", "instruction=lift", *environment)
     folder = moved("export", original.path, tmp_path / "dataset", *options)
     steps = sum(original.episode(i).length for i in original.ids())
     assert f"lost: frames of front as video, {steps} frames compared: mean error" in capsys.readouterr().out
@@ -229,7 +229,7 @@ def test_video_loses_no_number_and_says_what_it_does_to_frames(
         one, other = original.episode(mine), back.episode(theirs)
         for name in ("proprio", "action", "action_applied", "time"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-        assert other.attributes["task"] == "lift"
+        assert other.attributes["instruction"] == "lift"
         difference = one.images("front").astype(int) - other.images("front")
         assert 0 < np.abs(difference).mean() < 10
 
