@@ -1,4 +1,4 @@
-"""The demo store: what goes in comes out, nothing half-written is ever listed, and mistakes end in one line."""
+"""The demo store: what goes in comes out, nothing half-written is listed, and mistakes end in one line."""
 
 from __future__ import annotations
 
