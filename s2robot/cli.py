@@ -21,6 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     A user's mistake is one line on stderr and 2, Ctrl-C is 130; a bug keeps its traceback.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = _with_own_folders(arguments)
+    except UserError as error:
+        print(f"s2robot: {error}", file=sys.stderr)
+        return 2
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
         return 0
@@ -46,7 +51,10 @@ def overview(family: str | None = None) -> str:
     width = max(map(len, rows))
     lines = "\n".join(f"  {name:{width}}  {text}" for name, text in rows.items())
     usage = "s2robot COMMAND" if family is None else f"s2robot {family} COMMAND"
-    more = f"{usage} --help lists the options of a command with their defaults and units."
+    more = (
+        f"{usage} --help lists the options of a command with their defaults and units.\n"
+        "--config-dir FOLDER adds your own env/, task/, encoder/, ... to ours (docs/extending.md)."
+    )
     return f"usage: {usage} [option=value ...]\n\n{lines}\n\n{more}"
 
 
@@ -69,6 +77,23 @@ def run(command: Command, arguments: Sequence[str]) -> int:
         return 0
     keep_freed_memory()
     return run_command(command.name, overrides)
+
+
+def _with_own_folders(arguments: Sequence[str]) -> list[str]:
+    """The arguments without `--config-dir FOLDER`, whose folder is added."""
+    rest, given = [], list(arguments)
+    while given:
+        argument = given.pop(0)
+        name, equals, value = argument.partition("=")
+        if name != "--config-dir":
+            rest.append(argument)
+            continue
+        if not equals and not given:
+            raise UserError("--config-dir: expected a folder that holds groups such as env/")
+        from s2robot.config.defaults import add_folder  # here, so that `s2robot --help` answers at once
+
+        add_folder(value if equals else given.pop(0))
+    return rest
 
 
 def _guarded(name: str, arguments: Sequence[str]) -> int:

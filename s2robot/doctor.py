@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from omegaconf import DictConfig
-
+from s2robot.config.options import Positive
 from s2robot.core.errors import UserError
 from s2robot.utils import provenance
 from s2robot.utils.gl import choose_gl, missing_packages
@@ -39,12 +38,21 @@ class Check:
     mend: str = ""
 
 
-def main(cfg: DictConfig) -> int:
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Options of `s2robot doctor`, see configs/doctor.yaml."""
+
+    json: bool
+    timeout: Positive
+    encoders: bool
+
+
+def main(options: DoctorOptions) -> int:
     """Prints the report. Returns 1 if the loop cannot run, or with `encoders` one of them, else 0."""
-    well, ill = ("the encoders", "an encoder") if cfg.encoders else ("the loop", "the loop")
-    checks = examine_encoders() if cfg.encoders else examine(cfg.timeout)
+    well, ill = ("the encoders", "an encoder") if options.encoders else ("the loop", "the loop")
+    checks = examine_encoders() if options.encoders else examine(options.timeout)
     healthy = all(check.status != "problem" for check in checks)
-    if cfg.json:
+    if options.json:
         report = {"ok": healthy, "checks": [asdict(check) for check in checks]}
         about = {"machine": provenance.machine(), "versions": provenance.versions()}
         print(json.dumps(report | about, indent=1))

@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from s2robot.commands import run_command
 from s2robot.config import compose
+from s2robot.config.options import Count, Natural
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.reports.result import headline
 from s2robot.utils.provenance import sha256_json, write_json
 
 
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class QuickstartOptions:
+    """Options of `s2robot quickstart`, see configs/quickstart.yaml."""
+
+    out: str
+    episodes: Count
+    steps: Count
+    workers: Natural
+    seed: Natural
+    record: tuple[str, ...]
+    encode: tuple[str, ...]
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...]
+
+
+def main(options: QuickstartOptions) -> None:
     """Records, encodes, trains and evaluates into `out`; what is complete there is reused."""
-    out = Path(cfg.out)
+    out = Path(options.out)
     demos, features, checkpoint = out / "demos", out / "features", out / "checkpoint"
     stages = Stages(out / "stages.json")
-    common = [f"seed={cfg.seed}", f"workers={cfg.workers}"]
+    common = [f"seed={options.seed}", f"workers={options.workers}"]
     data = [f"demos={demos}", f"features={features}"]
-    recording = [f"out={demos}", f"episodes={cfg.episodes}", *common]
-    stages.run("record", [*recording, *cfg.record])
-    stages.run("encode", [*data, f"workers={cfg.workers}", *cfg.encode])
+    recording = [f"out={demos}", f"episodes={options.episodes}", *common]
+    stages.run("record", [*recording, *options.record])
+    stages.run("encode", [*data, f"workers={options.workers}", *options.encode])
     stages.run(
         "train",
         [
-            *(*data, f"encode_workers={cfg.workers}", f"out={checkpoint}"),
-            *(f"seed={cfg.seed}", f"steps={cfg.steps}", *cfg.encode, *cfg.train),
+            *(*data, f"encode_workers={options.workers}", f"out={checkpoint}"),
+            *(f"seed={options.seed}", f"steps={options.steps}", *options.encode, *options.train),
         ],
     )
-    evaluation = _evaluate(cfg, out, checkpoint, stages, common)
+    evaluation = _evaluate(options, out, checkpoint, stages, common)
     print(f"{headline(evaluation)}: open {out / 'report.html'}")
 
 
@@ -59,11 +76,11 @@ class Stages:
 
 
 def _evaluate(
-    cfg: DictConfig, out: Path, checkpoint: Path, stages: Stages, common: list[str]
+    options: QuickstartOptions, out: Path, checkpoint: Path, stages: Stages, common: list[str]
 ) -> dict[str, Any]:
     """The evaluation of this checkpoint with these options: the one that is there, or a new one."""
     overrides = [f"checkpoint={checkpoint}", f"out={out}", f"stages={stages.path}", "overwrite=true"]
-    overrides += [*common, *cfg.evaluate]
+    overrides += [*common, *options.evaluate]
     stamp = out / "evaluated.json"
     config = OmegaConf.to_container(compose("evaluate", overrides))
     identity = sha256_json([checkpoint_sha256(checkpoint), config])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from s2robot.config.comments import comments, head_comment
 from s2robot.core.errors import UserError, unknown
 from s2robot.utils.provenance import resource
+
+VARIABLE = "S2ROBOT_CONFIG_DIR"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class Defaults:
     def path(self) -> Path:
         """The top YAML file."""
         return self.folder / f"{self.name}.yaml"
+
+    def choices(self, group: str) -> dict[str, Path]:
+        """The choices of a group, name -> YAML file: ours and those of the user's own folders."""
+        inside = [folder / group_folder(group) for folder in (self.folder, *own_folders())]
+        return {path.stem: path for folder in inside for path in sorted(folder.glob("*.yaml"))}
 
     def options(self) -> list[str]:
         """The dotted names of all options in the order of the YAML, without Hydra's own (`_target_`)."""
@@ -65,9 +74,7 @@ class Defaults:
         """Option -> the comment beside it."""
         found = comments(self.path)
         for group, choice in self.groups.items():
-            for path in (
-                _with_included(self.folder / group_folder(group) / f"{choice}.yaml") if choice else ()
-            ):
+            for path in _with_included(self.choices(group)[choice]) if choice else ():
                 prefix = "" if "@package _global_" in head_comment(path) else f"{section_of(group)}."
                 found |= {prefix + name: text for name, text in comments(path).items() if text}
         return found
@@ -116,6 +123,26 @@ def config_folder() -> Path:
     return folder
 
 
+def own_folders() -> list[Path]:
+    """The user's own configuration folders, which `--config-dir` or the variable S2ROBOT_CONFIG_DIR names."""
+    return [Path(p).resolve() for p in os.environ.get(VARIABLE, "").split(os.pathsep) if p]
+
+
+def add_folder(folder: str | Path) -> None:
+    """Adds a configuration folder, for this process and those it starts; its Python modules can be imported.
+
+    Raises UserError where it is no folder.
+    """
+    path = Path(folder).expanduser().resolve()
+    if not path.is_dir():
+        raise UserError(f"--config-dir={folder}: expected a folder that holds groups such as env/")
+    for variable in (VARIABLE, "PYTHONPATH"):
+        before = [p for p in os.environ.get(variable, "").split(os.pathsep) if p and p != str(path)]
+        os.environ[variable] = os.pathsep.join([str(path), *before])
+    if str(path) not in sys.path:
+        sys.path.insert(0, str(path))
+
+
 def names_in(folder: Path) -> list[str]:
     """The names of the YAML files in a folder, which are the choices of a group."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
@@ -138,6 +165,8 @@ def run_hydra(
     name: str, overrides: Sequence[str], folder: Path, return_hydra_config: bool = False
 ) -> DictConfig:
     """Hydra's composition, without its working folders, logs and global state."""
+    if own := own_folders():
+        overrides = [*overrides, f"hydra.searchpath=[{','.join(f'file://{path}' for path in own)}]"]
     with hydra.initialize_config_dir(str(folder.resolve()), version_base="1.3"):
         return hydra.compose(name, list(overrides), return_hydra_config=return_hydra_config)
 

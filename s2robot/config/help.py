@@ -9,7 +9,7 @@ from pathlib import Path
 
 from s2robot.config.comments import head_comment
 from s2robot.config.compose import chosen_defaults, metavar
-from s2robot.config.defaults import Defaults, group_folder, names_in, section_of
+from s2robot.config.defaults import Defaults, section_of
 from s2robot.config.overrides import as_override
 
 Row = tuple[str, str]
@@ -55,8 +55,7 @@ def _by_group(defaults: Defaults) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _choices(group: str, defaults: Defaults) -> list[Row]:
-    folder = defaults.folder / group_folder(group)
-    return [(f"{group}={name}", _first_line(folder / f"{name}.yaml")) for name in names_in(folder)]
+    return [(f"{group}={name}", _first_line(path)) for name, path in defaults.choices(group).items()]
 
 
 def _first_line(path: Path) -> str:

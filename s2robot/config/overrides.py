@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from s2robot.config.defaults import Defaults, group_folder, leaves, names_in
+from s2robot.config.defaults import Defaults, leaves
 from s2robot.core.errors import UserError, unknown
 
 _NAMED = re.compile(r"~(?!/)|\+|[\w.@-]*=")  # a path with = in it has a slash before, or is written path=...
@@ -101,7 +101,7 @@ def chooses(override: Override, defaults: Defaults) -> bool:
 def check_choice(override: Override, defaults: Defaults) -> str:
     """The override for Hydra. Raises UserError for a choice that the group does not have."""
     group = _group(override)
-    valid = names_in(defaults.folder / group_folder(group))
+    valid = defaults.choices(group)
     if override.value() not in valid:
         raise unknown(group, _typed(override), valid)
     return str(override.input_line)

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
 
+from s2robot.config.trust import check_trusted
 from s2robot.core.errors import UserError
-
-TRUSTED = frozenset(
-    {
-        "envs.cube_pick.CubePick",
-        "envs.imperfect_channel.ImperfectChannel",
-        "envs.toy.Toy",
-        "s2robot.core.task.Task",
-        "s2robot.tasks.cube_pick.CubePickTask",
-    }
-)
-"""What a config from a file may name."""
 
 _CHECKOUT_ONLY = ("demos", "envs")
 
@@ -40,29 +30,19 @@ def instantiate(config: Any, **arguments: Any) -> Any:
                 raise cause from error
             if _is_simulation_missing(cause):
                 raise _no_checkout(cause) from error
+        if str(error).startswith("Error locating target"):
+            cause = " ".join(str(next(_causes(error), "")).split())
+            raise UserError(f"{str(error).partition(',')[0]}: {cause}") from error
         raise
 
 
 def instantiate_recorded(config: Any, **arguments: Any) -> Any:
     """As `instantiate`, of a config that a file or a network gave: only what is trusted is made.
 
-    Raises UserError for a `_target_`, at any depth, that is none of ours.
+    Raises UserError as `check_trusted`.
     """
     check_trusted(config)
     return instantiate(config, **arguments)
-
-
-def check_trusted(config: Any) -> None:
-    """Raises UserError where a config names, at any depth, something that is none of `TRUSTED`."""
-    if isinstance(config, Mapping):
-        target = config.get("_target_")
-        if target is not None and target not in TRUSTED:
-            raise UserError(f"a file names _target_ '{target}', which is none of ours: it is not run")
-        for value in config.values():
-            check_trusted(value)
-    elif isinstance(config, Sequence) and not isinstance(config, str):
-        for value in config:
-            check_trusted(value)
 
 
 def locate(target: str) -> Any:

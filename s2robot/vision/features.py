@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from s2robot.config.trust import check_trusted
 from s2robot.core.errors import UserError
 from s2robot.utils.provenance import has_bf16, sha256_json
 from s2robot.vision.encoders.encoder import Encoder, to_float
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.precision import COMPUTE
-from s2robot.vision.encoders.registry import check_encoder_trusted, load_encoder, make_encoder
+from s2robot.vision.encoders.registry import load_encoder, make_encoder
 from s2robot.vision.fit import DEFAULT_FIT, Fit, fit_square
 from s2robot.vision.s2 import multiscale_forward
 from s2robot.vision.scales import Options
@@ -134,7 +135,7 @@ def make_recorded_extractor(encoder: Mapping[str, Any], bf16: bool | None) -> Fe
 
     Raises UserError as `make_extractor`, and for a `_target_` that the user does not trust.
     """
-    check_encoder_trusted(encoder)
+    check_trusted(encoder)
     return make_extractor(EncoderOptions.of(encoder), bf16)
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from annotated_types import Len
 from omegaconf import OmegaConf
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import model_validator
 
 from s2robot.config.options import Component, Count, Natural, read_options
 from s2robot.core.errors import unknown
@@ -56,9 +55,10 @@ class EncoderOptions:
         """
         return read_options(_Section, OmegaConf.create({"encoder": section})).encoder
 
+    @model_validator(mode="before")
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(_gathered, handler(source))
+    def _gather(cls, section: Any) -> Any:
+        return _gathered(section)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A family is a function `make(name, checkpoint) -> Encoder` in a file of its own 
 An encoder of your own needs none of that. `encoder._target_`, on the command line or in a file in
 `configs/encoder/`, names any callable that returns an nn.Module; the options beside it are its arguments:
 
-    # configs/encoder/mine.yaml
+    # FOLDER/encoder/mine.yaml, for --config-dir FOLDER
     _target_: my_package.make_model     # -> nn.Module: float (B, 3, S, S) -> (B, P + N, C) or (B, C, h, w)
     weights: runs/mine.pt               # an argument of make_model
     sizes: [224]                        # image sizes (px); S is the smallest
@@ -16,22 +16,17 @@ It is frozen, in eval mode, without gradients. P and the grid are found by a tri
 `prefix_tokens`). Its identity is the hash of its weights, of the source of the callable's module and of its
 arguments.
 
-A checkpoint records the `_target_`, and runs it only where one of your own files in `configs/encoder/` names
-it too (or `trust_encoder` was called): a file from elsewhere runs nothing.
+A checkpoint records the `_target_`, and runs it only where one of your own files in `configs/encoder/` or in
+the `encoder/` of `--config-dir` names it too: a file from elsewhere runs nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from s2robot.config.defaults import config_folder
-from s2robot.config.targets import TRUSTED
 from s2robot.core.errors import UserError, unknown
 from s2robot.vision.encoders.blind import NAME as BLIND
 from s2robot.vision.encoders.blind import BlindEncoder
@@ -148,44 +143,3 @@ def _load(name_or_path: str | Path, checkpoint: str | Path | None) -> Encoder:
 
 def _family_of(name: str) -> Family | None:
     return next((family for family in FAMILIES if family.owns(name)), None)
-
-
-# ---------------------------------------------------------------------- trust
-
-_trusted_by_user: set[str] = set()
-
-
-def trust_encoder(target: str) -> None:
-    """Lets checkpoints that name this `_target_` run it, in this process."""
-    _trusted_by_user.add(target)
-
-
-def check_encoder_trusted(encoder: Mapping[str, Any]) -> None:
-    """Raises UserError where a checkpoint's encoder names, at any depth, what no file of the user's does."""
-    for target in _targets_in(encoder):
-        if target in TRUSTED or target in _trusted_by_user or target in _own_targets():
-            continue
-        raise UserError(
-            f"a checkpoint's encoder names _target_ '{target}', which is none of ours: it is not run; "
-            "a file of yours in configs/encoder/ that names it too says that you trust it"
-        )
-
-
-def _own_targets() -> set[str]:
-    """What the files in `configs/encoder/` name."""
-    folder = config_folder() / "encoder"
-    return {target for path in folder.glob("*.yaml") for target in _targets_in(_read(path))}
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError):
-        return None
-
-
-def _targets_in(node: Any) -> set[str]:
-    if isinstance(node, Mapping):
-        own = {str(node["_target_"])} if node.get("_target_") is not None else set()
-        return own.union(*map(_targets_in, node.values()))
-    return set().union(*map(_targets_in, node)) if isinstance(node, list | tuple) else set()
