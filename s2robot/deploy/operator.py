@@ -17,6 +17,7 @@ from s2robot.teleop.console import Console
 from s2robot.teleop.device import Event, Phase
 from s2robot.teleop.human import TakeEnded
 from s2robot.teleop.steering import Steering
+from s2robot.teleop.supervision import Overseer
 
 _LATCHED = (Mode.ESTOP, Mode.FAULT)
 
@@ -29,18 +30,11 @@ class Mark(StrEnum):
     REPEAT = "repeat"  # it does not count: the scene was set up otherwise, somebody was in the way
 
 
-class Operator(Protocol):
+class Operator(Overseer, Protocol):
     """Whoever is asked."""
 
     def ready(self, setup: str) -> bool:
         """Waits until the scene is set up so and the robot may move; False: no further rollout."""
-        ...
-
-    def attend(self, observation: Observation) -> np.ndarray | None:
-        """Called at each step: an action (Da,) where the operator acts, None where the policy shall.
-
-        Raises TakeEnded where the rollout is to end.
-        """
         ...
 
     def mark(self, success: bool, why: str | None) -> Mark:
@@ -54,8 +48,14 @@ class Nobody:
     def ready(self, setup: str) -> bool:
         return True
 
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
     def attend(self, observation: Observation) -> None:
         return None
+
+    def followed(self, action: np.ndarray) -> None:
+        """Nobody takes over."""
 
     def mark(self, success: bool, why: str | None) -> Mark:
         return Mark.SUCCESS if success else Mark.FAILURE
@@ -74,8 +74,14 @@ class Terminal:
             self._env.recover()
         return self._ask(f"{setup}. Enter: the robot moves; q: end ") != "q"
 
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
     def attend(self, observation: Observation) -> None:
         return None
+
+    def followed(self, action: np.ndarray) -> None:
+        """Nobody takes over."""
 
     def mark(self, success: bool, why: str | None) -> Mark:
         reason = f"the arm was stopped ({why}). " if why else ""
@@ -107,8 +113,11 @@ class Page:
         self._steers = self._closed = False
         self._steps = 0
 
-    def ready(self, setup: str) -> bool:
+    def reset(self) -> None:
         self._steers, self._closed, self._steps = False, False, 0
+
+    def ready(self, setup: str) -> bool:
+        self.reset()
         if self._env.safe.state() in _LATCHED and not self.released():
             return False
         self._console.enter(Phase.WAITING, f"{setup}. Start: the robot moves")
@@ -134,11 +143,15 @@ class Page:
             return None
         self._steers = self._steers or command.moves
         if not self._steers:
-            last = self._executor.last
-            self._closed = last is not None and self._is_closed(last)  # who takes over drops nothing
-            self._steering.reset()
             return None
         return self._steering.action(observation, command, self._closed)
+
+    def followed(self, action: np.ndarray) -> None:
+        """Who takes over next drops nothing."""
+        grippers = self._env.robot_spec.grippers
+        self._closed = any(bool(gripper.is_closed(action)) for gripper in grippers)
+        if self._steering is not None:
+            self._steering.reset()
 
     def mark(self, success: bool, why: str | None) -> Mark:
         account = f"the arm was stopped: {why}" if why else f"{self._steps} steps"
@@ -202,9 +215,6 @@ class Page:
             chunk=[] if used is None else used.actions.tolist(),
         )
         self._steps += 1
-
-    def _is_closed(self, action: np.ndarray) -> bool:
-        return any(gripper.is_closed(action) for gripper in self._env.robot_spec.grippers)
 
     def _facts(self) -> dict[str, str]:
         ages, counts = 1000 * np.array(self._executor.ages[-50:] or [np.nan]), self._env.safe.counts

@@ -18,26 +18,7 @@ from s2robot.policy.execution.asynchronous import AsynchronousExecutor, PolicySi
 from s2robot.robot.env import RobotEnv
 from s2robot.teleop.device import Event
 from s2robot.teleop.human import TakeEnded
-
-
-class Watched:
-    """The policy under an operator's eyes, as an actor. `by_operator` tells who acted at each step."""
-
-    def __init__(self, executor: AsynchronousExecutor, operator: Operator) -> None:
-        self._executor, self._operator = executor, operator
-        self.by_operator: list[bool] = []
-
-    def reset(self) -> None:
-        self.by_operator = []
-        self._executor.reset()
-
-    def act(self, observation: Observation) -> np.ndarray:
-        action = self._operator.attend(observation)
-        self.by_operator.append(action is not None)
-        if action is None:
-            return self._executor.act(observation)
-        self._executor.overruled(observation, action)
-        return action
+from s2robot.teleop.supervision import Supervision
 
 
 class Timing(Subscriber):
@@ -74,7 +55,7 @@ class Rollout:
     stopped: str | None
     recorder: Recorder
     timing: Timing
-    by_operator: list[bool]
+    by_person: list[bool]
     failure: Failure | None
 
     def attributes(self, env: RobotEnv) -> dict[str, Any]:
@@ -82,8 +63,8 @@ class Rollout:
         return {
             "success": self.mark is Mark.SUCCESS,
             "stopped": self.stopped,
-            "by_person": self.by_operator,
-            "action_loss_mask": self.by_operator,
+            "by_person": self.by_person,
+            "action_loss_mask": self.by_person,
             "timing": env.pace.attributes(),
             "capture_to_command": [round(age, 4) for age in self.timing.capture_to_command],
             "safety": dict(self.timing.events),
@@ -102,12 +83,12 @@ def roll_out(
 
     Raises UserError where the arm does not start.
     """
-    watched, recorder, timing = Watched(executor, operator), Recorder(), Timing(executor)
+    actor, recorder, timing = Supervision(operator, executor), Recorder(), Timing(executor)
     trace = SceneTrace(env, task)
     success, stopped, repeat = False, None, False
     try:
         subscribers = [recorder, timing, trace]
-        outcome = run_episode(env, watched, seed=seed, options=dict(start.options), subscribers=subscribers)
+        outcome = run_episode(env, actor, seed=seed, options=dict(start.options), subscribers=subscribers)
         success, stopped = outcome.success, timing.stopped
     except TakeEnded as ended:
         repeat = ended.event is Event.REDO
@@ -119,4 +100,4 @@ def roll_out(
         env.stop("the rollout is over")
     mark = Mark.REPEAT if repeat else operator.mark(success, stopped)
     failure = trace.failure(mark is Mark.SUCCESS)
-    return Rollout(mark, recorder.steps, stopped, recorder, timing, watched.by_operator, failure)
+    return Rollout(mark, recorder.steps, stopped, recorder, timing, actor.by_person, failure)

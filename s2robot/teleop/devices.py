@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
@@ -17,15 +17,18 @@ from s2robot.record.command import check_attributes, store_attributes
 from s2robot.teleop.browser import BrowserDevice
 from s2robot.teleop.device import TeleopDevice, Together
 from s2robot.teleop.gamepad import Gamepad
-from s2robot.teleop.human import Supervised
 from s2robot.teleop.leader import Build, DynamixelBus, Leader
 from s2robot.teleop.phone import Phone, open_phone
 from s2robot.teleop.server import serve
 from s2robot.teleop.session import Session
 from s2robot.teleop.spacemouse import SpaceMouse
 from s2robot.teleop.steering import make_steering
+from s2robot.teleop.supervision import Overrulable, make_overrulable
 from s2robot.teleop.terminal import TerminalKeys
 from s2robot.utils.provenance import versions
+
+if TYPE_CHECKING:
+    from s2robot.policy.policy import Policy  # imports torch, which a person alone does not need
 
 Make = Callable[[dict[str, Any], Any], TeleopDevice]
 
@@ -59,7 +62,7 @@ def record_person(plain: dict[str, Any], devices: Mapping[str, Make] | None = No
             "versions": versions(),
         }
         device = Together([(devices or DEVICES)[name](plain, env) for name in names])
-        _run(device, plain, env, store, attributes, policy and policy.supervised)
+        _run(device, plain, env, store, attributes, policy and make_overrulable(policy.policy, env))
     finally:
         env.close()
 
@@ -92,13 +95,15 @@ def _run(
     env: gymnasium.Env,
     store: DemoStore,
     attributes: dict[str, Any],
-    policy: Supervised | None,
+    policy: Overrulable | None,
 ) -> None:
     try:
         session = Session(plain, env, store, device, attributes, policy)
         session.run()
     finally:
         device.close()
+        if policy is not None:
+            policy.close()
     print(f"{store.path}: {len(store)} demos")
 
 
@@ -106,7 +111,7 @@ def _run(
 class _Loaded:
     """A checkpoint's policy, under a person's eyes; where it comes from."""
 
-    supervised: Supervised
+    policy: Policy
     spec: RobotSpec
     origin: dict[str, Any]
 
@@ -121,12 +126,11 @@ def _load(checkpoint: str) -> _Loaded:
     import torch  # here: a person alone needs none of it
 
     from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
-    from s2robot.policy.policy import ChunkExecutor
 
     torch.set_num_threads(1)
     policy = load_policy(checkpoint)
     origin = {"checkpoint": str(checkpoint), "sha256": checkpoint_sha256(checkpoint)}
-    return _Loaded(Supervised(partial(ChunkExecutor, policy)), policy.spec, origin)
+    return _Loaded(policy, policy.spec, origin)
 
 
 # ---------------------------------------------------------------------- the devices

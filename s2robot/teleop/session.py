@@ -15,9 +15,10 @@ from s2robot.data.recorder import Recorder
 from s2robot.data.store import DemoStore
 from s2robot.teleop.console import Console
 from s2robot.teleop.device import Event, Phase, Status, TeleopDevice
-from s2robot.teleop.human import Person, Supervised, TakeEnded
+from s2robot.teleop.human import Person, TakeEnded
 from s2robot.teleop.rate import RealTime
 from s2robot.teleop.steering import make_steering
+from s2robot.teleop.supervision import Overrulable, Supervision
 from s2robot.teleop.writer import BackgroundWriter
 from s2robot.utils.rate import FollowedPace, Pace
 
@@ -55,7 +56,7 @@ class Session:
         store: DemoStore,
         device: TeleopDevice,
         attributes: dict[str, Any],
-        policy: Supervised | None = None,
+        policy: Overrulable | None = None,
     ) -> None:
         self._seed, self._attributes = plain["seed"], attributes
         self._store, self._before, self._next = store, len(store), _next_start(store)
@@ -65,7 +66,10 @@ class Session:
         self._live = RealTime(env, self._pace, plain["limit"])
         status = Status(rate=store.spec.rate, target=plain["episodes"])
         self._console = Console(device, status, self._refresh)
-        self._person = Person(self._console, self._pace, make_steering(env), self._obstacle, policy)
+        has_policy, grippers = policy is not None, store.spec.grippers
+        steering = make_steering(env)
+        person = Person(self._console, self._pace, steering, self._obstacle, grippers, has_policy)
+        self._actor = Supervision(person, policy)
         self._writer = BackgroundWriter(store)
         self._recorder = Recorder()
         self._invitation = device.invitation
@@ -107,7 +111,7 @@ class Session:
         self._success = False
         try:
             outcome = run_episode(
-                self._live, self._person, seed=self._env_seed(), subscribers=[self._recorder, self._scene]
+                self._live, self._actor, seed=self._env_seed(), subscribers=[self._recorder, self._scene]
             )
             self._success = outcome.success
         except TakeEnded as ended:
@@ -149,7 +153,7 @@ class Session:
         return True
 
     def _keep(self) -> None:
-        by_person = self._person.by_person
+        by_person = self._actor.by_person
         attributes = {
             "success": self._success,
             "seed": self._env_seed(),

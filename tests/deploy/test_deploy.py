@@ -171,7 +171,7 @@ class Scripted(Nobody):
 def test_an_operator_who_steers_is_noted(rig: Any) -> None:
     env, _, executor = rig
     rollout = roll_out(env, executor, Scripted(steers=2), TASK, Start(), 0)
-    assert rollout.by_operator == [False, True, False, False, False]
+    assert rollout.by_person == [False, True, False, False, False]
     assert rollout.recorder.episode({}).action[1].tolist() == pytest.approx([0, 0.004, 0, -1])
 
 

@@ -74,7 +74,7 @@ def test_a_rollout_is_started_watched_and_marked(rig: Any) -> None:
     operator = page(device)
     assert operator.ready("Position 3: there")
     rollout = roll_out(env, executor, operator, TASK, Start(), 0)
-    assert (rollout.mark, rollout.steps, rollout.by_operator) == (Mark.SUCCESS, 6, [False] * 6)
+    assert (rollout.mark, rollout.steps, rollout.by_person) == (Mark.SUCCESS, 6, [False] * 6)
     assert any(s.message.startswith("Position 3: there. Start") for s in device.seen)
     running = [s for s in device.seen if s.phase is Phase.RECORDING and s.steps > 1]
     assert running[-1].chunk and len(running[-1].chunk[0]) == 4
@@ -90,7 +90,7 @@ def test_who_moves_takes_over_and_hands_back(rig: Any) -> None:
     operator.ready("here")
     rollout = roll_out(env, executor, operator, TASK, Start(), 0)
     assert rollout.mark is Mark.FAILURE
-    assert rollout.by_operator == [False, False, True, True, False, False]
+    assert rollout.by_person == [False, False, True, True, False, False]
     assert rollout.recorder.episode({}).action[2].tolist() == pytest.approx([0, 0.005, 0, -1])
 
 

@@ -15,8 +15,8 @@ from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.policy.checkpoint import load_policy
 from s2robot.policy.policy import N_ACTION_STEPS, ChunkExecutor
 from s2robot.teleop.device import Command, Event, Phase
-from s2robot.teleop.human import Supervised
 from s2robot.teleop.session import Session
+from s2robot.teleop.supervision import Resumable
 from tests.stress.autopilot import Autopilot
 
 
@@ -43,7 +43,7 @@ def supervise(
 ) -> EpisodeReader:
     env = Toy(rate=200.0)
     store = DemoStore.open_or_create(out, env.robot_spec)
-    policy = Supervised(partial(ChunkExecutor, load_policy(checkpoint)))
+    policy = Resumable(partial(ChunkExecutor, load_policy(checkpoint)))
     plain = {"seed": 0, "episodes": 1, "limit": limit}
     Session(plain, env, store, Supervisor(env, during, moves_from), {}, policy).run()
     return store.episode("000000")

@@ -22,7 +22,7 @@ JOINS = ("chunk", "ensemble")
 _LONGEST_SLACK = 0.6  # of a period
 
 
-class PolicySilent(Exception):
+class PolicySilent(UserError):
     """The policy has given no chunk for too long, or has failed: the arm has to stop."""
 
 
@@ -76,6 +76,11 @@ class ChunkBlending:
                 f"{self}: expected no negative blend or inference_slack, "
                 "max_chunk_age and first_chunk_timeout above 0 s"
             )
+
+
+def blending_at(rate: float) -> ChunkBlending:
+    """The defaults, with no more `inference_slack` than a rate (Hz) allows."""
+    return ChunkBlending(inference_slack=min(ChunkBlending.inference_slack, _LONGEST_SLACK / rate))
 
 
 class AsynchronousExecutor:
