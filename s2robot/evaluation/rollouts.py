@@ -169,7 +169,8 @@ def make_context(common: EvalConfig) -> WorkerContext:
         actor = instantiate(task.expert, env=env)
     else:
         policy = load_policy(common.checkpoint)
-        _check_same_robot(spec, policy.spec)
+        if common.is_chosen:
+            _check_same_robot(spec, policy.spec)
         actor = make_executor(policy, common.options)
     if common.channel is not None:
         env = instantiate_recorded(common.channel, env=env)

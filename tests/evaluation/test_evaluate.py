@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from toy_loop import refusal, s2robot
 import s2robot.evaluation.rollouts as stage
 from envs.toy import STEP
 from s2robot.compare.read import read
+from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.core.spec import Observation
 from s2robot.evaluation import command as verb
+from s2robot.evaluation.options import EvaluateOptions
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
 from s2robot.policy.policy import N_ACTION_STEPS, Policy
-from s2robot.reports.evaluation import FIELDS
+from s2robot.reports.evaluation import PAGE_FIELDS
 from s2robot.statistics import wilson
 from s2robot.tasks.cube_pick import X_RANGE, Y_RANGE, evaluation_positions, further_positions
 
@@ -111,9 +115,9 @@ def test_an_expert_that_acts_by_what_it_sees_succeeds_everywhere(
     act_as(PixelExpert(), monkeypatch)
     result = evaluate(toy_checkpoint, tmp_path, "random_starts=10")
     assert (result["successes"], result["trials"], result["success_rate"]) == (16, 16, 1.0)
-    assert (result["extra"]["successes"], result["extra"]["trials"]) == (10, 10)
-    assert all(0 < p["steps"] < 40 for p in result["positions"])
-    assert "picked up the cube at 16 of 16 positions (100 %, " in capsys.readouterr().out
+    assert (result["random_starts"]["successes"], result["random_starts"]["trials"]) == (10, 10)
+    assert all(0 < p["steps"] < 40 for p in result["rollouts"])
+    assert "picked up the cube in 16 of 16 rollouts (100 %, " in capsys.readouterr().out
 
 
 def test_a_policy_that_does_nothing_fails_everywhere(
@@ -121,9 +125,9 @@ def test_a_policy_that_does_nothing_fails_everywhere(
 ) -> None:
     act_as(Watched(), monkeypatch)
     result = evaluate(toy_checkpoint, tmp_path, "random_starts=3", "max_steps=11")
-    assert (result["successes"], result["trials"], result["extra"]["successes"]) == (0, 16, 0)
-    assert not any(p["success"] for p in result["positions"])
-    assert {p["steps"] for p in result["positions"]} == {11}
+    assert (result["successes"], result["trials"], result["random_starts"]["successes"]) == (0, 16, 0)
+    assert not any(p["success"] for p in result["rollouts"])
+    assert {p["steps"] for p in result["rollouts"]} == {11}
 
 
 def test_an_actor_sees_what_a_robot_sees_and_no_more(
@@ -153,9 +157,9 @@ def test_the_policy_sees_the_cameras_it_was_trained_on_alone(
 
 
 def test_the_evaluation_says_everything(evaluation: dict[str, Any], toy_checkpoint: Path) -> None:
-    assert set(FIELDS) <= evaluation.keys()
-    assert evaluation["trials"] == 3 == len(evaluation["positions"])
-    assert evaluation["successes"] == sum(p["success"] for p in evaluation["positions"])
+    assert set(PAGE_FIELDS) <= evaluation.keys() and evaluation["schema"] == 2
+    assert evaluation["trials"] == 3 == len(evaluation["rollouts"])
+    assert evaluation["successes"] == sum(p["success"] for p in evaluation["rollouts"])
     assert evaluation["success_rate"] == evaluation["successes"] / 3
     assert evaluation["wilson_95"] == list(wilson(evaluation["successes"], 3))
     assert evaluation["checkpoint_sha256"] == checkpoint_sha256(toy_checkpoint)
@@ -167,17 +171,19 @@ def test_the_evaluation_says_everything(evaluation: dict[str, Any], toy_checkpoi
     assert "workers" not in evaluation["config"]["evaluate"], "they change nothing"
 
 
-def test_positions_are_the_fixed_ones_then_further_ones(evaluation: dict[str, Any]) -> None:
-    fixed = [(p["x"], p["y"], p["yaw"]) for p in evaluation["positions"]]
-    further = [(p["x"], p["y"], p["yaw"]) for p in evaluation["extra"]["positions"]]
+def test_starts_are_the_fixed_ones_then_random_ones(evaluation: dict[str, Any]) -> None:
+    fixed = [tuple(r["start"]["options"]["cube"]) for r in evaluation["rollouts"]]
+    further = [tuple(r["start"]["place"]) for r in evaluation["random_starts"]["rollouts"]]
     assert fixed == evaluation_positions()[:3]
     assert further == further_positions(2, seed=5)
-    seeds = [p["seed"] for p in evaluation["positions"] + evaluation["extra"]["positions"]]
+    seeds = [p["seed"] for p in evaluation["rollouts"] + evaluation["random_starts"]["rollouts"]]
     assert len(set(seeds)) == 5
 
 
-def test_the_map_shows_the_rectangle_that_cubes_are_put_in(evaluation: dict[str, Any]) -> None:
-    assert evaluation["spawn_region"] == {"x": list(X_RANGE), "y": list(Y_RANGE)}
+def test_the_task_is_told_with_the_region_of_its_map(evaluation: dict[str, Any]) -> None:
+    task = evaluation["task"]
+    assert task["region"] == {"x": list(X_RANGE), "y": list(Y_RANGE)}
+    assert (task["name"], task["goal"], task["fixed_starts"]) == ("cube_pick", "picked up the cube", 16)
 
 
 def test_the_report_has_a_video_of_each_position_and_the_curves(evaluated: Path) -> None:
@@ -186,29 +192,29 @@ def test_the_report_has_a_video_of_each_position_and_the_curves(evaluated: Path)
     assert "Training" in page and "action" in page
 
 
-def test_further_positions_alone_are_counted(toy_checkpoint: Path, tmp_path: Path) -> None:
+def test_random_starts_alone_are_counted(toy_checkpoint: Path, tmp_path: Path) -> None:
     result = evaluate(toy_checkpoint, tmp_path, "starts=0", "random_starts=2", "max_steps=2")
-    assert (result["trials"], result["extra"]) == (2, None)
-    assert [(p["x"], p["y"], p["yaw"]) for p in result["positions"]] == further_positions(2, seed=0)
+    assert (result["trials"], result["random_starts"]) == (2, None)
+    assert [tuple(p["start"]["place"]) for p in result["rollouts"]] == further_positions(2, seed=0)
 
 
-def test_positions_are_repeated_from_other_starts(
+def test_starts_are_repeated_from_other_seeds(
     toy_checkpoint: Path, tmp_path: Path, evaluation: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = "starts=3", "random_starts=2", "max_steps=8", "seed=5"
     result = evaluate(toy_checkpoint, tmp_path / "out", *options, "repeats=2")
-    assert (result["trials"], result["extra"]["trials"]) == (6, 4)
-    for part, once in ((result, evaluation), (result["extra"], evaluation["extra"])):
+    assert (result["trials"], result["random_starts"]["trials"]) == (6, 4)
+    for part, once in ((result, evaluation), (result["random_starts"], evaluation["random_starts"])):
         count = once["trials"]
-        assert part["positions"][:count] == once["positions"], "the first are the same"
-        repeated = part["positions"][count:]
-        assert [p["index"] for p in repeated] == [10_000 + p["index"] for p in once["positions"]]
-        for again, first in zip(repeated, once["positions"], strict=True):
-            assert [again[k] == first[k] for k in ("x", "y", "yaw", "seed")] == [True, True, True, False]
+        assert part["rollouts"][:count] == once["rollouts"], "the first are the same"
+        repeated = part["rollouts"][count:]
+        assert [p["index"] for p in repeated] == [10_000 + p["index"] for p in once["rollouts"]]
+        for again, first in zip(repeated, once["rollouts"], strict=True):
+            assert again["start"] == first["start"] and again["seed"] != first["seed"]
     assert len(videos(tmp_path / "out")) == 3
     assert s2robot("evaluate", f"replay={tmp_path / 'out'}", "index=10001") == 0
-    assert "position 10001: " in capsys.readouterr().out
-    assert len(read([str(tmp_path / "out")])[0].outcomes("positions")) == 6, "each pairs with its own"
+    assert "rollout 10001: " in capsys.readouterr().out
+    assert len(read([str(tmp_path / "out")])[0].outcomes("starts")) == 6, "each pairs with its own"
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
@@ -217,7 +223,6 @@ def test_the_outcome_is_the_same_for_any_number_of_workers(
 ) -> None:
     options = "starts=3", "random_starts=2", "max_steps=8", "seed=5", f"workers={workers}"
     result = evaluate(toy_checkpoint, tmp_path, *options)
-    result["config"]["evaluate"]["out"] = evaluation["config"]["evaluate"]["out"]
     assert result == evaluation
     assert videos(tmp_path) == videos(evaluated), "frame by frame"
 
@@ -226,7 +231,7 @@ def test_another_seed_starts_the_arm_elsewhere(
     evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
 ) -> None:
     result = evaluate(toy_checkpoint, tmp_path, "starts=3", "max_steps=8", "seed=6")
-    assert [p["seed"] for p in result["positions"]] != [p["seed"] for p in evaluation["positions"]]
+    assert [p["seed"] for p in result["rollouts"]] != [p["seed"] for p in evaluation["rollouts"]]
     assert videos(tmp_path) != videos(evaluated)
 
 
@@ -237,18 +242,19 @@ def test_a_rollout_does_not_depend_on_how_many_there_are(
     assert videos(tmp_path) == videos(evaluated)[:2]
 
 
-def test_a_position_is_the_same_alone_and_in_any_order(
+def test_a_rollout_is_the_same_alone_and_in_any_order(
     evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = evaluation["positions"] + evaluation["extra"]["positions"]
-    monkeypatch.setattr(verb, "jobs", lambda plain: stage.jobs(plain)[::-1])
+    whole = evaluation["rollouts"] + evaluation["random_starts"]["rollouts"]
+    monkeypatch.setattr(verb, "rollout_specs", lambda *given: stage.rollout_specs(*given)[::-1])
     backwards = evaluate(
         toy_checkpoint, tmp_path / "b", "starts=3", "random_starts=2", "max_steps=8", "seed=5"
     )
-    assert backwards["positions"] + backwards["extra"]["positions"] == whole[::-1]
-    monkeypatch.setattr(verb, "jobs", lambda plain: [j for j in stage.jobs(plain) if j.index == 17])
+    assert backwards["rollouts"] + backwards["random_starts"]["rollouts"] == whole[::-1]
+    one = lambda *given: [spec for spec in stage.rollout_specs(*given) if spec.index == 17]  # noqa: E731
+    monkeypatch.setattr(verb, "rollout_specs", one)
     alone = evaluate(toy_checkpoint, tmp_path / "a", "starts=0", "random_starts=2", "max_steps=8", "seed=5")
-    assert alone["positions"] == whole[4:] and alone["positions"][0]["index"] == 17
+    assert alone["rollouts"] == whole[4:] and alone["rollouts"][0]["index"] == 17
 
 
 def test_a_rollout_tells_what_it_was_to_the_last_bit(
@@ -256,7 +262,7 @@ def test_a_rollout_tells_what_it_was_to_the_last_bit(
 ) -> None:
     changed = ("starts=3", "max_steps=7", "seed=5"), ("starts=3", "max_steps=8", "seed=6")
     shorter, elsewhere = (evaluate(toy_checkpoint, tmp_path / str(i), *o) for i, o in enumerate(changed))
-    for p, s, e in zip(evaluation["positions"], shorter["positions"], elsewhere["positions"], strict=True):
+    for p, s, e in zip(evaluation["rollouts"], shorter["rollouts"], elsewhere["rollouts"], strict=True):
         assert p["digests"].keys() == {"model", "start", "rollout"}
         assert p["digests"]["start"] == s["digests"]["start"] != e["digests"]["start"]
         assert p["digests"]["rollout"] != s["digests"]["rollout"] != e["digests"]["rollout"]
@@ -278,9 +284,8 @@ def test_an_evaluation_that_was_killed_goes_on(
     marked = json.loads(kept[0].read_text()) | {"steps": -1}
     kept[0].write_text(json.dumps(marked))
     result = evaluate(toy_checkpoint, tmp_path, "starts=3", "random_starts=2", "max_steps=8", "seed=5")
-    assert result["positions"][0]["steps"] == -1, "it was not rolled out again"
-    result["positions"][0]["steps"] = evaluation["positions"][0]["steps"]
-    result["config"]["evaluate"]["out"] = evaluation["config"]["evaluate"]["out"]
+    assert result["rollouts"][0]["steps"] == -1, "it was not rolled out again"
+    result["rollouts"][0]["steps"] = evaluation["rollouts"][0]["steps"]
     assert result == evaluation
     assert videos(tmp_path) == videos(evaluated)
     assert not (tmp_path / "unfinished").exists()
@@ -313,7 +318,7 @@ def test_only_the_same_evaluation_goes_on(
     assert "with another checkpoint (" in said and "overwrite=true to begin anew" in said
     assert len(list((out / "unfinished").glob("0*.json"))) == 1, "a refusal destroys nothing"
     anew = evaluate(checkpoint, out, "starts=2", "max_steps=3", "overwrite=true")
-    assert [p["steps"] for p in anew["positions"]] == [3, 3]
+    assert [p["steps"] for p in anew["rollouts"]] == [3, 3]
 
 
 def test_execution_is_by_choice(evaluated: Path, toy_checkpoint: Path, tmp_path: Path) -> None:
@@ -331,14 +336,14 @@ def test_stage_times_are_shown(toy_checkpoint: Path, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["starts=17"], "starts=17 random_starts=0: expected 0 to 16 positions"),
-        (["positions=-1"], "positions=-1"),
-        (["starts=0"], "at least one in all"),
-        (["extra=-1"], "extra=-1"),
+        (["starts=17"], "starts=17: expected 0 to 16, the fixed starts of cube_pick"),
+        (["starts=-1"], "starts=-1: expected 0 or more"),
+        (["starts=0"], "starts=0 random_starts=0: expected 1 or more in all"),
+        (["random_starts=-1"], "random_starts=-1: expected 0 or more"),
         (["execution=chnk"], "unknown execution 'chnk': did you mean 'chunk'? valid: chunk, ensemble"),
-        (["repeats=0"], "repeats=0 random_starts=0: expected 1 to 99 rollouts from each position"),
+        (["repeats=0"], "repeats=0: expected 1 or more"),
         (["n_action_steps=17"], "n_action_steps=17: expected 1 to 16"),
-        (["n_action_steps=0"], "n_action_steps=0: expected 1 to 16"),
+        (["n_action_steps=0"], "n_action_steps=0: expected 1 or more"),
         (["workers=-1"], "workers=-1"),
     ],
 )
@@ -382,8 +387,10 @@ def test_a_mistake_ends_in_its_own_line_in_a_worker_too(
 
 def test_policies_are_made_as_their_options_say(toy_checkpoint: Path) -> None:
     policy: Policy = load_policy(toy_checkpoint)
-    chunk = stage.make_executor(policy, {"execution": "chunk", "n_action_steps": 5, "decay": 0.2})
-    ensemble = stage.make_executor(policy, {"execution": "ensemble", "n_action_steps": 5, "decay": 0.7})
+    given = compose("evaluate", ["n_action_steps=5", "decay=0.7"])
+    options = read_options(EvaluateOptions, given)
+    chunk = stage.make_executor(policy, options)
+    ensemble = stage.make_executor(policy, replace(options, execution="ensemble"))
     assert (chunk.n_action_steps, ensemble.decay) == (5, 0.7)  # type: ignore[attr-defined]
 
 
@@ -397,3 +404,85 @@ def test_an_evaluation_that_lies_there_is_replaced_only_where_asked(
     assert before == ((tmp_path / "evaluation.json").read_bytes(), (tmp_path / "report.html").read_bytes())
     again = evaluate(toy_checkpoint, tmp_path, "starts=2", "max_steps=2", "overwrite=true")
     assert (first["trials"], again["trials"]) == (1, 2)
+
+
+# Environments and tasks of their own
+
+
+def checkpoint_of(toy_checkpoint: Path, folder: Path, env: dict[str, Any]) -> Path:
+    """The checkpoint, trained on demos of that environment, as its file says."""
+    checkpoint = shutil.copytree(toy_checkpoint, folder / "policy")
+    config = yaml.safe_load((checkpoint / "config.yaml").read_text())
+    (checkpoint / "config.yaml").write_text(yaml.safe_dump(config | {"env": {**config["env"], **env}}))
+    return checkpoint
+
+
+def test_a_task_without_fixed_starts_is_evaluated_over_seeds(toy_checkpoint: Path, tmp_path: Path) -> None:
+    task = {"_target_": "s2robot.core.task.Task", "name": "own", "goal": "did it"}
+    checkpoint = checkpoint_of(toy_checkpoint, tmp_path, {"task": task})
+    result = evaluate(checkpoint, tmp_path / "out", "starts=20", "max_steps=2")
+    assert len({rollout["seed"] for rollout in result["rollouts"]}) == 20
+    assert {json.dumps(r["start"]) for r in result["rollouts"]} == {'{"options": {}, "place": null}'}
+    assert (result["task"]["name"], result["task"]["region"]) == ("own", None)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Did it in 0 of 20 rollouts" in page and "cube" not in page.partition("<details>")[0]
+    assert "From above" not in page and len(videos(tmp_path / "out")) == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("random_starts=2",), "random_starts=2: the starts of own are seeds: give starts=18"),
+        (("actor=expert",), "actor=expert: the task own has no scripted expert"),
+        (("perturbation=light",), "perturbation=light: the task own has none"),
+    ],
+)
+def test_what_a_task_does_not_have_is_refused(
+    toy_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    told: str,
+) -> None:
+    checkpoint = checkpoint_of(
+        toy_checkpoint, tmp_path, {"task": {"_target_": "s2robot.core.task.Task", "name": "own"}}
+    )
+    assert told in refusal(capsys, *arguments(checkpoint, tmp_path / "out", *options))
+
+
+def test_the_environment_may_be_chosen(
+    evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Row 1 of the list of faults: a checkpoint's own environment is made only where it is one of ours."""
+    foreign = {"_target_": "torch.load", "f": "payload.pt", "weights_only": False}
+    checkpoint = checkpoint_of(toy_checkpoint, tmp_path, foreign)
+    result = evaluate(checkpoint, tmp_path / "out", "env=toy", "starts=1", "max_steps=8", "seed=5")
+    assert result["config"]["env"]["_target_"] == "envs.toy.Toy"
+    assert result["rollouts"] == evaluation["rollouts"][:1]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"_target_": "torch.load", "f": "payload.pt", "weights_only": False},
+        {"task": {"_target_": "s2robot.utils.provenance.write_atomic", "path": "PATH", "content": "x"}},
+        {"rate": {"_target_": "s2robot.utils.provenance.write_atomic", "path": "PATH", "content": "x"}},
+    ],
+)
+def test_what_a_checkpoint_names_runs_nothing(
+    toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], env: dict[str, Any]
+) -> None:
+    named = json.loads(json.dumps(env).replace("PATH", str(tmp_path / "written")))
+    checkpoint = checkpoint_of(toy_checkpoint, tmp_path, named)
+    said = refusal(capsys, *arguments(checkpoint, tmp_path / "out", "starts=1"))
+    assert "which is none of ours: it is not run" in said
+    assert not (tmp_path / "written").exists()
+
+
+@pytest.mark.parametrize("option", ["spawn_region.x=[0.05,0.06]", "spawn_region.x=[0.5,-0.5]"])
+def test_starts_belong_to_the_task(
+    toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """Row 14 of the list of faults: an option that the file repeated and no cube followed."""
+    said = refusal(capsys, *arguments(toy_checkpoint, tmp_path / "out", option))
+    assert "unknown option 'spawn_region.x'" in said

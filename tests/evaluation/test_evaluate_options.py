@@ -29,27 +29,27 @@ def kept(toy_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def digests(evaluation: dict[str, Any], kind: str) -> list[str]:
-    return [o["digests"][kind] for o in evaluation["positions"] + evaluation["extra"]["positions"]]
+    return [o["digests"][kind] for o in evaluation["rollouts"] + evaluation["random_starts"]["rollouts"]]
 
 
-def test_suites_change_what_is_seen_and_not_where_it_starts(
+def test_perturbations_change_what_is_seen_and_not_where_it_starts(
     kept: Path, toy_checkpoint: Path, tmp_path: Path
 ) -> None:
     clean = json.loads((kept / "out" / "evaluation.json").read_text())
-    assert "suite" not in clean["config"]["evaluate"] and "channel" not in clean["config"]
+    assert clean["config"]["evaluate"]["perturbation"] is None and "channel" not in clean["config"]
     for name in ("light", "latency", "small"):
         changed = evaluate(toy_checkpoint, tmp_path / name, f"perturbation={name}")
         assert digests(changed, "start") == digests(clean, "start")
         assert not set(digests(changed, "rollout")) & set(digests(clean, "rollout"))
-        assert [p["seed"] for p in changed["positions"]] == [p["seed"] for p in clean["positions"]]
-        assert changed["config"]["evaluate"]["suite"] == name
+        assert [p["seed"] for p in changed["rollouts"]] == [p["seed"] for p in clean["rollouts"]]
+        assert changed["config"]["evaluate"]["perturbation"] == name
         again = evaluate(toy_checkpoint, tmp_path / f"{name}2", f"perturbation={name}")
         assert digests(again, "rollout") == digests(changed, "rollout")
 
 
 def test_rollouts_are_kept_as_demos(kept: Path, tmp_path: Path) -> None:
     evaluation = json.loads((kept / "out" / "evaluation.json").read_text())
-    outcomes = evaluation["positions"] + evaluation["extra"]["positions"]
+    outcomes = evaluation["rollouts"] + evaluation["random_starts"]["rollouts"]
     store = DemoStore.open(kept / "store")
     assert store.ids() == [f"{outcome['index']:06d}" for outcome in outcomes]
     for reader, outcome in zip(store.episodes(), outcomes, strict=True):
@@ -79,15 +79,15 @@ def test_a_rollout_that_is_kept_already_is_not_kept_twice(
 def test_the_expert_acts_in_the_policys_place(toy_checkpoint: Path, tmp_path: Path) -> None:
     options = ("actor=expert", "max_steps=40")
     result = evaluate(toy_checkpoint, tmp_path, *options)
-    assert (result["successes"], result["extra"]["successes"]) == (2, 1)
+    assert (result["successes"], result["random_starts"]["successes"]) == (2, 1)
     assert result["config"]["evaluate"]["actor"] == "expert"
-    assert np.ptp([p["steps"] for p in result["positions"]]) < 20
+    assert np.ptp([p["steps"] for p in result["rollouts"]]) < 20
 
 
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("perturbation=lihgt", "unknown suite 'lihgt': did you mean 'light'?"),
+        ("perturbation=lihgt", "unknown perturbation 'lihgt': did you mean 'light'?"),
         ("perturbation=camera", "unknown perturbation 'camera': valid: light"),
         ("actor=exprt", "unknown actor 'exprt': did you mean 'expert'?"),
         ("seed=-1", "seed=-1: expected 0 or more"),

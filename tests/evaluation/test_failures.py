@@ -19,7 +19,9 @@ from envs.cube_pick.env import EE_STEP, CubePick
 from envs.toy import STEP, Toy
 from s2robot.core.rollout import run_episode
 from s2robot.core.spec import Observation
-from s2robot.evaluation.failures import Trace, count, in_words
+from s2robot.evaluation.trace import SceneTrace
+from s2robot.reports.result import count_failures, metric_medians, outcome_text
+from s2robot.tasks.cube_pick import CubePickTask
 from s2robot.tasks.cube_pick_failures import LABELS, Scene, classify
 
 OPEN, SHUT, AROUND = 0.08, 0.0, 0.042  # m between the fingers; around a cube
@@ -146,7 +148,7 @@ ABOVE, ON, HIGH = (0.0, 0.0, 0.2), (0.0, 0.0, 0.0), (0.0, 0.0, 0.04)
 )
 def test_on_the_toy(steps: list, kind: str, missed_by: float | None) -> None:
     env = Toy(image_size=8)
-    trace = Trace(env)
+    trace = SceneTrace(env, env.task)
     outcome = run_episode(env, Goes(env, *steps), seed=0, subscribers=[trace])
     failure = trace.failure(outcome.success)
     assert failure is not None and failure.label == kind
@@ -156,7 +158,7 @@ def test_on_the_toy(steps: list, kind: str, missed_by: float | None) -> None:
 
 def test_a_success_is_no_failure() -> None:
     env = Toy(image_size=8)
-    trace = Trace(env)
+    trace = SceneTrace(env, env.task)
     steps = [(ABOVE, -1.0), (ON, 1.0), (ABOVE, 1.0)]
     outcome = run_episode(env, Goes(env, *steps), seed=0, subscribers=[trace])
     assert outcome.success and trace.failure(outcome.success) is None
@@ -165,7 +167,7 @@ def test_a_success_is_no_failure() -> None:
 
 def test_a_trace_begins_anew_with_each_rollout() -> None:
     env = Toy(image_size=8, max_steps=5)
-    trace = Trace(env)
+    trace = SceneTrace(env, env.task)
     for _ in range(2):
         run_episode(env, Goes(env), seed=0, subscribers=[trace])
         assert len(trace.scenes) == 6
@@ -175,7 +177,7 @@ def test_where_the_cube_is_not_known_nothing_is_said() -> None:
     class Arm(gymnasium.Env):
         """Does not know where the cube is, as a real one."""
 
-    trace = Trace(Arm())
+    trace = SceneTrace(Arm(), CubePickTask())
     trace.on_reset({}, {})
     trace.on_step({}, np.zeros(4), {})
     assert trace.failure(False) is None
@@ -229,7 +231,7 @@ def test_in_the_simulator(
     cube_pick: CubePick, monkeypatch: pytest.MonkeyPatch, actor: Any, kind: str, least: float, most: float
 ) -> None:
     monkeypatch.setattr(cube_pick, "max_steps", 26)
-    trace = Trace(cube_pick)
+    trace = SceneTrace(cube_pick, cube_pick.task)
     options = {"cube": (0.02, 0.03, 0.0)}
     outcome = run_episode(cube_pick, actor(cube_pick), seed=1, options=options, subscribers=[trace])
     failure = trace.failure(outcome.success)
@@ -255,29 +257,42 @@ def test_an_evaluation_says_why_it_failed(
     options = ("starts=2", "random_starts=1", "max_steps=3", "workers=0")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())
-    for outcome in result["positions"] + result["extra"]["positions"]:
+    for outcome in result["rollouts"] + result["random_starts"]["rollouts"]:
         assert outcome["failure"] == "never reached"
-        assert 0.15 < outcome["missed_by_m"] < 0.4
+        assert 0.15 < outcome["metrics"]["missed_by_m"] < 0.4
     page = (tmp_path / "report.html").read_text()
     assert "Failures: 2 never reached" in page
     assert page.count("✗ never reached, missed by ") == 3
 
 
+def rollout(scenes: list[Scene]) -> dict[str, Any]:
+    found = classify(scenes)
+    return {
+        "success": False,
+        "failure": found.label,
+        "failure_text": found.text,
+        "metrics": dict(found.metrics),
+    }
+
+
 def test_counted_and_in_words() -> None:
-    outcomes = [
-        {"success": True, "failure": None, "missed_by_m": None},
-        {"success": False, "failure": "missed", "missed_by_m": 0.0234},
-        {"success": False, "failure": "never reached", "missed_by_m": 0.1},
-        {"success": False, "failure": "grasped and dropped", "missed_by_m": None},
-        {"success": False, "failure": "missed", "missed_by_m": 0.03},
-    ]
-    assert list(count(outcomes).items()) == [("never reached", 1), ("missed", 2), ("grasped and dropped", 1)]
-    words = [
-        "missed by 2.3 cm",
-        "never reached, missed by 10.0 cm",
-        "grasped and dropped",
+    held = {"success": True, "failure": None, "failure_text": None, "metrics": {}}
+    names = ("it closed beside", "it stayed away", "it let go", "it closed above", "it pushed")
+    rollouts = [held, *(rollout(BY_HAND[name][0]) for name in names)]
+    assert count_failures(rollouts, LABELS) == {
+        "never reached": 1,
+        "missed": 2,
+        "pushed away": 1,
+        "grasped and dropped": 1,
+    }
+    assert list(count_failures(rollouts, LABELS)) == [label for label in LABELS if label != "timed out"]
+    assert [outcome_text(rollout) for rollout in rollouts[1:]] == [
         "missed by 3.0 cm",
+        "never reached, missed by 20.6 cm",
+        "grasped and dropped",
+        "missed by 4.0 cm",
+        "pushed away, missed by 3.0 cm",
     ]
-    assert [in_words(outcome) for outcome in outcomes[1:]] == words
-    assert in_words({"success": False}) == "missed", "an older file does not say"
-    assert count([{"success": False}]) == {}
+    unknown = {"success": False, "failure": None, "failure_text": None, "metrics": {}}
+    assert outcome_text(unknown) == "failed", "where nothing is known"
+    assert count_failures([unknown], LABELS) == {} and metric_medians([unknown]) == ""

@@ -18,11 +18,11 @@ from envs.cube_pick import CubePick
 from envs.toy import Toy
 from s2robot.core.rollout import run_episode
 from s2robot.core.spec import Observation
-from s2robot.evaluation.failures import Trace, grasp_error_in_words, in_words
-from s2robot.evaluation.grasp_error import GraspErrorTrace
+from s2robot.evaluation.trace import GraspTrace, SceneTrace
 from s2robot.policy.checkpoint import load_policy
 from s2robot.policy.policy import ChunkExecutor, Policy
 from s2robot.policy.trunks import make_model
+from s2robot.reports.result import metric_medians, outcome_text
 from s2robot.tasks.cube_pick_failures import Scene, grasp_error
 
 OPEN, SHUT = 0.08, 0.0  # m between the fingers
@@ -106,9 +106,10 @@ def test_a_policy_that_sees_the_cube_4_cm_off_is_told_so(toy_checkpoint: Path) -
     env.reset(seed=1, options={"cube": cube})
     place = np.add(env.scene().cube, [0.04, 0.0, 0.0])
     actor = ChunkExecutor(with_a_guess(load_policy(toy_checkpoint), place.tolist()))
-    trace, sight = Trace(env), GraspErrorTrace(actor)
-    run_episode(env, actor, seed=1, options={"cube": cube}, subscribers=[trace, sight])
-    assert sight.off_by(trace.scenes) == pytest.approx(0.04, abs=1e-4)
+    scenes, grasps = SceneTrace(env, env.task), GraspTrace(actor)
+    run_episode(env, actor, seed=1, options={"cube": cube}, subscribers=[scenes, grasps])
+    metrics = env.task.metrics(scenes.scenes, grasps.offsets)
+    assert metrics == {"grasp_error_m": pytest.approx(0.04, abs=1e-4)}
 
 
 # In an evaluation
@@ -120,9 +121,9 @@ def test_an_evaluation_says_how_far_off_vision_was(
     options = ("starts=2", "random_starts=1", "max_steps=3", "workers=0")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())
-    off = [p["grasp_error_m"] for p in result["positions"] + result["extra"]["positions"]]
+    off = [r["metrics"]["grasp_error_m"] for r in result["rollouts"] + result["random_starts"]["rollouts"]]
     assert len(off) == 3 and all(0 < d < 1 for d in off)
-    said = f"Vision was {100 * float(np.median(off)):.1f} cm off where it failed (medians)"
+    said = f"grasp error {100 * float(np.median(off)):.1f} cm (failures)"
     assert said in capsys.readouterr().out
     assert said in (tmp_path / "report.html").read_text()
 
@@ -131,23 +132,28 @@ def test_of_an_expert_nothing_is_said(toy_checkpoint: Path, tmp_path: Path) -> N
     options = ("starts=1", "actor=expert", "workers=0")
     assert s2robot("evaluate", f"checkpoint={toy_checkpoint}", f"out={tmp_path}", *options) == 0
     result = json.loads((tmp_path / "evaluation.json").read_text())
-    assert result["positions"][0]["grasp_error_m"] is None
+    assert "grasp_error_m" not in result["rollouts"][0]["metrics"]
 
 
 def test_in_words() -> None:
-    missed = {"success": False, "failure": "missed", "missed_by_m": 0.027, "grasp_error_m": 0.0052}
-    held = {"success": True, "failure": None, "missed_by_m": None, "grasp_error_m": 0.004}
-    assert in_words(missed) == "missed by 2.7 cm (seen 0.5 cm off)"
-    assert grasp_error_in_words([missed, held, held]) == (
-        "Vision was 0.4 cm off where it succeeded, 0.5 cm where it failed (medians)"
+    missed = {
+        "success": False,
+        "failure": "missed",
+        "failure_text": "missed by 2.7 cm",
+        "metrics": {"missed_by_m": 0.027, "grasp_error_m": 0.0052},
+    }
+    held = {"success": True, "failure": None, "failure_text": None, "metrics": {"grasp_error_m": 0.004}}
+    assert outcome_text(missed) == "missed by 2.7 cm (grasp error 0.5 cm)"
+    assert metric_medians([missed, held, held]) == (
+        "Medians: missed by 2.7 cm (failures), grasp error 0.4 cm (successes), grasp error 0.5 cm (failures)"
     )
-    assert grasp_error_in_words([held]) == "Vision was 0.4 cm off where it succeeded (medians)"
-    assert grasp_error_in_words([{"success": True}]) == "", "of a file that does not say"
+    assert metric_medians([held]) == "Medians: grasp error 0.4 cm (successes)"
+    assert metric_medians([{"success": True, "metrics": {}}]) == "", "where none is known"
 
 
 def test_of_an_arm_that_starts_with_its_fingers_half_closed(cube_pick: CubePick) -> None:
     """The way is the true one, 3 cm aside: what is found is 3 cm, and it is found."""
-    trace, ways = Trace(cube_pick), []
+    trace, ways = SceneTrace(cube_pick, cube_pick.task), []
 
     class Notes(ScriptedExpert):
         def act(self, observation: Observation) -> np.ndarray:

@@ -24,21 +24,21 @@ def evaluated(toy_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def altered(evaluated: Path, out: Path, **outcome: Any) -> Path:
     """A copy whose first position says something else."""
     evaluation = json.loads((evaluated / "evaluation.json").read_text())
-    evaluation["positions"][0] |= outcome
+    evaluation["rollouts"][0] |= outcome
     out.write_text(json.dumps(evaluation))
     return out
 
 
-@pytest.mark.parametrize("position", [0, 16])
+@pytest.mark.parametrize("index", [0, 16])
 def test_a_rollout_is_the_same_again(
-    evaluated: Path, position: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    evaluated: Path, index: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = evaluated / "evaluation.json"
-    assert s2robot("evaluate", "--replay", file, "--index", position, f"out={tmp_path}") == 0
+    assert s2robot("evaluate", "--replay", file, "--index", index, f"out={tmp_path}") == 0
     said = capsys.readouterr().out
-    assert f"position {position}: " in said and "4 steps: as recorded, bit for bit" in said
-    assert len(read_mp4(tmp_path / f"position_{position}.mp4")) == 4
-    assert {path.name for path in tmp_path.iterdir()} == {f"position_{position}.mp4"}
+    assert f"rollout {index}: " in said and "4 steps: as recorded, bit for bit" in said
+    assert len(read_mp4(tmp_path / f"rollout_{index}.mp4")) == 4
+    assert {path.name for path in tmp_path.iterdir()} == {f"rollout_{index}.mp4"}
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_an_evaluation_without_hashes_is_compared_by_what_it_says(
     evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluation = json.loads((evaluated / "evaluation.json").read_text())
-    for outcome in evaluation["positions"]:
-        del outcome["digests"], outcome["index"]
+    for outcome in evaluation["rollouts"]:
+        del outcome["digests"]
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
     assert s2robot("evaluate", f"replay={tmp_path}", "index=1") == 0
     assert "as recorded (without hashes of every bit)" in capsys.readouterr().out
@@ -81,7 +81,7 @@ def test_mistakes_are_one_line(
     assert "index 2 was not evaluated" in refusal(capsys, "evaluate", f"replay={evaluated}", "index=2")
     assert "no evaluation at" in refusal(capsys, "evaluate", f"replay={tmp_path}", "index=0")
     (tmp_path / "b.json").write_text("{}")
-    assert "is no evaluation: it lacks positions" in refusal(
+    assert "b.json has schema none: expected 2" in refusal(
         capsys, "evaluate", f"replay={tmp_path / 'b.json'}", "index=0"
     )
     other = Path(shutil.copytree(toy_checkpoint, tmp_path / "policy"))
