@@ -32,15 +32,15 @@ class Workspace:
         return all(low <= value <= high for value, (low, high) in zip(position, bounds, strict=True))
 
 
-def read_workspace(plain: Mapping[str, Sequence[float]]) -> Workspace:
+def read_workspace(box: Mapping[str, Sequence[float]]) -> Workspace:
     """From `{x: [low, high], y: ..., z: ...}`. Raises UserError for anything else."""
     try:
-        x, y, z = ((float(plain[axis][0]), float(plain[axis][1])) for axis in "xyz")
-        if all(low < high for low, high in (x, y, z)) and len(plain) == 3:
+        x, y, z = ((float(box[axis][0]), float(box[axis][1])) for axis in "xyz")
+        if all(low < high for low, high in (x, y, z)) and len(box) == 3:
             return Workspace(x, y, z)
     except (IndexError, KeyError, TypeError, ValueError):
         pass
-    raise UserError(f"workspace={dict(plain)}: expected x, y and z, each with [low, high] in m")
+    raise UserError(f"workspace={dict(box)}: expected x, y and z, each with [low, high] in m")
 
 
 class MotionLimits:
