@@ -101,7 +101,7 @@ def test_other_options_of_the_evaluation_are_noticed(out: Path, capsys: pytest.C
     before = (out / "checkpoint" / "model.safetensors").stat().st_mtime_ns
     assert s2robot(*arguments(out, evaluate=("extra=1",))) == 0
     assert "evaluate" in announced(capsys.readouterr().out)
-    assert json.loads((out / "evaluation.json").read_text())["extra"]["trials"] == 1
+    assert json.loads((out / "evaluation.json").read_text())["random_starts"]["trials"] == 1
     assert (out / "checkpoint" / "model.safetensors").stat().st_mtime_ns == before
 
 

@@ -43,7 +43,7 @@ def _row(folder: Path, over: Sequence[str]) -> Row:
     curves = {} if failed else _read(folder / "policy" / "curves.json")
     evaluation = {} if failed else _read(folder / "policy" / "evaluation" / "evaluation.json")
     scores = [value for _, value in curves.get("action/validation", [])]
-    further = evaluation.get("extra") or {}
+    further = evaluation.get("random_starts") or {}
     return {
         "job": folder.name,
         **{name: given.get(name) for name in over},

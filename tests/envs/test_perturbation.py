@@ -13,7 +13,7 @@ from demos.cube_pick import ScriptedExpert, Variation
 from envs.cube_pick import CubePick
 from envs.cube_pick.perturbation import KINDS, Perturbation
 from envs.cube_pick.simulation import CAMERAS
-from envs.suites import SUITES, suite
+from envs.perturbations import PERTURBATIONS, find_perturbation
 from s2robot.core.rollout import run_episode
 
 POSE = (0.03, -0.04, 0.4)
@@ -116,11 +116,13 @@ def test_mistakes_are_one_line(env: CubePick) -> None:
     assert "perturb.light=-1" in refusal(lambda: Perturbation(env.mujoco[0], {"light": -1}))
     assert "cube_size=0.1: expected" in refusal(lambda: CubePick(cube_size=0.1))
     assert "camera_distance=9" in refusal(lambda: CubePick(camera_distance=9))
-    assert "unknown suite 'lights': did you mean 'light'?" in refusal(lambda: suite("lights"))
+    assert "unknown perturbation 'lights': did you mean 'light'?" in refusal(
+        lambda: find_perturbation("lights")
+    )
 
 
-def test_every_suite_changes_something() -> None:
-    for name in SUITES:
-        chosen = suite(name)
+def test_every_perturbation_changes_something() -> None:
+    for name in PERTURBATIONS:
+        chosen = find_perturbation(name)
         assert chosen["env"] or chosen["channel"]["_target_"] == "envs.imperfect_channel.ImperfectChannel"
         assert set(chosen["env"].get("perturb", {})) <= set(KINDS)

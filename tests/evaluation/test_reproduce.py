@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from toy_loop import TRAIN, refusal, s2robot
 
 from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.reproduce import command as verb
-from s2robot.reproduce.commands import Work
-from s2robot.reproduce.plan import CELLS, PLANNED, SECOND_ROUND, THIRD_ROUND, chosen_arms, seeds_of
+from s2robot.reproduce.commands import ReproduceOptions, Work
+from s2robot.reproduce.plan import CELLS, PLANNED, PLANNED_CONDITIONED, PLANNED_DROPOUT, chosen_arms, seeds_of
 from s2robot.reproduce.report import planned_comparisons, read_arms, render
+from s2robot.tasks.cube_pick import CubePickTask
 
 ROOT = Path(verb.__file__).parents[2]
 TINY = "['encoder.name=random-tiny']"
@@ -68,7 +69,10 @@ def raw(folder: Path) -> dict[str, dict[str, Any]]:
 def test_every_arm_is_run_at_every_seed_on_the_same_positions(done: Path) -> None:
     outcomes = raw(done)
     assert list(outcomes) == ["large-1x_seed0", "large-1x_seed1", "small-1x_seed0", "small-1x_seed1"]
-    places = [[(p["x"], p["y"], p["seed"]) for p in o["extra"]["positions"]] for o in outcomes.values()]
+    places = [
+        [(json.dumps(p["start"]), p["seed"]) for p in o["random_starts"]["rollouts"]]
+        for o in outcomes.values()
+    ]
     assert places == [places[0]] * 4 and len(places[0]) == 3
     seeds = [o["config"]["training"]["seed"] for o in outcomes.values()]
     assert seeds == [0, 1, 0, 1]
@@ -80,19 +84,25 @@ def test_every_arm_is_run_at_every_seed_on_the_same_positions(done: Path) -> Non
 def test_the_report_is_computed_from_the_raw_outcomes(done: Path) -> None:
     page = (done / "results" / "report.md").read_text()
     assert page == render(read_arms(done / "results"))
-    total = sum(o["extra"]["successes"] for name, o in raw(done).items() if name.startswith("small-1x"))
+    total = sum(
+        o["random_starts"]["successes"] for name, o in raw(done).items() if name.startswith("small-1x")
+    )
     assert "| small-1x | 2 | " in page and f"| {total}/6 |" in page
 
 
 def test_a_figure_that_is_not_in_the_raw_outcomes_is_not_in_the_report(copy: Path) -> None:
     file = copy / "results" / "small-1x_seed1.json"
     evaluation = json.loads(file.read_text())
-    for outcome in evaluation["extra"]["positions"]:
+    for outcome in evaluation["random_starts"]["rollouts"]:
         outcome["success"] = True
     file.write_text(json.dumps(evaluation))
     arms = read_arms(copy / "results")
     assert "/6 |" in render(arms) and render(arms) != (copy / "results" / "report.md").read_text()
-    assert arms["small-1x"].table("extra", list(arms["small-1x"].evaluations[0].outcomes("extra")))[1].all()
+    assert (
+        arms["small-1x"]
+        .table("random_starts", list(arms["small-1x"].evaluations[0].outcomes("random_starts")))[1]
+        .all()
+    )
 
 
 def test_run_again_it_does_nothing(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,15 +122,15 @@ def test_what_is_missing_is_made_again_and_is_the_same(
     (copy / "results" / "large-1x_seed1.json").unlink()
     (copy / "out" / "evaluations" / "large-1x_seed1" / "evaluation.json").unlink()
     capsys.readouterr()
-    assert s2robot(*arguments(copy, "dry=true")) == 0
+    assert s2robot(*arguments(copy, "plan_only=true")) == 0
     said = capsys.readouterr().out
     assert "left  large-1x_seed1" in said and "3 of 4 done" in said
     assert not (copy / "results" / "large-1x_seed1.json").exists(), "a dry run runs nothing"
     assert s2robot(*arguments(copy)) == 0
     after = json.loads((copy / "results" / "large-1x_seed1.json").read_text())
     assert (
-        after["extra"] == json.loads(before)["extra"]
-        and after["positions"] == json.loads(before)["positions"]
+        after["random_starts"] == json.loads(before)["random_starts"]
+        and after["rollouts"] == json.loads(before)["rollouts"]
     )
 
 
@@ -135,7 +145,7 @@ def test_what_was_made_elsewhere_is_gone_on_with(copy: Path, capsys: pytest.Capt
     """Raw outcomes travel with the repository; demos, features and policies do not."""
     shutil.rmtree(copy / "out")
     capsys.readouterr()
-    assert s2robot(*arguments(copy, f"out={copy / 'elsewhere'}", "workers=1", "dry=true")) == 0
+    assert s2robot(*arguments(copy, f"out={copy / 'elsewhere'}", "workers=1", "plan_only=true")) == 0
     assert "4 of 4 done" in capsys.readouterr().out
 
 
@@ -144,7 +154,7 @@ def test_what_was_made_elsewhere_is_gone_on_with(copy: Path, capsys: pytest.Capt
     [
         ("cells=[hedline]", "unknown cell 'hedline': did you mean 'headline'?"),
         ("arms=[small]", "unknown arm 'small'"),
-        ("what=table11", "unknown experiment 'table11': did you mean 'table10'?"),
+        ("what=table11", "unknown what 'table11': did you mean 'table10'?"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -157,7 +167,7 @@ def test_mistakes_are_one_line(
 def test_published_outcomes_are_known_as_the_plan_s(capsys: pytest.CaptureFixture[str]) -> None:
     """Made before some options existed: they are gone on with, and `commands.txt` lists what made them."""
     folder = ROOT / "docs" / "results" / "table10"
-    assert s2robot("reproduce", "table10", f"results={folder}", "dry=true") == 0
+    assert s2robot("reproduce", "table10", f"results={folder}", "plan_only=true") == 0
     made = [f.stem for f in folder.glob("*_seed*.json")]
     done = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("done")]
     assert set(made) == set(done)
@@ -168,36 +178,35 @@ def test_published_outcomes_are_known_as_the_plan_s(capsys: pytest.CaptureFixtur
 # The plan itself
 
 
-def plain(*overrides: str) -> dict[str, Any]:
-    options: Any = OmegaConf.to_container(compose("reproduce", overrides))
-    return options
+def plain(*overrides: str) -> ReproduceOptions:
+    return read_options(ReproduceOptions, compose("reproduce", overrides))
 
 
 def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> None:
     names = [arm.name for cell in CELLS.values() for arm in cell]
     assert len(set(names)) == len(names)
-    assert {name for pair in PLANNED + SECOND_ROUND + THIRD_ROUND for name in pair} <= set(names)
+    assert {name for pair in PLANNED + PLANNED_CONDITIONED + PLANNED_DROPOUT for name in pair} <= set(names)
     assert PLANNED[0] == ("small-s2", "large-1x"), "the claim"
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_command_of_the_plan_is_one_that_its_verb_takes(cell: str) -> None:
     works = [Work(arm, 0, plain()) for arm in chosen_arms([cell], None)]
-    for verb_name, overrides in {(c.verb, tuple(c.overrides)) for work in works for c in work.commands()}:
+    for verb_name, overrides in {(c.name, tuple(c.overrides)) for work in works for c in work.commands()}:
         compose(verb_name, overrides)  # refuses what is unknown or of another type
 
 
 def test_arms_of_a_cell_differ_in_what_they_say_they_do() -> None:
     names = ("small-1x-dropout", "small-s2-dropout")
-    works = {name: Work(chosen_arms(["hidden"], [name])[0], 1, plain()) for name in names}
+    works = {name: Work(chosen_arms(["visual_dropout"], [name])[0], 1, plain()) for name in names}
     single, double = ([str(c) for c in work.commands()] for work in works.values())
     assert single[0] == double[0], "the same demos"
     assert single[1].replace("sizes=[224]", "") == double[1].replace("sizes=[224,448]", "").replace(
         "small-s2", "small-1x"
     )
-    suite = Work(chosen_arms(["suites"], ["small-s2-dropout-light"])[0], 1, plain())
+    suite = Work(chosen_arms(["perturbations"], ["small-s2-dropout-light"])[0], 1, plain())
     assert [str(c) for c in suite.commands()[:2]] == double[:2], "the checkpoints of the clean arm"
-    assert "suite=light" in suite.commands()[2].overrides
+    assert "perturbation=light" in suite.commands()[2].overrides
 
 
 def test_an_expert_needs_no_training_seeds() -> None:
@@ -218,7 +227,7 @@ def test_planned_comparisons_are_corrected_for_each_other(tmp_path: Path) -> Non
     page = render(read_arms(tmp_path))
     assert "- small-s2 v large-1x: separated: difference +30 %" in page
     assert page.index("## The claim") < page.index("## headline")
-    assert "second round" not in page, "none of its arms is there"
+    assert "Grasp conditioning" not in page, "none of its arms is there"
 
 
 def test_the_second_round_stands_beside_the_claim_and_does_not_change_it(tmp_path: Path) -> None:
@@ -232,16 +241,15 @@ def test_the_second_round_stands_beside_the_claim_and_does_not_change_it(tmp_pat
     page = written("small-s2-conditioned", "large-1x-conditioned")
     assert page.startswith(first)
     assert "- small-s2-conditioned v large-1x-conditioned: separated: difference +30 %" in page
-    assert page.index("## The claim") < page.index("## The second round") < page.index("## headline")
+    assert page.index("## The claim") < page.index("## Grasp conditioning") < page.index("## headline")
 
 
 def write_made(path: Path, seed: int, rate: float) -> None:
     """An evaluation whose further positions succeed at a rate, the same ones for all seeds but a few."""
     further = [
         {
-            "x": 0.001 * i,
-            "y": 0.0,
-            "yaw": 0.0,
+            "start": {"options": {"cube": [0.001 * i, 0.0, 0.0]}, "place": None},
+            "metrics": {},
             "seed": i,
             "steps": 9,
             "success": (i * 37 + seed) % 100 < 100 * rate,
@@ -249,10 +257,25 @@ def write_made(path: Path, seed: int, rate: float) -> None:
         for i in range(100)
     ]
     counts = {"successes": 1, "trials": 1, "success_rate": 1.0, "wilson_95": [0, 1]}
-    fixed = [{"x": 0.5, "y": 0.0, "yaw": 0.0, "seed": 999, "steps": 9, "success": True}]
+    fixed = [
+        {
+            "start": {"options": {"cube": [0.5, 0.0, 0.0]}, "place": None},
+            "metrics": {},
+            "seed": 999,
+            "steps": 9,
+            "success": True,
+        }
+    ]
     config = {"training": {"seed": seed}, "evaluate": {"name": path.stem.rpartition("_")[0]}}
-    extra = counts | {"successes": sum(o["success"] for o in further), "trials": 100, "positions": further}
-    made = counts | {"positions": fixed, "extra": extra, "checkpoint_sha256": "0", "config": config}
+    extra = counts | {"successes": sum(o["success"] for o in further), "trials": 100, "rollouts": further}
+    made = counts | {
+        "schema": 2,
+        "task": CubePickTask().to_dict(),
+        "rollouts": fixed,
+        "random_starts": extra,
+        "checkpoint_sha256": "0",
+        "config": config,
+    }
     path.write_text(json.dumps(made))
 
 

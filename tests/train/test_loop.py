@@ -54,6 +54,6 @@ def test_the_policy_is_of_the_robot_of_the_demos(loop: Path) -> None:
 def test_rollouts_are_counted_and_shown(loop: Path) -> None:
     evaluation = json.loads((loop / "evaluation" / "evaluation.json").read_text())
     assert evaluation["trials"] == 2
-    assert [p["steps"] for p in evaluation["positions"]] == [6, 6], "three steps teach nothing"
+    assert [p["steps"] for p in evaluation["rollouts"]] == [6, 6], "three steps teach nothing"
     assert evaluation["successes"] == 0
     assert (loop / "evaluation" / "report.html").read_text().count("data:video/mp4") == 2

@@ -43,7 +43,10 @@ def test_the_options_that_vary_are_named() -> None:
         (['over=["seed=1"]'], "over: seed=1: expected several values, name=a,b"),
         ([], "over=[]: name options of train with their values"),
         (['over=["seed=1,2"]', "launcher=slrm"], "unknown launcher 'slrm': did you mean 'slurm'?"),
-        (['over=["seed=1,2"]', 'evaluate=["extr=1"]'], "unknown option 'extr': did you mean 'extra'?"),
+        (
+            ['over=["seed=1,2"]', 'evaluate=["random_start=1"]'],
+            "unknown option 'random_start': did you mean 'random_starts'?",
+        ),
         (['over=["seed=1,2"]', 'train=["steps=3"]'], "demos is missing: give demos=PATH"),
     ],
 )
@@ -66,7 +69,7 @@ def job(folder: Path, options: list[str], curves: dict[str, Any] | None, error: 
     (folder / "job.json").write_text(json.dumps({"options": options, "error": error}))
     if curves is not None:
         (folder / "policy" / "curves.json").write_text(json.dumps(curves))
-        result = {"successes": 3, "trials": 4, "extra": None}
+        result = {"successes": 3, "trials": 4, "random_starts": None}
         (folder / "policy" / "evaluation" / "evaluation.json").write_text(json.dumps(result))
 
 
