@@ -10,18 +10,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from s2robot.config.targets import check_trusted
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.policy.config import PolicyConfig
-from s2robot.policy.model import PolicyModel
+from s2robot.policy.model import PolicyModel, make_model
 from s2robot.policy.policy import Policy
-from s2robot.policy.trunks import make_model
 from s2robot.utils.provenance import has_bf16, sha256_folder, write_atomic, write_json
 from s2robot.vision.encoders.precision import BF16
 from s2robot.vision.features import make_recorded_extractor
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
-_FORMAT = 1
+_SCHEMA = 2
 _REQUIRED = ("policy", "robot_spec", "encoder", "encoder_identity", "bf16", "env")
 
 
@@ -36,7 +36,7 @@ def save_checkpoint(folder: Path, model: PolicyModel, spec: RobotSpec, settings:
         "action": model.action_normalizer.statistics.to_dict(),
     }
     config = {
-        "format": _FORMAT,
+        "schema": _SCHEMA,
         "policy": model.config.to_dict(),
         "robot_spec": spec.to_dict(),
         **settings,
@@ -48,7 +48,10 @@ def save_checkpoint(folder: Path, model: PolicyModel, spec: RobotSpec, settings:
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """`config.yaml` of a checkpoint. Raises UserError where the folder holds none."""
+    """`config.yaml` of a checkpoint. Raises UserError where the folder holds none.
+
+    Its environment, if any, names nothing but what is trusted (`s2robot.config.targets`).
+    """
     folder = Path(folder)
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
@@ -61,10 +64,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         config = yaml.safe_load((folder / "config.yaml").read_text())
     except yaml.YAMLError as error:
         raise UserError(f"{folder}/config.yaml is damaged: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, dict) or config.get("format") != _FORMAT:
-        raise UserError(f"{folder}/config.yaml is no checkpoint of format {_FORMAT}")
+    if not isinstance(config, dict) or config.get("schema") != _SCHEMA:
+        raise UserError(f"{folder}/config.yaml is no checkpoint of schema {_SCHEMA}: train the policy again")
     if absent := [key for key in _REQUIRED if key not in config]:
         raise UserError(f"{folder}/config.yaml is damaged: it lacks {', '.join(absent)}")
+    check_trusted(config["env"])
     return config
 
 

@@ -3,125 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
-from s2robot.config.checks import check_least
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from s2robot.config.options import Count, Natural, NonNegative, Share, read_options, to_plain
 from s2robot.core.errors import UserError, unknown
-
-CHOICES = {
-    "trunk": ("transformer", "mlp", "linear"),
-    "layout": ("modality", "step"),
-    "attention": ("causal", "bidirectional"),
-    "head": ("l1", "mse", "flow"),
-}
-"""Option -> its values, the default first. The poolings have a table of their own."""
-
-_SIZES = ("n_obs_steps", "chunk_size", "width", "depth", "heads", "flow_steps")
-_AMOUNTS = ("grasp_weight", "proprio_noise", "action_noise", "feature_noise")
-_SHARES = (
-    *("pooling_dropout", "dropout", "action_dropout", "proprio_dropout"),
-    *("visual_dropout", "patch_dropout"),
-)
-
-_BEFORE: dict[str, Any] = {"grasp_conditioning": False, "visual_dropout": 0.0}
-"""What checkpoints of before an option existed were."""
+from s2robot.policy.registry import HEADS, TRUNKS, load_part, part_options
 
 
-@dataclass(frozen=True)
-class PolicyConfig:
-    """The size of everything, as a checkpoint stores it.
+@dataclass(frozen=True, kw_only=True)
+class PolicyOptions:
+    """What a user chooses: the section `policy` of `s2robot train`.
 
     Attributes:
-        cameras: K of them, each one token a step.
-        tokens, channels: (1 + N, C) of one frame's features.
-        proprio_dim, action_dim: Dp, Da.
         n_obs_steps, chunk_size: To, Ta.
+        trunk, head: names of `s2robot.policy.registry`.
+        trunk_options, head_options: theirs. In YAML they stand in a section of the trunk's or head's name.
         pooling: a name of `POOLINGS`.
-        width, depth, heads: of the transformer.
-        pooling_dropout: share of what a pooling read from the tokens that is hidden in training.
-        dropout: inside the transformer.
-        action_dropout: share of the windows whose past actions are hidden in training, since a policy that
-            sees them may copy them (de Haan et al. 2019, causal confusion; Wen et al. 2020, copycats).
-        proprio_noise: standard deviation added in training, in normalised units.
-        grasp_weight: of an auxiliary loss by which the visual tokens alone tell where the gripper will be
-            at the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
-        grasp_conditioning: the trunk is conditioned on that place, as the offset to it from where the
-            gripper is; else it must find it among the visual tokens by itself.
-        grasp_state_indices: of the proprioception, those that say where; empty: all. Joint angles and the
-            gripper's turn, which an image hardly tells, keep a small head from learning the place.
-        trunk: `transformer`; or, as baselines on the same features, `mlp` and `linear`.
-        layout: `modality`, one token a modality and step (RPT, Radosavovic et al. 2023); or `step`, one token
-            a step, as policies of low-dimensional observations have it (BC-Transformer of robomimic).
-        attention: `causal` over steps, each of which is trained; or `bidirectional` as in RPT, where the last
-            step alone is trained, since the others would see the actions they are to predict.
-        head: `l1` (Zhao et al. 2023, ACT: more precise than the squared error), `mse`, or `flow` (flow
-            matching, Lipman et al. 2023, for demos that do one thing in several ways).
-        visual_dropout: share of the windows whose visual tokens are hidden from the trunk in training, where
-            it is told what vision says of the grasp: that is not hidden, and must be relied upon.
-        flow_steps: of the integration from noise to a chunk.
+        width: of the visual tokens and of the vector of a step.
         vision: False leaves the features unread: the control that must fail where the cube must be seen.
+        pooling_dropout: share of what a pooling read from the tokens that is dropped in training.
+        action_dropout: share of the windows whose past actions are dropped in training, since a policy that
+            reads them may copy them (de Haan et al. 2019, causal confusion; Wen et al. 2020, copycats).
         action_noise: standard deviation added to past actions in training, in normalised units.
-        proprio_dropout: share of the windows whose proprioception is hidden (its mean is shown) in training.
-        feature_noise: standard deviation added to features in training, in their own standard deviations.
-        patch_dropout: share of the patches hidden (their mean is shown) in training (Cutout, DeVries and
-            Taylor 2017, on features).
+        proprio_noise: standard deviation added to proprioception in training, in normalised units.
+        proprio_dropout: share of the windows whose proprioception is replaced by its mean in training.
+        visual_dropout: with grasp conditioning, share of the windows whose visual tokens are dropped in
+            training; the grasp prediction is not, and must be relied upon.
+        grasp_weight: of an auxiliary loss by which the visual tokens alone predict the gripper's position at
+            the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
+        grasp_conditioning: the trunk is given the offset from the gripper to the predicted grasp.
     """
 
-    cameras: tuple[str, ...]
-    tokens: int
-    channels: int
-    proprio_dim: int
-    action_dim: int
-    n_obs_steps: int = 16
-    chunk_size: int = 16
-    pooling: str = "spatial_convolution"
-    width: int = 192
-    depth: int = 4
-    heads: int = 4
-    pooling_dropout: float = 0.3
-    dropout: float = 0.0
-    action_dropout: float = 0.5
-    proprio_noise: float = 0.02
-    grasp_weight: float = 3.0
-    grasp_conditioning: bool = True
-    grasp_state_indices: tuple[int, ...] = ()
+    n_obs_steps: Count = 16
+    chunk_size: Count = 16
     trunk: str = "transformer"
-    layout: str = "modality"
-    attention: str = "causal"
+    trunk_options: Mapping[str, Any] = field(default_factory=dict)
     head: str = "l1"
-    flow_steps: int = 10
+    head_options: Mapping[str, Any] = field(default_factory=dict)
+    pooling: str = "spatial_convolution"
+    width: Count = 192
     vision: bool = True
-    action_noise: float = 0.0
-    proprio_dropout: float = 0.0
-    visual_dropout: float = 0.0
-    feature_noise: float = 0.0
-    patch_dropout: float = 0.0
+    pooling_dropout: Share = 0.3
+    action_dropout: Share = 0.5
+    action_noise: NonNegative = 0.0
+    proprio_noise: NonNegative = 0.02
+    proprio_dropout: Share = 0.0
+    visual_dropout: Share = 0.0
+    grasp_weight: NonNegative = 3.0
+    grasp_conditioning: bool = True
 
     def __post_init__(self) -> None:
-        for option, valid in CHOICES.items():
-            if getattr(self, option) not in valid:
-                raise unknown(option, getattr(self, option), valid)
-        check_policy(asdict(self))
+        for kind in ("trunk", "head"):
+            options = part_options(kind, getattr(self, kind), getattr(self, f"{kind}_options"))
+            object.__setattr__(self, f"{kind}_options", to_plain(options))
+        trunk = part_options("trunk", self.trunk, self.trunk_options)
+        load_part("trunk", self.trunk).check(self.width, trunk)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_gathered, handler(source))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig(PolicyOptions):
+    """The options, and what the demos decide.
+
+    Attributes:
+        cameras: name -> (1 + N, C) of one frame's features; K of them, each one visual token a step.
+        proprio_dim, action_dim: Dp, Da.
+        grasp_state_indices: of the proprioception, the gripper's position; empty: all entries stand for it.
+            Joint angles and the gripper's turn, which an image hardly tells, keep a small head from learning
+            the position.
+    """
+
+    cameras: Mapping[str, tuple[Count, Count]]
+    proprio_dim: Count
+    action_dim: Count
+    grasp_state_indices: tuple[Natural, ...] = ()
 
     @property
     def active_cameras(self) -> tuple[str, ...]:
         """The cameras whose features are read."""
-        return self.cameras if self.vision else ()
+        return tuple(self.cameras) if self.vision else ()
 
     @property
     def grasp_indices(self) -> tuple[int, ...]:
-        """Of the proprioception, those of which the grasp is told."""
+        """The G entries of the proprioception that are predicted at the grasp."""
         return self.grasp_state_indices or tuple(range(self.proprio_dim))
 
     @property
     def predicts_grasp(self) -> bool:
-        """Whether vision is taught the place of the grasp."""
+        """Whether the visual tokens learn to predict the grasp."""
         return self.grasp_weight > 0 and bool(self.active_cameras)
 
     @property
     def has_grasp_conditioning(self) -> bool:
-        """Whether the trunk is told what vision says of it."""
+        """Whether the trunk is given the prediction."""
         return self.grasp_conditioning and self.predicts_grasp
 
     @property
@@ -129,11 +110,19 @@ class PolicyConfig:
         """Ds, the numbers beside the visual tokens by which a trunk knows a step."""
         return self.proprio_dim + (len(self.grasp_indices) if self.has_grasp_conditioning else 0)
 
+    @property
+    def step_dim(self) -> int:
+        """K · width + Ds + Da, all of a step side by side."""
+        return len(self.active_cameras) * self.width + self.state_dim + self.action_dim
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {
-            "cameras": list(self.cameras),
-            "grasp_state_indices": list(self.grasp_state_indices),
-        }
+        """Plain lists and numbers, fit for YAML."""
+        return to_plain(self)
+
+    @classmethod
+    def of(cls, options: PolicyOptions, **sizes: Any) -> PolicyConfig:
+        """The options, with what the demos decide."""
+        return cls(**asdict(options), **sizes)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> PolicyConfig:
@@ -142,20 +131,28 @@ class PolicyConfig:
         for name in plain:
             if name not in names:
                 raise unknown("policy option", name, names)
-        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in plain]
-        if missing:
+        required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+        if missing := [name for name in required if name not in plain]:
             raise UserError(f"policy lacks {', '.join(missing)}; it has {', '.join(plain) or 'nothing'}")
-        tuples = {name: tuple(plain[name]) for name in ("cameras", "grasp_state_indices") if name in plain}
-        return cls(**{**_BEFORE, **plain, **tuples})
+        return read_options(cls, plain)
 
 
-def check_policy(options: Mapping[str, Any]) -> None:
-    """Of a policy's options, those that are numbers. Raises UserError for one out of its range."""
-    check_least(options, 1, *(name for name in _SIZES if name in options))
-    check_least(options, 0, *(name for name in _AMOUNTS if name in options))
-    for name in (name for name in _SHARES if name in options):
-        if not 0 <= options[name] <= 1:
-            raise UserError(f"{name}={options[name]}: expected a share from 0 to 1")
-    width, heads = options.get("width", 1), options.get("heads", 1)
-    if options.get("trunk") == "transformer" and width % heads:
-        raise UserError(f"width={width}: expected a multiple of heads={heads}")
+def _gathered(section: Any) -> Any:
+    """The fields of the options: the section of the trunk's or head's name becomes its options."""
+    if not isinstance(section, dict):
+        return section
+    names = {f.name for f in fields(PolicyConfig)}
+    own = {name: value for name, value in section.items() if name in names}
+    for kind in ("trunk", "head"):
+        own.setdefault(f"{kind}_options", section.get(str(section.get(kind)), {}))
+    for name in section:
+        if name not in names and name not in TRUNKS and name not in HEADS:
+            raise unknown("policy option", name, sorted(names))
+    return {name: _tuples(value) for name, value in own.items()}
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, which a strict check behind a validator no longer makes of JSON."""
+    if isinstance(value, dict):
+        return {key: _tuples(entry) for key, entry in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

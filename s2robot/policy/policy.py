@@ -41,9 +41,9 @@ class Predictor(Protocol):
 
 
 class Policy:
-    """History, encoder, normaliser and transformer of one running episode.
+    """History, encoder, normaliser and model of one running episode.
 
-    `observe` each observation, `predict` a chunk when one is needed, `record_action` each action asked for.
+    `observe` each observation, `predict` a chunk when one is needed, `record_action` each action commanded.
     The model and the extractor are only read: policies may share them.
     """
 
@@ -92,9 +92,9 @@ class Policy:
 
     @torch.inference_mode()
     def grasp_offset(self) -> np.ndarray | None:
-        """From where the gripper is, at the last observation, to where vision says the grasp will be (m, 3).
+        """From the gripper to the predicted grasp, at the last observation (m, 3).
 
-        None where vision was not taught the place, or the proprioception does not say where the gripper is.
+        None for a policy that does not predict the grasp, or whose proprioception lacks the gripper's position.
         """
         m, entries = self.model, list(self.model.config.grasp_state_indices)
         if not (m.config.predicts_grasp and entries):
@@ -104,7 +104,7 @@ class Policy:
         return (offset * m.proprio_normalizer.std[entries]).numpy()
 
     def record_action(self, action: np.ndarray) -> None:
-        """Takes note of the action asked for at the last observation.
+        """Takes note of the action commanded at the last observation.
 
         A further one without an observation between stands for a step that was not observed: it is masked.
         """
@@ -124,13 +124,12 @@ class Policy:
         return torch.cat([self.model.pool(name, tokens[name]) for name in cameras])
 
     def _step(self, visual: torch.Tensor, proprio: np.ndarray, observed: bool) -> None:
-        """Goes on by a step and forgets those that no window will see again."""
+        """Goes on by a step and forgets those that are in no window any more."""
         self._visual.append(visual)
         self._proprio.append(proprio)
         self._observed.append(observed)
-        if (
-            len(self._observed) > self.model.config.n_obs_steps + 1
-        ):  # one more: the action before the window counts
+        kept = self.model.config.n_obs_steps + 1  # one more: the action before the window counts
+        if len(self._observed) > kept:
             for entries in (self._visual, self._proprio, self._actions, self._observed):
                 del entries[0]
 
@@ -147,7 +146,7 @@ class Policy:
 
 
 N_ACTION_STEPS = 2
-"""Actions of a chunk that are executed by default: the gripper must not close before what the eyes say."""
+"""Actions of a chunk that are executed by default: with more, the gripper closes late or early."""
 
 
 class ChunkExecutor:
@@ -176,7 +175,7 @@ class ChunkExecutor:
 
 
 class TemporalEnsemble:
-    """Predicts at every step and averages all chunks that speak of it (ACT, Zhao et al. 2023, section IV-A).
+    """Predicts at every step and averages all chunks that hold it (ACT, Zhao et al. 2023, section IV-A).
 
     The weights are exp(-decay · i), i = 0 the oldest.
     """

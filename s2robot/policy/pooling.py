@@ -59,7 +59,7 @@ def _mlp(inputs: int, width: int, dropout: float) -> nn.Sequential:
 class Pooling(nn.Module):
     """Tokens (B, 1 + N, C), CLS first -> (B, width).
 
-    `dropout` hides a share of what was read from the tokens: with a hundred demos, a head that may rely on
+    `dropout` drops a share of what was read from the tokens: with a hundred demos, a head that may rely on
     every patch remembers the demos.
     """
 
@@ -132,26 +132,6 @@ class AttentionPooling(Pooling):
         return self.mlp(self.attention(query, keys, keys, need_weights=False)[0].flatten(1))
 
 
-class SpatialSoftmax(Pooling):
-    """Expected image coordinates of a few learned channels (Finn et al. 2016; robomimic's default)."""
-
-    def __init__(
-        self, tokens: int, channels: int, width: int, dropout: float = 0.0, points: int = 32
-    ) -> None:
-        super().__init__(tokens, channels, width, dropout)
-        axis = torch.linspace(-1, 1, _side(tokens))
-        row, column = torch.meshgrid(axis, axis, indexing="ij")
-        self.grid = nn.Buffer(torch.stack([row.flatten(), column.flatten()], dim=1))
-        self.project = nn.Linear(channels, points)
-        self.temperature = nn.Parameter(torch.zeros(points))
-        self.mlp = _mlp(2 * points, width, dropout)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        scores = self.standardize.linear(tokens, self.project).float() * self.temperature.exp()
-        points = torch.einsum("bnp,nd->bpd", scores.softmax(dim=1), self.grid)
-        return self.mlp(points.flatten(1))
-
-
 class MeanPooling(Pooling):
     """The mean of the patches: the path of the paper's lineage."""
 
@@ -186,7 +166,6 @@ POOLINGS: dict[str, type[Pooling]] = {
     "spatial_convolution": SpatialConvolution,
     "spatial_projection": SpatialProjection,
     "attention": AttentionPooling,
-    "spatial_softmax": SpatialSoftmax,
     "mean": MeanPooling,
     "cls": ClsPooling,
     "linear": LinearPooling,

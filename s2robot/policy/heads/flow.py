@@ -1,34 +1,28 @@
-"""From what a policy knows at a step to a chunk of actions, and what is wrong with it."""
+"""Flow matching, for demos that do one thing in several ways."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from s2robot.config.options import Count
 from s2robot.policy.config import PolicyConfig
 from s2robot.utils.randomness import BatchRandom
 
 _TIMES = 8  # sines and as many cosines by which the flow's network knows its time
 
 
-class RegressionHead(nn.Linear):
-    """The chunk itself. L1 blurs demos that differ less than the squared error (ACT, Zhao et al. 2023)."""
+@dataclass(frozen=True)
+class FlowOptions:
+    """Attributes:
+    steps: of the integration from noise to actions.
+    """
 
-    def __init__(self, config: PolicyConfig, error: Callable[..., Tensor]) -> None:
-        super().__init__(config.width, config.chunk_size * config.action_dim)
-        self._chunk, self._error = (config.chunk_size, config.action_dim), error
-
-    def forward(self, hidden: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """hidden (..., width) -> normalised actions (..., Ta, Da)."""
-        return super().forward(hidden).unflatten(-1, self._chunk)
-
-    def errors(self, hidden: Tensor, target: Tensor, random: BatchRandom | None) -> Tensor:
-        """Of every entry of the normalised target (..., Ta, Da)."""
-        return self._error(self(hidden), target, reduction="none")
+    steps: Count = 10
 
 
 class FlowHead(nn.Module):
@@ -40,9 +34,11 @@ class FlowHead(nn.Module):
     small network learns as it learns regression, and the noise need not pass through it (Li and He 2025).
     """
 
-    def __init__(self, config: PolicyConfig) -> None:
+    Options = FlowOptions
+
+    def __init__(self, config: PolicyConfig, options: FlowOptions) -> None:
         super().__init__()
-        self._chunk, self._steps = (config.chunk_size, config.action_dim), config.flow_steps
+        self._chunk, self._steps = (config.chunk_size, config.action_dim), options.steps
         size, width = config.chunk_size * config.action_dim, 2 * config.width
         self.end = nn.Sequential(
             nn.Linear(size + config.width + 2 * _TIMES, width),
@@ -76,16 +72,6 @@ class FlowHead(nn.Module):
     def _end(self, chunk: Tensor, hidden: Tensor, time: Tensor) -> Tensor:
         angles = time * self.frequencies
         return self.end(torch.cat([chunk, hidden, angles.sin(), angles.cos()], dim=-1))
-
-
-Head = RegressionHead | FlowHead
-
-
-def make_head(config: PolicyConfig) -> Head:
-    """The head that the config names."""
-    if config.head == "flow":
-        return FlowHead(config)
-    return RegressionHead(config, {"l1": F.l1_loss, "mse": F.mse_loss}[config.head])
 
 
 def _fixed() -> torch.Generator:

@@ -1,0 +1,86 @@
+"""To steps of visual tokens, state and actions through a transformer, causal over steps.
+
+S² paper, section on robotic manipulation; one token a modality and step as in RPT (Radosavovic et al. 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from s2robot.config.options import Count, Share
+from s2robot.core.errors import UserError
+from s2robot.policy.model import PolicyModel
+
+
+@dataclass(frozen=True)
+class TransformerOptions:
+    """Attributes:
+    depth: blocks. heads: of the attention. dropout: in the blocks.
+    """
+
+    depth: Count = 4
+    heads: Count = 4
+    dropout: Share = 0.0
+
+
+class Transformer(PolicyModel):
+    """The default trunk."""
+
+    Options = TransformerOptions
+    options: TransformerOptions
+
+    @classmethod
+    def check(cls, width: int, options: TransformerOptions) -> None:
+        """Raises UserError where the heads do not divide the width."""
+        if width % options.heads:
+            raise UserError(f"width={width}: expected a multiple of heads={options.heads}")
+
+    def build(self) -> None:
+        """Embeddings, positions, and the blocks."""
+        c, kinds = self.config, len(self.config.active_cameras) + 2
+        self.proprio_embed = nn.Sequential(
+            nn.Linear(c.state_dim, c.width), nn.GELU(), nn.Linear(c.width, c.width)
+        )
+        self.action_embed = nn.Linear(c.action_dim, c.width)
+        self.no_action = nn.Parameter(torch.randn(c.width) * 0.02)
+        self.step_position = nn.Parameter(torch.randn(c.n_obs_steps, 1, c.width) * 0.02)
+        self.modality = nn.Parameter(torch.randn(kinds, c.width) * 0.02)
+        options = self.options
+        layer = nn.TransformerEncoderLayer(
+            c.width, options.heads, 4 * c.width, options.dropout, F.gelu, batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, options.depth, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(c.width)
+
+    def steps(
+        self,
+        visual: Tensor,
+        state: Tensor,
+        previous_action: Tensor,
+        prev_action_mask: Tensor,
+        timestep_pad_mask: Tensor,
+    ) -> Tensor:
+        """The last token of each step, which attends to all of its step."""
+        action = torch.where(
+            prev_action_mask[..., None], self.action_embed(previous_action), self.no_action
+        )
+        tokens = torch.cat([action[:, :, None], visual, self.proprio_embed(state)[:, :, None]], dim=2)
+        tokens = tokens + self.step_position + self.modality
+        _, steps, per_step, _ = tokens.shape
+        mask = self._attention_mask(timestep_pad_mask, per_step)
+        hidden = self.blocks(tokens.flatten(1, 2), mask=mask)
+        return self.norm(hidden.unflatten(1, (steps, per_step))[:, :, -1])
+
+    def _attention_mask(self, timestep_pad_mask: Tensor, per_step: int) -> Tensor:
+        """Additive (B · heads, L, L): a token attends to its own step and to those before it, not to padding."""
+        steps, device = timestep_pad_mask.shape[1], timestep_pad_mask.device
+        causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()
+        same = torch.eye(steps, dtype=torch.bool, device=device)
+        allowed = (causal & timestep_pad_mask[:, None, :]) | same  # an empty row would be NaN
+        allowed = allowed.repeat_interleave(per_step, 1).repeat_interleave(per_step, 2)
+        mask = torch.zeros(allowed.shape, device=device).masked_fill(~allowed, float("-inf"))
+        return mask.repeat_interleave(self.options.heads, 0)
