@@ -13,8 +13,9 @@ import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
 from s2robot.core.spec import Observation, RobotSpec
+from s2robot.policy.config import PolicyConfig
 from s2robot.policy.policy import Policy
-from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.policy.trunks.transformer import Transformer
 from s2robot.serve.connection import Limits
 from s2robot.serve.contract import Contract
 from s2robot.serve.server import PolicyServer
@@ -40,13 +41,16 @@ def small_policy(cameras: tuple[str, ...] = ("front",)) -> Policy:
     torch.manual_seed(0)
     extractor = FeatureExtractor("random-tiny", [224], bf16=False)
     config = PolicyConfig(
-        *(cameras, *extractor.shape, SPEC.proprio_dim, SPEC.action_dim, OBSERVED, PREDICTED),
+        cameras=dict.fromkeys(cameras, extractor.shape),
+        proprio_dim=SPEC.proprio_dim,
+        action_dim=SPEC.action_dim,
+        n_obs_steps=OBSERVED,
+        chunk_size=PREDICTED,
         width=16,
-        depth=1,
-        heads=2,
+        trunk_options={"depth": 1, "heads": 2},
         pooling="attention",
     )
-    return Policy(PolicyTransformer(config), extractor, SPEC)
+    return Policy(Transformer(config), extractor, SPEC)
 
 
 class Adder:

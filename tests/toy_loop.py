@@ -16,7 +16,13 @@ from s2robot.data.dataset import EpisodeFeatures
 ENCODER = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false")
 TRAIN = (
     *ENCODER,
-    *("policy.width=32", "policy.depth=1", "policy.heads=2", "encode_workers=0", "threads=1"),
+    *(
+        "policy.width=32",
+        "policy.transformer.depth=1",
+        "policy.transformer.heads=2",
+        "encode_workers=0",
+        "threads=1",
+    ),
     *("steps=12", "batch_size=4", "warmup=2", "log_every=1", "checkpoint_every=6", "report=false"),
 )
 

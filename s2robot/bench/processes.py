@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from s2robot.bench.options import BenchOptions
 from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
 from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
+from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
 
 Curve = list[tuple[int, float]]
@@ -48,13 +49,13 @@ def measure(options: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
 def _length(bench: BenchOptions) -> tuple[int, int]:
     """Steps that take each training window `epochs` times, and how many windows there are."""
     cfg = compose("train", [f"demos={bench.demo_store}", "out=unused", *bench.training])
-    options: Any = OmegaConf.to_container(cfg, resolve=True)
+    options = read_options(TrainOptions, cfg)
     demos = choose_demos(options)
-    tracks = [
+    episodes = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
     ]
-    windows = len(WindowDataset(split_episodes(tracks, options["val_fraction"], options["seed"])[0]))
-    return bench.processes.epochs * -(-windows // options["batch_size"]), windows
+    windows = len(WindowDataset(split_episodes(episodes, options.val_fraction, options.seed)[0]))
+    return bench.processes.epochs * -(-windows // options.batch_size), windows
 
 
 def _train(processes: int, given: Sequence[str]) -> float:

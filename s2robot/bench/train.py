@@ -14,20 +14,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch.utils.data import default_collate
 
 from s2robot.bench.act import train_act
 from s2robot.bench.options import BenchOptions, TrainBench
 from s2robot.bench.stream import stream
 from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.windows import history_window
 from s2robot.train.batches import Batches, Loader, Window
 from s2robot.train.demos import Demos, choose_demos, load_episode_features
+from s2robot.train.options import TrainOptions
 from s2robot.train.run import Trainer, start
 from s2robot.utils.distributed import World
-from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor, make_extractor
 
 
@@ -35,36 +35,36 @@ def measure(bench: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
     """What `s2robot bench train` finds."""
     torch.set_num_threads(World().threads(bench.threads))
     cfg = compose("train", [f"demos={bench.demo_store}", "out=unused", *bench.training])
-    options: Any = OmegaConf.to_container(cfg, resolve=True)
+    options = read_options(TrainOptions, cfg)
     demos = choose_demos(options)
-    tracks = [
+    episodes = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
     ]
-    result = {**_measure(bench.train, options, demos, tracks), **_streamed(bench)}
+    result = {**_measure(bench.train, options, demos, episodes), **_streamed(bench)}
     shares = {
         "data_path_over_training": result["data_path"]["windows_per_second"]
-        / (result["from_cache"]["steps_per_second"] * options["batch_size"]),
+        / (result["from_cache"]["steps_per_second"] * options.batch_size),
         "cache_over_encoder_in_the_loop": result["from_cache"]["steps_per_second"]
         / result["encoder_in_the_loop"]["steps_per_second"],
     }
     if bench.train.act_steps:
         store, threads = demos.sources[0].store, torch.get_num_threads()
-        result["lerobot_act"] = train_act(store, bench, options["batch_size"], threads)
-    about = {"demos": len(demos), "batch_size": options["batch_size"], "train": list(bench.training)}
+        result["lerobot_act"] = train_act(store, bench, options.batch_size, threads)
+    about = {"demos": len(demos), "batch_size": options.batch_size, "train": list(bench.training)}
     about["threads"] = torch.get_num_threads()
     return {**result, **shares, **about}, _lines(result, shares)
 
 
 def _measure(
-    section: TrainBench, options: dict[str, Any], demos: Demos, tracks: Sequence[EpisodeFeatures]
+    section: TrainBench, options: TrainOptions, demos: Demos, episodes: Sequence[EpisodeFeatures]
 ) -> dict[str, Any]:
-    run = start(options, demos.spec, tracks, "", torch.device("cpu"))
+    run = start(options, demos.spec, episodes, "", torch.device("cpu"))
     trainer = Trainer(options, run, World())
-    dataset = WindowDataset(tracks, options["policy"]["n_obs_steps"], options["policy"]["chunk_size"])
-    size, loaders = options["batch_size"], options["loader_threads"]
+    dataset = WindowDataset(episodes, options.policy.n_obs_steps, options.policy.chunk_size)
+    size, loaders = options.batch_size, options.loader_threads
 
     def loader(steps: int) -> Loader:
-        return Loader(dataset, Batches(len(dataset), size, options["seed"], 0, steps), loaders)
+        return Loader(dataset, Batches(len(dataset), size, options.seed, 0, steps), loaders)
 
     count = -(-section.windows // size)
     for _ in loader(count):  # the files come into the page cache
@@ -75,8 +75,8 @@ def _measure(
     trainer.step(next(steps))  # the first one is slower
     waited = taken.waited
     cached = _seconds(lambda: [trainer.step(parts) for parts in steps])
-    encoder = make_extractor(EncoderOptions.of(options["encoder"]), options["bf16"])
-    batches = Batches(len(dataset), size, options["seed"], 0, section.encoder_steps)
+    encoder = make_extractor(options.encoder, options.bf16)
+    batches = Batches(len(dataset), size, options.seed, 0, section.encoder_steps)
     looped = _seconds(
         lambda: [trainer.step([w]) for w in _encoded(dataset, batches, demos, options, encoder)]
     )
@@ -98,7 +98,7 @@ def _encoded(
     dataset: WindowDataset,
     batches: Batches,
     demos: Demos,
-    options: dict[str, Any],
+    options: TrainOptions,
     encoder: FeatureExtractor,
 ) -> Iterator[Window]:
     """The same windows, their features computed from frames of the store there and then."""
@@ -108,7 +108,7 @@ def _encoded(
         windows = []
         for item in items:
             index = int(np.searchsorted(starts, item, side="right")) - 1
-            steps, _ = history_window(item - int(starts[index]), options["policy"]["n_obs_steps"])
+            steps, _ = history_window(item - int(starts[index]), options.policy.n_obs_steps)
             first, last = int(steps[0]), int(steps[-1])
             window = dataset[item]
             for camera in demos.spec.cameras:

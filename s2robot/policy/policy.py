@@ -94,7 +94,7 @@ class Policy:
     def grasp_offset(self) -> np.ndarray | None:
         """From the gripper to the predicted grasp, at the last observation (m, 3).
 
-        None for a policy that does not predict the grasp, or whose proprioception lacks the gripper's position.
+        None without a grasp prediction, or where the proprioception lacks the gripper's position.
         """
         m, entries = self.model, list(self.model.config.grasp_state_indices)
         if not (m.config.predicts_grasp and entries):

@@ -3,20 +3,20 @@
 A trunk is a subclass of `s2robot.policy.model.PolicyModel`:
 
     @dataclass(frozen=True)
-    class GruOptions:                    # bounds stand in the annotations, see s2robot.config.options
+    class GruOptions:                    # bounds in the annotations, see s2robot.config.options
         layers: Count = 1
 
     class Gru(PolicyModel):
         Options = GruOptions
 
-        def build(self):                 # makes its parts; self.config: PolicyConfig; self.options: GruOptions
+        def build(self):                 # makes its parts, by self.config and self.options
             ...
 
         def steps(self, visual, state, previous_action, prev_action_mask, timestep_pad_mask):
             ...                          # (B, To, width): one vector for each step, see PolicyModel.steps
 
 and its line is `"gru": "package.module:Gru"` in TRUNKS. Then `s2robot train policy.trunk=gru` trains it;
-`+policy.gru.layers=2`, or a section `gru:` in a file in `configs/policy/`, sets its options. A section has the
+`+policy.gru.layers=2`, or a section `gru:` in a file of `configs/policy/`, sets its options. It has the
 name of the trunk or head whose options it holds; sections of others are left out.
 
 A head is an `nn.Module` made of (config: PolicyConfig, options), with `Options` and two methods, see

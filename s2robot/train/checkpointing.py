@@ -6,23 +6,22 @@ import io
 import json
 import pickle
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from s2robot.config.options import to_plain
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.durable import disk_errors
 from s2robot.policy.checkpoint import save_checkpoint
-from s2robot.policy.config import PolicyConfig
 from s2robot.train.demos import Demos
+from s2robot.train.options import TrainOptions
 from s2robot.train.run import Curves, Run
 from s2robot.utils.distributed import World
 from s2robot.utils.provenance import git_state, machine, sha256_json, versions, write_atomic, write_json
-from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import make_extractor
 
 STATE = "training_state.pt"
@@ -31,42 +30,19 @@ BEST = "best"
 SCORE = "action/validation"
 """The curve whose lowest point is the best checkpoint, where no rollouts are made."""
 
-_LATER = {
-    "ema_decay": 0.0,
-    "precision": "fp32",
-    "filter": {"success": None, "operators": None, "collected_by": None},
-}
-"""Options that came later, with the values that change nothing: a run begun without them is resumed."""
-_LATER_OF_POLICY = ("trunk", "layout", "attention", "head", "flow_steps", "vision", "action_noise")
-_LATER_OF_POLICY += ("proprio_dropout", "feature_noise", "patch_dropout")
+_RECIPE = ("cameras", "filter", "augment", "encoder", "policy", "steps", "batch_size", "lr", "warmup")
+_RECIPE += ("weight_decay", "grad_clip_norm", "ema_decay", "precision", "val_fraction", "seed", "bf16")
 
 
-def recipe(plain: Mapping[str, Any]) -> dict[str, Any]:
+def recipe(options: TrainOptions) -> dict[str, Any]:
     """The options that decide the weights."""
-    kept = (
-        "cameras",
-        "encoder",
-        "policy",
-        "steps",
-        "batch_size",
-        "lr",
-        "warmup",
-        "weight_decay",
-        "grad_clip_norm",
-    )
-    later = {key: plain[key] for key, neutral in _LATER.items() if plain[key] != neutral}
-    if plain["augment"]["variants"]:
-        later["augment"] = plain["augment"]
-    policy = dict(plain["policy"])
-    for name in _LATER_OF_POLICY:
-        if policy[name] == getattr(PolicyConfig, name):
-            del policy[name]
-    return {key: plain[key] for key in (*kept, "val_fraction", "seed", "bf16")} | {"policy": policy} | later
+    plain = to_plain(options)
+    return {name: plain[name] for name in _RECIPE}
 
 
-def identity(plain: Mapping[str, Any], demos: Demos) -> str:
+def identity(options: TrainOptions, demos: Demos) -> str:
     """The hash of options and demos: what a run that is resumed must agree on."""
-    return sha256_json([recipe(plain), demos.digest])
+    return sha256_json([recipe(options), demos.digest])
 
 
 @dataclass(frozen=True)
@@ -82,23 +58,23 @@ class Folder:
     settings: dict[str, Any]
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any], demos: Demos) -> Folder:
+    def of(cls, options: TrainOptions, demos: Demos) -> Folder:
         """The folder that the options name."""
-        extractor = make_extractor(EncoderOptions.of(plain["encoder"]), plain["bf16"])
+        extractor = make_extractor(options.encoder, options.bf16)
         paths = [str(source.store) for source in demos.sources]
         named = {"demos": paths[0] if len(paths) == 1 else paths, "episodes": len(demos)}
         settings = {
-            "encoder": plain["encoder"],
+            "encoder": to_plain(options.encoder),
             "encoder_identity": extractor.identity,
             "bf16": extractor.bf16,
             "env": demos.env,
-            "training": recipe(plain) | named,
+            "training": recipe(options) | named,
             "demos_sha256": demos.digest,
             "versions": versions(),
             "git": git_state(),
             "machine": machine(),
         }
-        return cls(Path(plain["out"]), demos.spec, settings)
+        return cls(Path(options.out), demos.spec, settings)
 
     def resume(self, run: Run) -> None:
         """Takes a run to where it was saved last. Raises UserError where that is another one, or damaged."""
@@ -152,7 +128,7 @@ class Folder:
         """A checkpoint of the policy as it is now."""
         save_checkpoint(folder, run.kept, self.spec, self.settings)
 
-    def record(self, plain: Mapping[str, Any], demos: Demos, run: Run, world: World) -> None:
+    def record(self, options: TrainOptions, demos: Demos, run: Run, world: World) -> None:
         """Notes in `run.json` all that is needed to repeat the training, and that it was begun or resumed."""
         path = self.out / RECORD
         sessions = json.loads(path.read_text())["sessions"] if path.is_file() else []
@@ -163,9 +139,9 @@ class Folder:
             **{name: self.settings[name] for name in ("versions", "git", "machine")},
         }
         record = {
-            "options": dict(plain),
+            "options": to_plain(options),
             "recipe_sha256": run.recipe,
-            "seed": plain["seed"],
+            "seed": options.seed,
             "demos": [source.to_dict() for source in demos.sources],
             "encoder_identity": self.settings["encoder_identity"],
             "sessions": [*sessions, session],

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from s2robot.core.errors import UserError, unknown
+from s2robot.config.targets import check_trusted
+from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.dataset import EpisodeFeatures
 from s2robot.data.reader import EpisodeReader
 from s2robot.data.store import DemoStore, digest_of
+from s2robot.train.options import Filter, TrainOptions
 from s2robot.utils.distributed import World
 from s2robot.utils.provenance import sha256_json
-from s2robot.vision.augment import Augmentation
 from s2robot.vision.cache import encode_store
-from s2robot.vision.encoders.options import EncoderOptions
-
-COLLECTED_BY = ("scripted", "person", "intervention", "unknown")
-"""Who collected a demo: an expert, a person, a policy until a person took over, or nobody says."""
 
 
 @dataclass(frozen=True)
@@ -65,33 +62,38 @@ class Demos:
     def env(self) -> dict[str, Any] | None:
         """The simulated environment that all of them come from, None where there is none."""
         first, *others = (source.store.attributes.get("record", {}).get("env") for source in self.sources)
-        return first if all(other == first for other in others) else None
+        if not all(other == first for other in others):
+            return None
+        return first
 
 
-def choose_demos(plain: Mapping[str, Any]) -> Demos:
+def choose_demos(options: TrainOptions) -> Demos:
     """The demos that the options `demos`, `cameras` and `filter` name.
 
     Raises UserError where a store is missing, empty or named twice, stores are of different robots, or no
     demo passes the filters.
     """
-    paths = [plain["demos"]] if isinstance(plain["demos"], str) else list(plain["demos"])
+    paths = options.stores
     if not paths:
         raise UserError("demos=[]: name at least one store")
     if len(set(paths)) < len(paths):
         raise UserError(f"demos=[{','.join(paths)}]: a store is named twice")
     stores = [DemoStore.open(path) for path in paths]
-    spec = _common_spec(stores, plain["cameras"])
-    check_filter(plain["filter"])
-    sources = [Source(store, tuple(_chosen(store, plain["filter"]))) for store in stores]
+    for store in stores:
+        check_trusted(store.attributes.get("record", {}).get("env"))  # it goes into the checkpoint
+    spec = _common_spec(stores, options.cameras)
+    sources = [Source(store, tuple(_chosen(store, options.filter))) for store in stores]
     if not any(source.ids for source in sources):
         names = " and ".join(map(str, stores))
         count = sum(map(len, stores))
-        raise UserError(f"none of the {count} demos of {names} passes {_shown(plain['filter'])}")
+        raise UserError(f"none of the {count} demos of {names} passes {_in_words(options.filter)}")
     return Demos(tuple(source for source in sources if source.ids), spec)
 
 
-def _common_spec(stores: Sequence[DemoStore], cameras: list[str] | None) -> RobotSpec:
-    first, *others = ((store, store.spec.select_cameras(cameras)) for store in stores)
+def _common_spec(stores: Sequence[DemoStore], cameras: Sequence[str] | None) -> RobotSpec:
+    first, *others = (
+        (store, store.spec.select_cameras(None if cameras is None else list(cameras))) for store in stores
+    )
     for other, spec in others:
         if difference := first[1].difference(spec):
             raise UserError(f"{first[0]} and {other} hold demos of different robots: {difference}")
@@ -101,30 +103,17 @@ def _common_spec(stores: Sequence[DemoStore], cameras: list[str] | None) -> Robo
 # ---------------------------------------------------------------------- filters
 
 
-def check_filter(wanted: Mapping[str, Any]) -> None:
-    """Raises UserError for a filter that no demo could be held against."""
-    if not isinstance(wanted["success"], bool | None):
-        raise UserError(f"filter.success={wanted['success']}: expected true, false or null")
-    for name in ("operators", "collected_by"):
-        if not isinstance(wanted[name], list | None):
-            raise UserError(f"filter.{name}={wanted[name]}: expected a list or null")
-    for who in wanted["collected_by"] or ():
-        if who not in COLLECTED_BY:
-            raise unknown("value of filter.collected_by", who, COLLECTED_BY)
-
-
-def passes(attributes: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def passes(attributes: Mapping[str, Any], wanted: Filter) -> bool:
     """Whether an episode with these attributes is trained on."""
-    success, operators, by = wanted["success"], wanted["operators"], wanted["collected_by"]
     return (
-        (success is None or attributes.get("success") is success)
-        and (operators is None or attributes.get("operator", "") in operators)
-        and (by is None or collected_by(attributes) in by)
+        (wanted.success is None or attributes.get("success") is wanted.success)
+        and (wanted.operators is None or attributes.get("operator", "") in wanted.operators)
+        and (wanted.collected_by is None or collected_by(attributes) in wanted.collected_by)
     )
 
 
 def collected_by(attributes: Mapping[str, Any]) -> str:
-    """One of `COLLECTED_BY`, from what was recorded."""
+    """A `Collector`, from what was recorded."""
     by_person = attributes.get("by_person")
     if by_person is not None:
         return "person" if all(by_person) else "intervention"
@@ -132,24 +121,26 @@ def collected_by(attributes: Mapping[str, Any]) -> str:
     return "scripted" if device == "scripted" else "unknown"
 
 
-def _chosen(store: DemoStore, wanted: Mapping[str, Any]) -> list[str]:
+def _chosen(store: DemoStore, wanted: Filter) -> list[str]:
     ids = store.ids()
     if not ids:
         raise UserError(f"{store} holds no demos: `s2robot record` makes some")
-    if all(value is None for value in wanted.values()):
+    if wanted == Filter():
         return ids
     return [i for i in ids if passes(store.episode(i).attributes, wanted)]
 
 
-def _shown(wanted: Mapping[str, Any]) -> str:
-    return " ".join(f"filter.{name}={value}" for name, value in wanted.items() if value is not None)
+def _in_words(wanted: Filter) -> str:
+    given = {f.name: getattr(wanted, f.name) for f in fields(wanted)}
+    given = {name: list(v) if isinstance(v, tuple) else v for name, v in given.items() if v is not None}
+    return " ".join(f"filter.{name}={value}" for name, value in given.items())
 
 
 # ---------------------------------------------------------------------- episodes
 
 
 def load_episode_features(
-    source: Source, spec: RobotSpec, plain: Mapping[str, Any], world: World
+    source: Source, spec: RobotSpec, options: TrainOptions, world: World
 ) -> list[EpisodeFeatures]:
     """Every episode with its features, computed first where they are missing.
 
@@ -157,16 +148,16 @@ def load_episode_features(
     this encoder's.
     """
     store, cameras = source.store, list(spec.cameras)
-    augmentation = Augmentation(**plain["augment"])
-    options = {"bf16": plain["bf16"], "workers": plain["encode_workers"], "ids": source.ids, "world": world}
+    augmentation = options.augment
+    shared = {"bf16": options.bf16, "workers": options.encode_workers, "ids": source.ids, "world": world}
     caches = [
         encode_store(
             str(store),
-            plain["features"],
-            EncoderOptions.of(plain["encoder"]),
+            options.features,
+            options.encoder,
             cameras=cameras,
             changed=changed,
-            **options,
+            **shared,
         )
         for changed in (None, *((augmentation, 1 + i) for i in range(augmentation.variants)))
     ]
@@ -197,8 +188,6 @@ def split_episodes(
 
     The held-out ones have the images that were recorded alone.
     """
-    if not 0 <= share < 1:
-        raise UserError(f"val_fraction={share}: expected a share from 0 to below 1")
     held_out = min(round(share * len(episodes)), len(episodes) - 1)
     order = np.random.default_rng([seed, 2]).permutation(len(episodes))
     chosen = (episodes[i] for i in sorted(order[:held_out]))

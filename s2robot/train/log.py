@@ -10,7 +10,9 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from s2robot.config.options import to_plain
 from s2robot.core.errors import UserError
+from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
 
 
@@ -31,7 +33,7 @@ class Log:
 
 
 @contextmanager
-def open_log(out: Path, plain: Mapping[str, Any], step: int, world: World) -> Iterator[Log]:
+def open_log(out: Path, options: TrainOptions, step: int, world: World) -> Iterator[Log]:
     """The log of a run that is at a step; what was logged beyond it before a crash is discarded.
 
     Only the process that leads writes one. Raises UserError where wandb is asked for and missing.
@@ -39,13 +41,13 @@ def open_log(out: Path, plain: Mapping[str, Any], step: int, world: World) -> It
     if not world.leads:
         yield Log(None)
         return
-    wandb = _wandb() if plain["wandb"] else None
+    wandb = _wandb() if options.wandb else None
     with SummaryWriter(str(out / "log"), purge_step=step) as writer:
         if wandb is None:
             yield Log(writer)
             return
         # Without a network or an account WANDB_MODE=offline; `wandb sync` sends it later.
-        with wandb.init(project=plain["wandb"], name=out.name, dir=str(out), config=dict(plain)) as run:
+        with wandb.init(project=options.wandb, name=out.name, dir=str(out), config=to_plain(options)) as run:
             run.define_metric("*", step_metric="step")  # rollouts end when training is further on
             yield Log(writer, run)
 

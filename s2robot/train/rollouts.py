@@ -12,9 +12,8 @@ import filecmp
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from s2robot.config import compose
 from s2robot.core.errors import UserError
@@ -22,6 +21,7 @@ from s2robot.data.durable import disk_errors
 from s2robot.policy.checkpoint import FILES
 from s2robot.train.checkpointing import BEST, Folder
 from s2robot.train.demos import Demos
+from s2robot.train.options import TrainOptions
 from s2robot.train.run import Run
 from s2robot.utils.provenance import write_atomic
 
@@ -126,15 +126,13 @@ class Rollouts:
         return sorted(path.parent for path in self._root.glob("*/model.safetensors"))
 
 
-def check_rollouts(plain: Mapping[str, Any], demos: Demos) -> None:
+def check_rollouts(options: TrainOptions, demos: Demos) -> None:
     """Raises UserError where the rollouts that the options ask for could not be made."""
-    if plain["evaluate_every"] < 0:
-        raise UserError(f"evaluate_every={plain['evaluate_every']}: expected 0 (never) or more")
-    if not plain["evaluate_every"]:
+    if not options.evaluate_every:
         return
     if demos.env is None:
         raise UserError("evaluate_every: these demos come from no simulated environment, or from several")
-    compose("evaluate", evaluation(Path("checkpoint"), plain["evaluate"]))
+    compose("evaluate", evaluation(Path("checkpoint"), options.evaluate))
 
 
 def evaluation(snapshot: Path, options: Sequence[str]) -> list[str]:

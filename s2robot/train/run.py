@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,22 +14,20 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import default_collate
 
-from s2robot.core.errors import UserError, unknown
+from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
-from s2robot.policy.config import PolicyConfig
-from s2robot.policy.model import MASKS, PolicyModel
+from s2robot.policy.config import PolicyConfig, PolicyOptions
+from s2robot.policy.model import MASKS, PolicyModel, make_model
 from s2robot.policy.normalize import FLOOR, Statistics
-from s2robot.policy.pooling import Pooling
-from s2robot.policy.trunks import make_model
 from s2robot.train.batches import Window
+from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
 from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
 
 Curves = dict[str, list[tuple[int, float]]]
 
-PRECISIONS = ("fp32", "bf16")
 _VALIDATION_WINDOWS = 128
 _FIT_FRAMES = 512  # over all episodes: enough for each token's mean and each channel's deviation
 
@@ -50,7 +48,7 @@ class Run:
     """What a checkpoint for resuming holds.
 
     Attributes:
-        averaged: the mean of the weights over the last steps, where `ema` asks for it.
+        averaged: the mean of the weights over the last steps, where `ema_decay` asks for it.
     """
 
     model: PolicyModel
@@ -74,62 +72,68 @@ class Run:
 
 
 def start(
-    plain: Mapping[str, Any],
+    options: TrainOptions,
     spec: RobotSpec,
     episodes: Sequence[EpisodeFeatures],
     recipe: str,
     device: torch.device,
 ) -> Run:
     """Untrained, with the statistics of these episodes. Raises UserError for options that no policy has."""
-    if plain["precision"] not in PRECISIONS:
-        raise unknown("precision", plain["precision"], PRECISIONS)
-    if not 0 <= plain["ema_decay"] < 1:
-        raise UserError(f"ema_decay={plain['ema_decay']}: expected 0 (none) to below 1")
-    torch.manual_seed(plain["seed"])
-    tokens, channels = next(iter(episodes[0].features.values())).shape[1:]
-    config = PolicyConfig(
-        cameras=tuple(spec.cameras),
-        tokens=tokens,
-        channels=channels,
+    torch.manual_seed(options.seed)
+    shapes = {name: array.shape[1:] for name, array in episodes[0].features.items()}
+    config = PolicyConfig.of(
+        _learnable(options.policy, episodes),
+        cameras={name: shapes[name] for name in spec.cameras},
         proprio_dim=spec.proprio_dim,
         action_dim=spec.action_dim,
         grasp_state_indices=spec.gripper_position,
-        **_what_can_be_learned(plain["policy"], episodes),
     )
     model = make_model(
         config,
         Statistics.of([t.proprio for t in episodes], FLOOR["proprio"]),
         Statistics.of([t.action for t in episodes], FLOOR["action"]),
     )
-    _fit_poolings(model, episodes, plain["seed"])
+    _fit_poolings(model, episodes, options.seed)
     model.to(device)
-    groups = parameter_groups(model, plain["weight_decay"])
-    optimiser = torch.optim.AdamW(groups, lr=plain["lr"], fused=True)
-    decay = plain["ema_decay"]
+    groups = parameter_groups(model, options.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=options.lr, fused=True)
+    decay = options.ema_decay
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
     return Run(model, optimiser, recipe, averaged)
 
 
-def _what_can_be_learned(policy: Mapping[str, Any], episodes: Sequence[EpisodeFeatures]) -> dict[str, Any]:
-    """Where no demo closes the gripper, vision is taught no place of a grasp, and the trunk is told none."""
+def _learnable(policy: PolicyOptions, episodes: Sequence[EpisodeFeatures]) -> PolicyOptions:
+    """The options, without the loss of a grasp target where no demo has a grasp."""
     grasps = any(episode.grasp() is not None for episode in episodes)
-    return dict(policy) if grasps else {**policy, "grasp_weight": 0.0}
+    return policy if grasps else replace(policy, grasp_weight=0.0)
+
+
+def grasp_target(policy: PolicyOptions, spec: RobotSpec, episodes: Sequence[EpisodeFeatures]) -> str:
+    """In one line, whether the grasp is a target of the training, and by which action entry."""
+    if not policy.grasp_weight or not policy.vision:
+        return "no grasp target: the options ask for none"
+    if not spec.grippers:
+        return "no gripper is named: no grasp target"
+    gripper, grasps = spec.grippers[0], sum(episode.grasp() is not None for episode in episodes)
+    where = f"gripper entry {gripper.index} ({spec.action[gripper.index]}), closed at {gripper.closed:g}"
+    if not grasps:
+        return f"{where}: it closes in no demo: no grasp target"
+    return f"grasp target: {where}; {grasps} of {len(episodes)} demos grasp"
 
 
 def _fit_poolings(model: PolicyModel, episodes: Sequence[EpisodeFeatures], seed: int) -> None:
     rng = np.random.default_rng([seed, 4])
     each = _FIT_FRAMES // len(episodes) + 1
-    for name, pooling in model.pooling.items():
-        assert isinstance(pooling, Pooling)
-        frames = [t.features[name][int(rng.integers(t.length))] for t in episodes for _ in range(each)]
-        pooling.standardize.fit(torch.from_numpy(np.stack(frames)))
+    for name in model.config.active_cameras:
+        frames = [e.features[name][int(rng.integers(e.length))] for e in episodes for _ in range(each)]
+        model.camera_pooling(name).standardize.fit(torch.from_numpy(np.stack(frames)))
 
 
 class Trainer:
     """Takes steps. Every process of a world takes the same ones, each on its parts of the batches."""
 
-    def __init__(self, plain: Mapping[str, Any], run: Run, world: World) -> None:
-        self.run, self._plain, self._world = run, plain, world
+    def __init__(self, options: TrainOptions, run: Run, world: World) -> None:
+        self.run, self._options, self._world = run, options, world
         self._device = next(run.model.parameters()).device
         loss = _Loss(run.model)
         self._loss = loss if world.size == 1 else DistributedDataParallel(loss)
@@ -139,17 +143,17 @@ class Trainer:
 
         Raises UserError where they are not finite.
         """
-        run, plain = self.run, self._plain
+        run, options = self.run, self._options
         for group in run.optimiser.param_groups:
-            group["lr"] = plain["lr"] * cosine(run.step, plain["steps"], plain["warmup"])
+            group["lr"] = options.lr * cosine(run.step, options.steps, options.warmup)
         run.model.train()
         run.optimiser.zero_grad()
         losses = self._backward([self._here(window) for window in windows])
         if not np.isfinite(losses["total"]):
             raise UserError(
-                f"the loss is {losses['total']} at step {run.step}: try a smaller lr than {plain['lr']}"
+                f"the loss is {losses['total']} at step {run.step}: try a smaller lr than {options.lr}"
             )
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), plain["grad_clip_norm"])
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.grad_clip_norm)
         run.optimiser.step()
         if run.averaged is not None:
             run.averaged.update_parameters(run.model)
@@ -164,7 +168,7 @@ class Trainer:
             part = self._part(i, len(windows), counts)
             with self._exchange(i + 1 == len(windows)):
                 with torch.autocast(
-                    self._device.type, torch.bfloat16, enabled=self._plain["precision"] == "bf16"
+                    self._device.type, torch.bfloat16, enabled=self._options.precision == "bf16"
                 ):
                     losses = self._loss(window, self._generator(part), part)
                 (losses["total"] / len(windows)).backward()
@@ -187,7 +191,7 @@ class Trainer:
 
     def _generator(self, part: Microbatch) -> torch.Generator:
         """Of what is drawn for this step, which all parts share; dropout is each part's own."""
-        seeds = [self._plain["seed"], 5, self.run.step]
+        seeds = [self._options.seed, 5, self.run.step]
         dropout = seeds if part.index == 0 else [*seeds, part.index]
         torch.manual_seed(_seed(dropout))
         return torch.Generator().manual_seed(_seed(seeds))

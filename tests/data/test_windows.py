@@ -16,8 +16,9 @@ from s2robot.core.spec import Observation
 from s2robot.data.dataset import EpisodeFeatures, Ta, To, WindowDataset
 from s2robot.data.recorder import Recorder
 from s2robot.data.windows import chunk_window, history_window, previous_actions
+from s2robot.policy.config import PolicyConfig
 from s2robot.policy.policy import Policy
-from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.policy.trunks.transformer import Transformer
 from s2robot.vision.features import FeatureExtractor
 
 times = st.integers(0, 300)
@@ -92,15 +93,19 @@ class Follower(Actor):
 
 
 @pytest.fixture(scope="module")
-def rollout_and_dataset() -> tuple[list[tuple[torch.Tensor, ...]], WindowDataset, PolicyTransformer]:
+def rollout_and_dataset() -> tuple[list[tuple[torch.Tensor, ...]], WindowDataset, Transformer]:
     """What the transformer was given at each step of a rollout, and the windows of the same episode."""
     torch.manual_seed(0)
     env = Toy(cameras=["front"], max_steps=24)
     extractor = FeatureExtractor("random-tiny", [224], bf16=False)
     config = PolicyConfig(
-        ("front",), *extractor.shape, proprio_dim=4, action_dim=4, width=16, depth=1, heads=2
+        cameras={"front": extractor.shape},
+        proprio_dim=4,
+        action_dim=4,
+        width=16,
+        trunk_options={"depth": 1, "heads": 2},
     )
-    model = PolicyTransformer(config)
+    model = Transformer(config)
     seen: list[tuple[torch.Tensor, ...]] = []
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[:5]))
 

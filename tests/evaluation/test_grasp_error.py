@@ -20,8 +20,8 @@ from s2robot.core.rollout import run_episode
 from s2robot.core.spec import Observation
 from s2robot.evaluation.trace import GraspTrace, SceneTrace
 from s2robot.policy.checkpoint import load_policy
+from s2robot.policy.model import make_model
 from s2robot.policy.policy import ChunkExecutor, Policy
-from s2robot.policy.trunks import make_model
 from s2robot.reports.result import metric_medians, outcome_text
 from s2robot.tasks.cube_pick_failures import Scene, grasp_error
 

@@ -11,8 +11,9 @@ from mistakes import refusal
 
 from s2robot.core.spec import Observation, RobotSpec
 from s2robot.integrations.lerobot.policy import LeRobotPolicy
+from s2robot.policy.config import PolicyConfig
 from s2robot.policy.policy import ChunkExecutor, Policy
-from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.policy.trunks.transformer import Transformer
 from s2robot.vision.features import FeatureExtractor
 
 SPEC = RobotSpec({"front": (32, 32, 3)}, ("x [m]", "y [m]"), ("dx [m]", "gripper"), "ee_delta", 10.0)
@@ -22,8 +23,16 @@ SPEC = RobotSpec({"front": (32, 32, 3)}, ("x [m]", "y [m]"), ("dx [m]", "gripper
 def policy() -> Policy:
     torch.manual_seed(0)
     extractor = FeatureExtractor("random-tiny", [224], bf16=False)
-    shape = (("front",), *extractor.shape, SPEC.proprio_dim, SPEC.action_dim, 4, 6)
-    return Policy(PolicyTransformer(PolicyConfig(*shape, width=16, depth=1, heads=2)), extractor, SPEC)
+    config = PolicyConfig(
+        cameras={"front": extractor.shape},
+        proprio_dim=SPEC.proprio_dim,
+        action_dim=SPEC.action_dim,
+        n_obs_steps=4,
+        chunk_size=6,
+        width=16,
+        trunk_options={"depth": 1, "heads": 2},
+    )
+    return Policy(Transformer(config), extractor, SPEC)
 
 
 def observation(seed: int) -> Observation:

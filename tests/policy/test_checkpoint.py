@@ -24,9 +24,10 @@ from s2robot.policy.checkpoint import (
     read_config,
     save_checkpoint,
 )
+from s2robot.policy.config import PolicyConfig
 from s2robot.policy.normalize import Statistics
 from s2robot.policy.policy import ChunkExecutor, Policy
-from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.policy.trunks.transformer import Transformer
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.precision import COMPUTE
 from s2robot.vision.features import make_extractor
@@ -40,10 +41,14 @@ def made() -> tuple[Policy, dict[str, Any]]:
     torch.manual_seed(0)
     extractor = make_extractor(EncoderOptions.of(ENCODER), bf16=False)
     config = PolicyConfig(
-        *(("front", "wrist"), *extractor.shape), proprio_dim=4, action_dim=4, width=16, depth=1, heads=2
+        cameras=dict.fromkeys(("front", "wrist"), extractor.shape),
+        proprio_dim=4,
+        action_dim=4,
+        width=16,
+        trunk_options={"depth": 1, "heads": 2},
     )
     statistics = [Statistics(np.full(4, mean), np.array([0.1, 0.2, 0.3, 0.4])) for mean in (0.1, 0.02)]
-    policy = Policy(PolicyTransformer(config, *statistics), extractor, Toy().robot_spec)
+    policy = Policy(Transformer(config, *statistics), extractor, Toy().robot_spec)
     settings = {"encoder": ENCODER, "encoder_identity": extractor.identity, "bf16": False, "env": None}
     return policy, settings
 
@@ -140,9 +145,10 @@ def test_weights_that_are_something_else(folder: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("width", 32), ("depth", 2), ("chunk_size", 8), ("action_dim", 8), ("tokens", 50)]
+    ("option", "value"),
+    [("width", 32), ("trunk_options", {"depth": 2, "heads": 2}), ("chunk_size", 8), ("action_dim", 8)],
 )
-def test_weights_of_other_dimensions(folder: Path, option: str, value: int) -> None:
+def test_weights_of_other_dimensions(folder: Path, option: str, value: Any) -> None:
     edit(folder, lambda config: config["policy"].update({option: value}))
     assert "is of other dimensions than its config.yaml says" in one_line(folder)
 
@@ -190,7 +196,7 @@ def test_a_configuration_that_lacks_something(folder: Path) -> None:
     assert f"{folder}/config.yaml is damaged: it lacks encoder" in one_line(folder)
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "just text", "format: 99", "- 1\n- 2", "\0"])
+@pytest.mark.parametrize("text", ["", "a: [", "just text", "format: 1", "schema: 99", "- 1\n- 2", "\0"])
 def test_a_damaged_configuration_or_one_of_another_format(folder: Path, text: str) -> None:
     (folder / "config.yaml").write_text(text)
     assert f"{folder}/config.yaml is" in one_line(folder)
@@ -229,6 +235,6 @@ def test_the_command_line_says_it_in_one_line(
 ) -> None:
     shutil.copytree(toy_checkpoint, tmp_path / "policy")
     (tmp_path / "policy" / "model.safetensors").write_bytes(b"nothing")
-    arguments = f"checkpoint={tmp_path / 'policy'}", f"out={tmp_path / 'out'}", "positions=1", "workers=0"
+    arguments = f"checkpoint={tmp_path / 'policy'}", f"out={tmp_path / 'out'}", "starts=1", "workers=0"
     assert "is no readable safetensors file" in refusal(capsys, "evaluate", *arguments)
     assert not (tmp_path / "out").exists()

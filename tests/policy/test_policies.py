@@ -1,4 +1,4 @@
-"""What a policy may be made of: trunks, layouts, heads, and what is hidden from it in training."""
+"""What a policy may be made of: trunks, heads, and what is dropped in training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from toy_loop import made_episode
 
 from s2robot.data.dataset import WindowDataset
 from s2robot.policy.config import PolicyConfig
-from s2robot.policy.heads import FlowHead, make_head
-from s2robot.policy.model import PolicyModel
+from s2robot.policy.heads.flow import FlowHead, FlowOptions
+from s2robot.policy.model import PolicyModel, make_model
 from s2robot.policy.normalize import Statistics
-from s2robot.policy.trunks import TRUNKS, make_model
+from s2robot.policy.registry import TRUNKS, load_part, part_options
 from s2robot.utils.randomness import BatchRandom, Microbatch
+
+
+def config_of(**options: Any) -> PolicyConfig:
+    other = options.get("trunk", CONFIG.trunk) != CONFIG.trunk
+    return replace(CONFIG, **({"trunk_options": {}} if other else {}), **options)
 
 
 def made(**options: object) -> PolicyModel:
@@ -28,7 +33,7 @@ def made(**options: object) -> PolicyModel:
         Statistics(np.full(3, 30.0), np.full(3, 20.0)),
         Statistics(np.full(2, 20.0), np.full(2, 10.0)),
     )
-    return make_model(replace(CONFIG, **options), *statistics).eval()  # type: ignore[arg-type]
+    return make_model(config_of(**options), *statistics).eval()
 
 
 def first_changed(model: PolicyModel, name: str, step: int) -> list[bool]:
@@ -45,7 +50,6 @@ def loss(model: PolicyModel, window: dict[str, Tensor], seed: int | None = 0, na
 
 EVERY = [
     *({"trunk": trunk} for trunk in TRUNKS),
-    *({"layout": "step", "attention": attention} for attention in ("causal", "bidirectional")),
     *({"head": head} for head in ("mse", "flow")),
     {"trunk": "linear", "pooling": "linear"},
     {"vision": False},
@@ -73,29 +77,8 @@ def test_every_policy_predicts_and_learns(options: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("options", EVERY, ids=str)
 def test_a_config_comes_back(options: dict[str, object]) -> None:
-    config = replace(CONFIG, **options)  # type: ignore[arg-type]
+    config = config_of(**options)
     assert PolicyConfig.from_dict(config.to_dict()) == config
-
-
-def test_a_config_from_before_there_were_options_is_the_default() -> None:
-    old = {k: v for k, v in CONFIG.to_dict().items() if k not in ("trunk", "layout", "head", "vision")}
-    assert PolicyConfig.from_dict(old) == CONFIG
-
-
-def test_one_token_a_step_is_as_causal_as_one_a_modality() -> None:
-    for layout in ("modality", "step"):
-        assert first_changed(made(layout=layout), "proprio", 3) == [False] * 3 + [True] * 3
-
-
-def test_bidirectional_attention_sees_later_steps_and_trains_the_last_alone() -> None:
-    model = made(attention="bidirectional")
-    assert first_changed(model, "proprio", 3) == [True] * 6
-    window = batch()
-    earlier, last = window["chunk"].clone(), window["chunk"].clone()
-    earlier[:, :-1] += 50
-    last[:, -1] += 50
-    assert loss(model, batch(chunk=earlier), name="action") == loss(model, window, name="action")
-    assert loss(model, batch(chunk=last), name="action") != loss(model, window, name="action")
 
 
 @pytest.mark.parametrize("trunk", ["mlp", "linear"])
@@ -109,7 +92,7 @@ def test_the_linear_baseline_is_linear_in_features_proprioception_and_actions() 
     model = made(trunk="linear", pooling="linear")
 
     def predicted(scale: float) -> Tensor:
-        features = scale * torch.ones(1, CONFIG.n_obs_steps, CONFIG.tokens, CONFIG.channels)
+        features = scale * torch.ones(1, CONFIG.n_obs_steps, *CONFIG.cameras["front"])
         one = {
             name: scale * torch.ones_like(value)
             for name, value in inputs().items()
@@ -137,7 +120,7 @@ def test_without_vision_no_feature_is_read() -> None:
 def test_a_flow_learns_both_of_two_ways_where_a_mean_would_be_neither() -> None:
     config = replace(CONFIG, chunk_size=1, action_dim=1, head="flow", width=16)
     torch.manual_seed(0)
-    head = FlowHead(config)
+    head = FlowHead(config, FlowOptions())
     optimiser = torch.optim.Adam(head.parameters(), 0.01)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.zeros(256, 16)
@@ -163,7 +146,7 @@ def _error_of(name: str) -> float:
     config = replace(CONFIG, chunk_size=16, action_dim=4, width=192, head=name)
     torch.manual_seed(0)
     truth = nn.Sequential(nn.Linear(192, 64), nn.Tanh(), nn.Linear(64, 64)).requires_grad_(False)
-    trunk, head = nn.Linear(192, 192), make_head(config)
+    trunk, head = nn.Linear(192, 192), load_part("head", name)(config, part_options("head", name, {}))
     optimiser = torch.optim.AdamW([*trunk.parameters(), *head.parameters()], 1e-3)
     generator = torch.Generator().manual_seed(1)
     scale = truth(torch.randn(4096, 192, generator=generator)).std()
@@ -207,22 +190,13 @@ def test_mse_is_squared() -> None:
 # ---------------------------------------------------------------------- hidden or disturbed in training
 
 
-@pytest.mark.parametrize(
-    "option", ["action_noise", "proprio_dropout", "feature_noise", "patch_dropout", "visual_dropout"]
-)
+@pytest.mark.parametrize("option", ["action_noise", "proprio_dropout", "visual_dropout"])
 def test_it_acts_in_training_alone(option: str) -> None:
     plain = {"action_dropout": 0.0, "proprio_noise": 0.0, "visual_dropout": 0.0}
     without, disturbed = made(**plain), made(**(plain | {option: 0.9}))
     window = batch()
     assert loss(without, window, seed=None) == loss(disturbed, window, seed=None) == loss(without, window)
     assert loss(disturbed, window, seed=3) != loss(without, window)
-
-
-def test_all_patches_hidden_is_as_if_they_were_the_usual_ones() -> None:
-    model = made(patch_dropout=1.0, action_dropout=0.0)
-    window = batch()
-    other = batch(**{"features/front": window["features/front"] * 3 + 1})
-    assert loss(model, window, seed=3) == loss(model, other, seed=3)
 
 
 def test_hidden_proprioception_is_not_read() -> None:
@@ -243,17 +217,6 @@ def test_features_of_the_padding_are_not_read() -> None:
     for options in EVERY:
         model = made(**options)
         assert torch.equal(loss(model, spoilt), loss(model, window))
-
-
-def test_noise_on_features_is_as_large_as_they_vary() -> None:
-    model = made(feature_noise=0.5)
-    features = torch.zeros(40, CONFIG.n_obs_steps, CONFIG.tokens, CONFIG.channels)
-    spread = torch.linspace(0.1, 10, CONFIG.channels)
-    standardize: Any = model.pooling["front"].standardize
-    standardize.std.copy_(spread)
-    random = BatchRandom(torch.Generator().manual_seed(0))
-    noisy = model._augmented("front", features, random)
-    torch.testing.assert_close(noisy.flatten(0, 2).std(0), 0.5 * spread, rtol=0.1, atol=0)
 
 
 def test_a_window_s_numbers_do_not_depend_on_the_parts_of_its_batch() -> None:

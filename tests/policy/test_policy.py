@@ -15,8 +15,9 @@ from s2robot.core.rollout import Actor
 from s2robot.core.spec import Observation, RobotSpec
 from s2robot.data.recorder import Recorder
 from s2robot.data.store import DemoStore
+from s2robot.policy.config import PolicyConfig
 from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
-from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.policy.trunks.transformer import Transformer
 from s2robot.vision.cache import encode_store
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor, make_extractor
@@ -38,13 +39,16 @@ def make() -> Callable[[], Policy]:
     torch.manual_seed(0)
     extractor = FeatureExtractor("random-tiny", [224], bf16=False)
     config = PolicyConfig(
-        *(("front",), *extractor.shape, SPEC.proprio_dim, SPEC.action_dim, OBSERVED, PREDICTED),
+        cameras={"front": extractor.shape},
+        proprio_dim=SPEC.proprio_dim,
+        action_dim=SPEC.action_dim,
+        n_obs_steps=OBSERVED,
+        chunk_size=PREDICTED,
         width=16,
-        depth=1,
-        heads=2,
+        trunk_options={"depth": 1, "heads": 2},
         pooling="attention",
     )
-    model = PolicyTransformer(config)
+    model = Transformer(config)
     return lambda: Policy(model, extractor, SPEC)
 
 
@@ -306,13 +310,14 @@ def test_frames_of_any_shape_have_the_features_they_have_in_training(
 
     extractor = make_extractor(encoder, bf16=False)
     config = PolicyConfig(
-        *(("front", "wrist"), *extractor.shape, spec.proprio_dim, spec.action_dim, OBSERVED, PREDICTED),
+        cameras=dict.fromkeys(shapes, extractor.shape),
+        proprio_dim=spec.proprio_dim,
+        action_dim=spec.action_dim,
         width=16,
-        depth=1,
-        heads=2,
+        trunk_options={"depth": 1, "heads": 2},
         pooling="attention",
     )
-    policy = Policy(PolicyTransformer(config), extractor, spec)
+    policy = Policy(Transformer(config), extractor, spec)
     pooled: dict[str, np.ndarray] = {}
 
     def pool(name: str, features: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from s2robot.core.errors import UserError
 from s2robot.policy.pooling import POOLINGS, Pooling, Standardize, make_pooling
 
 TOKENS, CHANNELS, WIDTH = 1 + 16, 12, 8
-SPATIAL = ("spatial_convolution", "spatial_projection", "attention", "spatial_softmax", "linear")
+SPATIAL = ("spatial_convolution", "spatial_projection", "attention", "linear")
 
 
 def pooling(name: str) -> Pooling:
@@ -108,23 +108,10 @@ def test_a_convolution_reads_a_thing_alike_wherever_it_lies() -> None:
     torch.testing.assert_close(*around)
 
 
-@pytest.mark.parametrize("name", ["spatial_convolution", "spatial_softmax"])
+@pytest.mark.parametrize("name", ["spatial_convolution"])
 def test_a_grid_that_is_not_square_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="12 patches are no square grid"):
         make_pooling(name, 1 + 12, CHANNELS, WIDTH)
-
-
-def test_spatial_softmax_gives_the_coordinates_of_what_stands_out() -> None:
-    pool = pooling("spatial_softmax")
-    pool.project = nn.Linear(CHANNELS, 32)
-    nn.init.zeros_(pool.project.weight)
-    nn.init.zeros_(pool.project.bias)
-    with torch.no_grad():
-        pool.project.weight[:, 0] = 1.0
-    frame = torch.zeros(1, TOKENS, CHANNELS)
-    frame[0, 1 + 4 * 1 + 3, 0] = 100.0  # second row, last column of 4 x 4
-    points = what_the_mlp_is_given(pool, frame).view(32, 2)
-    torch.testing.assert_close(points, torch.tensor([-1 / 3, 1.0]).expand(32, 2))
 
 
 @pytest.mark.parametrize("name", POOLINGS)

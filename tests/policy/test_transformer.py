@@ -16,32 +16,30 @@ from toy_loop import made_episode
 
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
+from s2robot.policy.config import PolicyConfig
 from s2robot.policy.normalize import Statistics
-from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.policy.trunks.transformer import Transformer
 
 CONFIG = PolicyConfig(
-    cameras=("front",),
-    tokens=5,
-    channels=6,
+    cameras={"front": (5, 6)},
     proprio_dim=3,
     action_dim=2,
     n_obs_steps=6,
     chunk_size=4,
     width=16,
-    depth=2,
-    heads=2,
+    trunk_options={"depth": 2, "heads": 2},
 )
 BATCH = 2
 Inputs = dict[str, Tensor]
 
 
-def made(config: PolicyConfig = CONFIG) -> PolicyTransformer:
+def made(config: PolicyConfig = CONFIG) -> Transformer:
     torch.manual_seed(0)
     statistics = (
         Statistics(np.full(3, 30.0), np.full(3, 20.0)),
         Statistics(np.full(2, 20.0), np.full(2, 10.0)),
     )
-    return PolicyTransformer(config, *statistics).eval()
+    return Transformer(config, *statistics).eval()
 
 
 MODEL = made()
@@ -225,12 +223,6 @@ def test_without_a_guess_the_trunk_is_told_none(without: dict[str, Any]) -> None
     assert told == 2 * CONFIG.proprio_dim
 
 
-def test_checkpoints_of_before_are_read_as_they_were_trained() -> None:
-    since = {"grasp_conditioning": False, "visual_dropout": 0.0}
-    before = {name: value for name, value in CONFIG.to_dict().items() if name not in since}
-    assert PolicyConfig.from_dict(before) == replace(CONFIG, **since)
-
-
 def test_visual_dropout_hides_the_visual_tokens_and_not_what_the_trunk_is_told_of_them() -> None:
     window, other = batch(), batch(**{"features/front": batch()["features/front"] * 2})
 
@@ -259,7 +251,7 @@ def test_action_dropout_hides_past_actions_in_training_only() -> None:
 
 
 def test_action_dropout_hides_the_actions_of_its_share_of_the_windows() -> None:
-    class Watched(PolicyTransformer):
+    class Watched(Transformer):
         def steps(self, *given: Tensor) -> Tensor:
             shown.append(given[3])
             return super().steps(*given)
@@ -286,7 +278,7 @@ def test_noise_on_proprioception_comes_from_the_generator() -> None:
 @given(st.integers(0, 99))
 def test_a_few_steps_of_training_lower_the_loss(seed: int) -> None:
     torch.manual_seed(seed)
-    model = PolicyTransformer(CONFIG, Statistics(np.full(3, 30.0), np.full(3, 20.0)), None)
+    model = Transformer(CONFIG, Statistics(np.full(3, 30.0), np.full(3, 20.0)), None)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     first = model.loss(batch())["total"].item()
     for _ in range(15):
@@ -300,19 +292,19 @@ def test_a_few_steps_of_training_lower_the_loss(seed: int) -> None:
 
 
 def test_a_configuration_survives_its_plain_form() -> None:
-    config = replace(CONFIG, cameras=("wrist", "front"), pooling="attention", dropout=0.1)
+    config = replace(CONFIG, cameras={"wrist": (5, 6), "front": (17, 3)}, pooling="attention")
     assert PolicyConfig.from_dict(config.to_dict()) == config
 
 
 def test_an_unknown_option_and_a_missing_one_are_told() -> None:
     with pytest.raises(UserError, match="^unknown policy option 'widht': did you mean 'width'?"):
         PolicyConfig.from_dict(CONFIG.to_dict() | {"widht": 3})
-    with pytest.raises(UserError, match="^policy lacks channels; it has cameras, tokens, "):
-        PolicyConfig.from_dict({k: v for k, v in CONFIG.to_dict().items() if k != "channels"})
+    with pytest.raises(UserError, match="^policy lacks action_dim; it has "):
+        PolicyConfig.from_dict({k: v for k, v in CONFIG.to_dict().items() if k != "action_dim"})
 
 
 def test_cameras_have_poolings_of_their_own() -> None:
-    model = made(replace(CONFIG, cameras=("front", "wrist")))
+    model = made(replace(CONFIG, cameras={"front": (5, 6), "wrist": (5, 6)}))
     features = torch.randn(2, 3, 5, 6)
     assert model.pool("front", features).shape == (2, 3, CONFIG.width)
     assert not torch.allclose(model.pool("front", features), model.pool("wrist", features))

@@ -13,7 +13,8 @@ import torch
 
 from s2robot.core.spec import RobotSpec
 from s2robot.policy.checkpoint import save_checkpoint
-from s2robot.policy.transformer import PolicyConfig, PolicyTransformer
+from s2robot.policy.config import PolicyConfig
+from s2robot.policy.trunks.transformer import Transformer
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import make_extractor
 
@@ -94,8 +95,9 @@ def write_untrained(
         action_space="ee_delta",
         rate=10.0,
     )
-    sizes = (cameras, *extractor.shape, spec.proprio_dim, spec.action_dim)
-    model = PolicyTransformer(PolicyConfig(*sizes, width=32, depth=1, heads=2))
+    shapes = dict.fromkeys(cameras, extractor.shape)
+    sizes = {"cameras": shapes, "proprio_dim": spec.proprio_dim, "action_dim": spec.action_dim}
+    model = Transformer(PolicyConfig(**sizes, width=32, trunk_options={"depth": 1, "heads": 2}))
     identity = {"encoder": encoder, "encoder_identity": extractor.identity, "bf16": False, "env": None}
     save_checkpoint(folder, model, spec, identity)
     return spec

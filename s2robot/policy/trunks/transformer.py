@@ -65,9 +65,7 @@ class Transformer(PolicyModel):
         timestep_pad_mask: Tensor,
     ) -> Tensor:
         """The last token of each step, which attends to all of its step."""
-        action = torch.where(
-            prev_action_mask[..., None], self.action_embed(previous_action), self.no_action
-        )
+        action = torch.where(prev_action_mask[..., None], self.action_embed(previous_action), self.no_action)
         tokens = torch.cat([action[:, :, None], visual, self.proprio_embed(state)[:, :, None]], dim=2)
         tokens = tokens + self.step_position + self.modality
         _, steps, per_step, _ = tokens.shape
@@ -76,7 +74,7 @@ class Transformer(PolicyModel):
         return self.norm(hidden.unflatten(1, (steps, per_step))[:, :, -1])
 
     def _attention_mask(self, timestep_pad_mask: Tensor, per_step: int) -> Tensor:
-        """Additive (B · heads, L, L): a token attends to its own step and to those before it, not to padding."""
+        """Additive (B · heads, L, L): a token attends to its own step and those before it, no padding."""
         steps, device = timestep_pad_mask.shape[1], timestep_pad_mask.device
         causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()
         same = torch.eye(steps, dtype=torch.bool, device=device)
