@@ -1,4 +1,4 @@
-"""A vision model at a set of scales: its features of the frames, its costs, its heads' errors."""
+"""A vision model at a set of image sizes: its features of the frames, its costs, its heads' errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from s2robot.advise.head_cache import Kept
+from s2robot.advise.head_cache import HeadCache
 from s2robot.advise.probe import ProbeSet, cross_validate, fold_episodes
 from s2robot.vision.costs import Cost, cost
 from s2robot.vision.features import FeatureExtractor
@@ -30,7 +30,7 @@ class Speed:
 
 
 @dataclass
-class Contender:
+class Candidate:
     """One row of the table.
 
     Attributes:
@@ -51,9 +51,9 @@ class Contender:
     @property
     def name(self) -> str:
         """`S² on mvp-tiny-sim (224+448)`."""
-        scales = "+".join(map(str, self.extractor.sizes))
+        sizes = "+".join(map(str, self.extractor.sizes))
         prefix = "S² on " if len(self.extractor.sizes) > 1 else ""
-        return f"{prefix}{self.extractor.encoder.name} ({scales})"
+        return f"{prefix}{self.extractor.encoder.name} ({sizes})"
 
     @cached_property
     def cost(self) -> Cost:
@@ -76,9 +76,9 @@ class Contender:
         folds: int,
         steps: int,
         seed: int,
-        kept: Kept,
+        head_cache: HeadCache,
     ) -> None:
-        """Trains heads on each number of demos of `curve`, or takes those that are kept; the last counts for
+        """Trains heads on each number of demos of `curve`, or takes those of the cache; the last counts for
         `errors`.
         """
         self.probes[pooling] = []
@@ -86,7 +86,7 @@ class Contender:
             own = {"features": self.extractor.identity, "pooling": pooling, "demos": demos}
             own |= {"folds": folds, "steps": steps, "seed": seed}
             train = partial(cross_validate, features, probe_set, pooling, folds, steps, seed, demos)
-            distances = kept.get(own, train)
+            distances = head_cache.get(own, train)
             errors = self.errors[pooling] = probe_set.by_episode(distances)
             error = float(errors.std(ddof=1) / np.sqrt(len(errors)))
             point = {"demos": demos, "mean": float(errors.mean()), "standard_error": error}

@@ -16,7 +16,7 @@ from s2robot.utils.provenance import sha256_json, write_atomic
 
 
 @dataclass(frozen=True)
-class Kept:
+class HeadCache:
     """Arrays by what decides them.
 
     Attributes:

@@ -34,23 +34,23 @@ def headings(advice: Advice) -> list[str]:
 
 
 def cells(advice: Advice) -> list[list[str]]:
-    """A row of text for each contender, and one for the reference."""
-    rows = [_row(contender, advice["pooling"]) for contender in advice["contenders"]]
+    """A row of text for each candidate, and one for the reference."""
+    rows = [_row(candidate, advice["pooling"]) for candidate in advice["candidates"]]
     if reference := advice["reference"]:
         rows.append([reference["name"], *[""] * 5, *_reconstructed(reference["reconstruction"])])
     return rows
 
 
-def _row(contender: Advice, pooling: str) -> list[str]:
-    last = contender["probes"][pooling][-1]
+def _row(candidate: Advice, pooling: str) -> list[str]:
+    last = candidate["probes"][pooling][-1]
     return [
-        contender["name"],
-        f"{contender['parameters'] / 1e6:.1f} M",
-        f"{contender['macs'] / 1e9:.1f}",
-        f"{contender['latency_ms']:.0f}",
-        f"{contender['frames_per_s']:.1f}",
+        candidate["name"],
+        f"{candidate['parameters'] / 1e6:.1f} M",
+        f"{candidate['macs'] / 1e9:.1f}",
+        f"{candidate['latency_ms']:.0f}",
+        f"{candidate['frames_per_s']:.1f}",
         f"{last['mean']:.2f} +- {last['standard_error']:.2f}",
-        *_reconstructed(contender["reconstruction"]),
+        *_reconstructed(candidate["reconstruction"]),
     ]
 
 
@@ -71,8 +71,8 @@ def _reconstructed(reconstruction: Advice) -> list[str]:
 
 def notes(advice: Advice) -> list[str]:
     """What the columns mean."""
-    target = next(c["name"] for c in advice["contenders"] if c["larger"])
-    demos = advice["contenders"][0]["probes"][advice["pooling"]][-1]["demos"]
+    target = next(c["name"] for c in advice["candidates"] if c["larger"])
+    demos = advice["candidates"][0]["probes"][advice["pooling"]][-1]["demos"]
     reference = advice["reference"]
     against = (
         f"ratio: of the bits that {reference['name']} reconstructs"
@@ -82,7 +82,7 @@ def notes(advice: Advice) -> list[str]:
     return [
         f"off: how far heads ({advice['pooling']}, trained on up to {demos} demos) are off in reading "
         f"{advice['read']} in {advice['frames']} frames of {advice['demos']} demos, each held out once; "
-        f"guessing the mean is {advice['guess']:.2f} off",
+        f"predicting the mean is {advice['baseline']:.2f} off",
         f"loss, bits, explained: of the features of {target} by a linear map, on held-out demos; {against}; "
         "of change: explained of what differs from frame to frame",
     ]
@@ -102,20 +102,20 @@ def write_page(path: Path, advice: Advice) -> None:
 
 
 def _curves(advice: Advice) -> Markup:
-    """Error against demos, with standard errors; a line for each contender."""
+    """Error against demos, with standard errors; a line for each candidate."""
     with rc_context(STYLE):
         figure = Figure(figsize=(7, 3.5), layout="constrained")
         axes = figure.add_subplot(xlabel="demos of training", ylabel=f"off [{advice['unit']}]")
         ticks, top = set(), 0.0
-        for contender in advice["contenders"]:
-            points = contender["probes"][advice["pooling"]]
+        for candidate in advice["candidates"]:
+            points = candidate["probes"][advice["pooling"]]
             demos = [p["demos"] for p in points]
             means, errors = [p["mean"] for p in points], [p["standard_error"] for p in points]
-            axes.errorbar(demos, means, errors, label=contender["name"], marker="o", markersize=3, capsize=2)
+            axes.errorbar(demos, means, errors, label=candidate["name"], marker="o", markersize=3, capsize=2)
             ticks |= set(demos)
             top = max(top, *(mean + error for mean, error in zip(means, errors, strict=True)))
-        if advice["guess"] < 2 * top:  # else it would press the curves flat
-            axes.axhline(advice["guess"], label="guessing the mean", linewidth=0.8, color=DAY["soft"])
+        if advice["baseline"] < 2 * top:  # else it would press the curves flat
+            axes.axhline(advice["baseline"], label="predicting the mean", linewidth=0.8, color=DAY["soft"])
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted(ticks), [str(n) for n in sorted(ticks)], minor=False)
         axes.minorticks_off()

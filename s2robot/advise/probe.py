@@ -1,7 +1,8 @@
-"""`s2robot probe`: how well frozen features tell where the cube is, before any policy is trained on them.
+"""`s2robot probe`: how well frozen features locate the start of an episode, before a policy is trained on them.
 
-A small head (a pooling of `s2robot.policy.pooling` and one linear layer) reads the cube's position from
-single frames. Every episode is held out once: errors are those of heads that never saw a frame of it.
+A small head (a pooling of `s2robot.policy.pooling` and one linear layer) reads where the episode starts
+(the place of its `Start`: of cube-pick, the cube's position) from single frames. Every episode is held out once:
+errors are those of heads that were trained on no frame of it.
 """
 
 from __future__ import annotations
@@ -9,23 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
+from annotated_types import Len
 from torch import nn
 from tqdm import tqdm
 
-from s2robot.config.checks import check_file, check_least, check_scales
+from s2robot.config.checks import check_file
+from s2robot.config.options import Count, Natural, to_plain
 from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import RobotSpec
+from s2robot.core.task import Start
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.policy.pooling import POOLINGS, make_pooling
 from s2robot.utils.provenance import machine, usable_cores, versions, write_json
 from s2robot.utils.schedule import cosine, parameter_groups
+from s2robot.vision.encoders.options import Sizes
 from s2robot.vision.features import FeatureExtractor
 
+_SCHEMA = 2  # of the results' file
 _BATCH = 64  # frames
 _WIDTH = 192  # of the head: a policy's
 _STILL = 1e-6  # deviation of an entry that does not change
@@ -38,9 +44,9 @@ class ProbeSet:
 
     Attributes:
         frames: uint8 (F, H, W, 3).
-        target: float32 (F, D): the cube's x and y (m), or the proprioception in its standard deviations.
+        target: float32 (F, D): x and y of the start's place (m), or the proprioception in its standard deviations.
         episode: int (F,), the number of the episode each frame comes from.
-        unit: of errors as they are shown. factor: from a distance between targets to that.
+        unit: of printed errors. factor: from a distance between targets to that.
     """
 
     frames: np.ndarray
@@ -54,51 +60,77 @@ class ProbeSet:
         return np.array([self.factor * errors[self.episode == e].mean() for e in np.unique(self.episode)])
 
 
-def main(cfg: DictConfig) -> None:
-    """Probes every encoder at every set of scales under every pooling; writes `out` where it is given."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    _check(cfg)
-    torch.set_num_threads(cfg.threads or usable_cores())
-    store = DemoStore.open(cfg.demos)
-    probe_set = draw_frames(store, cfg.camera, cfg.frames, cfg.seed)
-    guess = distances(probe_set.target, probe_set.target.mean(0))
-    print(f"{len(store)} demos, {len(guess)} frames; guessing their mean is {100 * guess.mean():.1f} cm off")
+Readable = Literal["place", "proprio"]
+SetsOfSizes = Annotated[tuple[Sizes, ...], Len(1)]
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """Of `s2robot probe`, see configs/probe.yaml."""
+
+    demos: str
+    out: str | None
+    overwrite: bool
+    camera: str
+    encoders: tuple[str, ...]
+    sizes: SetsOfSizes
+    poolings: tuple[str, ...]
+    frames: Count
+    folds: Count
+    steps: Count
+    seed: Natural
+    bf16: bool | None
+    threads: Count | None
+
+
+def main(options: ProbeOptions) -> None:
+    """Probes every encoder at every set of sizes under every pooling; writes `out` where it is given."""
+    _check(options)
+    torch.set_num_threads(options.threads or usable_cores())
+    store = DemoStore.open(options.demos)
+    probe_set = draw_frames(store, options.camera, options.frames, options.seed)
+    baseline = distances(probe_set.target, probe_set.target.mean(0))
+    off = f"{100 * baseline.mean():.1f} cm off"
+    print(f"{len(store)} demos, {len(baseline)} frames; predicting their mean is {off}")
     results = []
-    for name, sizes in product(plain["encoders"], plain["scales"]):
-        extractor = FeatureExtractor(name, sizes, bf16=cfg.bf16)
+    for name, sizes in product(options.encoders, options.sizes):
+        extractor = FeatureExtractor(name, sizes, bf16=options.bf16)
         features = extract(extractor, probe_set.frames)
-        for pooling in plain["poolings"]:
-            errors = cross_validate(features, probe_set, pooling, cfg.folds, cfg.steps, cfg.seed)
+        for pooling in options.poolings:
+            training = (options.folds, options.steps, options.seed)
+            errors = cross_validate(features, probe_set, pooling, *training)
             results.append(_result(extractor, pooling, errors, probe_set))
             print(_line(results[-1]), flush=True)
-    if cfg.out:
-        what = {"guess_cm": 100 * float(guess.mean()), "results": results, "config": plain}
+    if options.out:
+        what = {"schema": _SCHEMA, "baseline_cm": 100 * float(baseline.mean()), "results": results}
         made = {"demos_sha256": store.digest(), "versions": versions(), "machine": machine()}
-        write_json(Path(cfg.out), what | made)
+        write_json(Path(options.out), what | {"config": to_plain(options)} | made)
 
 
-def _check(cfg: DictConfig) -> None:
+def _check(options: ProbeOptions) -> None:
     """What would be found out late. Raises UserError."""
-    for name in cfg.poolings:
+    for name in options.poolings:
         if name not in POOLINGS:
             raise unknown("pooling", name, POOLINGS)
-    check_scales("scales", cfg.scales)
-    check_least(cfg, 1, "frames", "steps", "threads")
-    check_least(cfg, 0, "seed")
-    if cfg.out:
-        check_file(cfg.out, cfg.overwrite)
+    if options.out:
+        check_file(options.out, options.overwrite)
 
 
-def draw_frames(
-    store: DemoStore, camera: str, count: int, seed: int, read: Literal["cube", "proprio"] = "cube"
-) -> ProbeSet:
+def place_of(episode: EpisodeReader) -> tuple[float, float] | None:
+    """x and y (m) of the place where an episode started; None where it has none."""
+    start = episode.attributes.get("start")
+    place = Start.from_dict(start).place if start else None
+    return None if place is None else place[:2]
+
+
+def draw_frames(store: DemoStore, camera: str, count: int, seed: int, read: Readable = "place") -> ProbeSet:
     """`count` frames of every episode and what is to be read from them.
 
-    The cube is read before the gripper first closes, as it has not moved yet; the proprioception at any step.
-    Errors of the latter are the root of their mean square over its entries, in standard deviations; entries
-    that never change are left out.
+    The start's place is read before a gripper first closes, as nothing has been moved yet (of a robot without
+    a gripper, at the first step alone); the proprioception at any step. Errors of the latter are the root of
+    their mean square over its entries, in standard deviations; entries that never change are left out.
 
-    Raises UserError for an unknown camera, an empty store, and episodes without a cube pose.
+    Raises UserError for an unknown camera, an empty store, and episodes whose start has no place.
     """
     if camera not in store.spec.cameras:
         raise unknown("camera", camera, store.spec.cameras)
@@ -108,24 +140,27 @@ def draw_frames(
     frames, targets, episodes = [], [], []
     for number, episode_id in enumerate(tqdm(store.ids(), desc="read", unit="demo")):
         episode = store.episode(episode_id)
-        if read == "cube" and "cube_pose" not in episode.attributes:
-            raise UserError(f"episode {episode_id} of {store} has no cube_pose to probe for")
-        last = max(1, _first_closing(episode)) if read == "cube" else episode.length
+        place = place_of(episode)
+        if read == "place" and place is None:
+            raise UserError(f"episode {episode_id} of {store} has no start with a place to probe for")
+        last = max(1, _first_closing(episode, store.spec)) if read == "place" else episode.length
         steps = np.sort(rng.choice(last, min(count, last), replace=False))
         frames.append(np.stack([episode.images(camera, int(step)) for step in steps]))
-        cube = episode.attributes.get("cube_pose", ())[:2]
-        targets += [cube] * len(steps) if read == "cube" else list(episode.proprio[steps])
+        targets += [place] * len(steps) if read == "place" else list(episode.proprio[steps])
         episodes += [number] * len(steps)
     return _probe_set(np.concatenate(frames), np.array(targets, np.float32), np.array(episodes), read)
 
 
-def _first_closing(episode: EpisodeReader) -> int:
-    closing = np.flatnonzero(episode.action[:, -1] > 0)
+def _first_closing(episode: EpisodeReader, spec: RobotSpec) -> int:
+    if not spec.grippers:
+        return 1
+    closed = np.any([gripper.is_closed(episode.action) for gripper in spec.grippers], axis=0)
+    closing = np.flatnonzero(closed)
     return int(closing[0]) if len(closing) else episode.length
 
 
-def _probe_set(frames: np.ndarray, target: np.ndarray, episode: np.ndarray, read: str) -> ProbeSet:
-    if read == "cube":
+def _probe_set(frames: np.ndarray, target: np.ndarray, episode: np.ndarray, read: Readable) -> ProbeSet:
+    if read == "place":
         return ProbeSet(frames, target, episode)
     target = target[:, target.std(0) > _STILL]
     if not target.shape[1]:
@@ -154,7 +189,7 @@ def cross_validate(
     seed: int,
     demos: int | None = None,
 ) -> np.ndarray:
-    """Errors (F,), as distances between targets, of heads that saw no frame of the same episode.
+    """Errors (F,), as distances between targets, of heads trained on no frame of the same episode.
 
     Args:
         features: (F, 1 + N, C).
@@ -168,8 +203,8 @@ def cross_validate(
     for i, part in enumerate(tqdm(parts, desc=pooling, unit="fold")):
         held_out = np.isin(probe_set.episode, part)
         others = np.concatenate([p for j, p in enumerate(parts) if j != i])
-        shown = np.random.default_rng([seed, 9, i]).permutation(others)[:demos]
-        training = np.flatnonzero(np.isin(probe_set.episode, shown))
+        chosen = np.random.default_rng([seed, 9, i]).permutation(others)[:demos]
+        training = np.flatnonzero(np.isin(probe_set.episode, chosen))
         head = _fit(features, probe_set.target, training, pooling, steps, seed)
         found = _read(head, features[torch.from_numpy(held_out)])
         errors[held_out] = distances(found, probe_set.target[held_out])

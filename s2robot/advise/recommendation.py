@@ -16,8 +16,8 @@ _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """An encoder at a set of scales, and how far off a head is that reads from its features.
+class CandidateErrors:
+    """An encoder at a set of image sizes, and how far off a head is that reads from its features.
 
     Attributes:
         macs: multiply-accumulates of one frame.
@@ -58,12 +58,12 @@ class Recommendation:
 
 
 def recommend(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[CandidateErrors],
     fold: np.ndarray,
     what: str,
     unit: str,
     least_gain: float = 0.0,
-    guess: float = math.inf,
+    baseline: float = math.inf,
 ) -> Recommendation:
     """From the cheapest candidate on, to a dearer one only where it is shown to gain more than `least_gain`.
 
@@ -72,12 +72,12 @@ def recommend(
     Args:
         candidates: at least one of the smaller model and one of the larger.
         fold: (E,), the fold that held each episode out.
-        what: what is read, such as `the cube`. unit: of the errors, of `least_gain` and of `guess`.
-        guess: how far off one is without looking.
+        what: what is read, such as `the cube`. unit: of the errors, of `least_gain` and of `baseline`.
+        baseline: mean error of predicting the mean target.
     """
     order = sorted(candidates, key=lambda candidate: candidate.macs)
-    if (best := min(order, key=_off)).errors.mean() >= guess:
-        return Recommendation(None, False, _nothing(best, what, unit, guess), ())
+    if (best := min(order, key=_off)).errors.mean() >= baseline:
+        return Recommendation(None, False, _nothing(best, what, unit, baseline), ())
     confidence = 1 - (1 - _CONFIDENCE) / math.comb(len(order), 2)  # which pairs are met depends on the data
     choice, gains = order[0], []
     for number, other in enumerate(order[1:], 1):
@@ -88,29 +88,31 @@ def recommend(
             choice = other
         elif gains[-1].low > least_gain:
             gains.append(weakest)  # what keeps it from being chosen
-    verdict = f"On these frames {choice.name} is worth it."
+    sentence = f"On these frames {choice.name} is worth it."
     against = None
     if not choice.larger:
         best = min((c for c in candidates if c.larger), key=_off)
         against = gain(choice, best, fold, confidence)
-        verdict = _verdict(against, candidates, what, unit, least_gain)
+        sentence = _about_larger(against, candidates, what, unit, least_gain)
     steps = [_step(g, candidates, what, unit, least_gain) for g in gains if g != against]
     gains += [against] if against and against not in gains else []
-    return Recommendation(choice.name, choice.larger, " ".join([verdict, *steps]), tuple(gains))
+    return Recommendation(choice.name, choice.larger, " ".join([sentence, *steps]), tuple(gains))
 
 
-def _off(candidate: Candidate) -> float:
+def _off(candidate: CandidateErrors) -> float:
     return float(candidate.errors.mean())
 
 
-def _nothing(best: Candidate, what: str, unit: str, guess: float) -> str:
+def _nothing(best: CandidateErrors, what: str, unit: str, baseline: float) -> str:
     return (
         f"No recommendation: no head reads {what} in these frames. The best, {best.name}, is "
-        f"{_off(best):.2f} {unit} off; guessing the mean is {guess:.2f} {unit} off."
+        f"{_off(best):.2f} {unit} off; predicting the mean is {baseline:.2f} {unit} off."
     )
 
 
-def gain(first: Candidate, second: Candidate, fold: np.ndarray, confidence: float = _CONFIDENCE) -> Gain:
+def gain(
+    first: CandidateErrors, second: CandidateErrors, fold: np.ndarray, confidence: float = _CONFIDENCE
+) -> Gain:
     """Paired by episode. The standard error is the larger of two: over episodes, which knows nothing of how
     heads happened to train, and over folds, corrected for training sets that overlap (Nadeau and Bengio
     2003). The interval is Student's.
@@ -125,7 +127,9 @@ def gain(first: Candidate, second: Candidate, fold: np.ndarray, confidence: floa
     return Gain(first.name, second.name, *(float(x) for x in (mean, error, mean - half, mean + half)))
 
 
-def _verdict(against: Gain, candidates: Sequence[Candidate], what: str, unit: str, least_gain: float) -> str:
+def _about_larger(
+    against: Gain, candidates: Sequence[CandidateErrors], what: str, unit: str, least_gain: float
+) -> str:
     """Of the larger model, where another was chosen."""
     macs = {candidate.name: candidate.macs for candidate in candidates}
     chosen, larger, margin = against.first, against.second, _margin(against, unit)
@@ -152,7 +156,7 @@ def _verdict(against: Gain, candidates: Sequence[Candidate], what: str, unit: st
     )
 
 
-def _step(g: Gain, candidates: Sequence[Candidate], what: str, unit: str, least_gain: float) -> str:
+def _step(g: Gain, candidates: Sequence[CandidateErrors], what: str, unit: str, least_gain: float) -> str:
     """Of one step from a cheaper candidate to a dearer one."""
     macs = {candidate.name: candidate.macs for candidate in candidates}
     cost = f"{macs[g.second] / macs[g.first]:.1f} times the multiply-accumulates"

@@ -14,11 +14,12 @@ import torch
 import toy_loop
 from mistakes import refusal
 
-from s2robot.advise import command as verb
+from s2robot.advise import command as advise_command
 from s2robot.advise.probe import cross_validate, draw_frames
-from s2robot.advise.recommendation import Candidate, gain, recommend
+from s2robot.advise.recommendation import CandidateErrors, gain, recommend
 from s2robot.advise.reconstruct import Reconstruction, information, match_grid, reconstruct
 from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.data.store import DemoStore
 
 EPISODES = np.arange(10).repeat(3)
@@ -124,9 +125,11 @@ FOLD = np.arange(40) % 5
 DIFFICULTY = np.random.default_rng(0).uniform(1, 3, 40)  # of an episode, the same for every model
 
 
-def candidate(name: str, macs: int, better: float, larger: bool = False, spread: float = 0.1) -> Candidate:
+def candidate(
+    name: str, macs: int, better: float, larger: bool = False, spread: float = 0.1
+) -> CandidateErrors:
     own = np.random.default_rng(macs).normal(0, spread, 40)
-    return Candidate(name, macs, larger, DIFFICULTY - better + own - own.mean())
+    return CandidateErrors(name, macs, larger, DIFFICULTY - better + own - own.mean())
 
 
 def test_the_recommendation_follows_the_errors() -> None:
@@ -162,7 +165,7 @@ def test_a_gain_below_what_counts_changes_nothing() -> None:
 def test_a_larger_model_has_to_beat_s2_as_well() -> None:
     noisy = np.random.default_rng(7).normal(0, 1.5, 40)
     small, large = candidate("small", 1, 0.0), candidate("large", 5, 0.34, larger=True)
-    multi = Candidate("multi", 4, False, DIFFICULTY - 0.4 + noisy - noisy.mean())
+    multi = CandidateErrors("multi", 4, False, DIFFICULTY - 0.4 + noisy - noisy.mean())
     found = recommend([small, multi, large], FOLD, "the cube", "cm")
     assert (found.choice, found.larger) == ("small", False)
     assert "not shown to be worth it: large reads the cube 0.34 +-" in found.words
@@ -179,13 +182,13 @@ def test_a_larger_model_has_to_beat_s2_as_well() -> None:
 
 def test_heads_that_read_no_better_than_guessing_recommend_nothing() -> None:
     pair = [candidate("small", 1, 0.0), candidate("large", 4, 0.9, larger=True)]
-    guess = float(pair[1].errors.mean())
-    found = recommend(pair, FOLD, "the cube", "cm", guess=guess)
+    baseline = float(pair[1].errors.mean())
+    found = recommend(pair, FOLD, "the cube", "cm", baseline=baseline)
     assert (found.choice, found.larger, found.gains) == (None, False, ())
     assert found.words.startswith(
         "No recommendation: no head reads the cube in these frames. The best, large, is"
     )
-    assert recommend(pair, FOLD, "the cube", "cm", guess=guess + 0.01).choice == "large"
+    assert recommend(pair, FOLD, "the cube", "cm", baseline=baseline + 0.01).choice == "large"
 
 
 def test_that_the_chosen_one_costs_more_is_said() -> None:
@@ -198,7 +201,7 @@ def test_that_the_chosen_one_costs_more_is_said() -> None:
 def test_luck_of_a_fold_widens_the_interval() -> None:
     first = candidate("first", 1, 0.0)
     luck = np.array([0.6, -0.2, 0.4, -0.1, 0.8])[FOLD]
-    even, lucky = (Candidate("second", 2, True, first.errors - shift) for shift in (luck.mean(), luck))
+    even, lucky = (CandidateErrors("second", 2, True, first.errors - shift) for shift in (luck.mean(), luck))
     assert gain(first, even, FOLD).standard_error < 1e-9
     found = gain(first, lucky, FOLD)
     assert found.mean == pytest.approx(0.3)
@@ -207,7 +210,7 @@ def test_luck_of_a_fold_widens_the_interval() -> None:
 
 
 QUICK = (
-    *("small=random-tiny", "larger=random-small", "scales=[[32],[32,64]]", "larger_scales=[[32]]"),
+    *("small=random-tiny", "larger=random-small", "sizes=[[32],[32,64]]", "larger_sizes=[[32]]"),
     *("bf16=false", "threads=1", "folds=2", "frames=2", "steps=3", "repeats=1", "tokens=40", "curve=[1,9]"),
 )
 
@@ -222,9 +225,14 @@ def advice(toy_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_file_says_what_each_reads_reconstructs_and_costs(advice: Path, toy_store: Path) -> None:
     found = json.loads((advice / "advice.json").read_text())
-    assert (found["read"], found["unit"], found["demos"], found["frames"]) == ("the cube", "cm", 4, 8)
+    assert (found["read"], found["unit"], found["demos"], found["frames"]) == (
+        "the place of the start",
+        "cm",
+        4,
+        8,
+    )
     assert found["demos_sha256"] == DemoStore.open(toy_store).digest()
-    rows = {row["name"]: row for row in found["contenders"]}
+    rows = {row["name"]: row for row in found["candidates"]}
     single, multi, large = "random-tiny (32)", "S² on random-tiny (32+64)", "random-small (32)"
     assert list(rows) == [single, multi, large]
     assert rows[multi]["macs"] == 5 * rows[single]["macs"]
@@ -247,26 +255,26 @@ def test_the_page_shows_the_words_and_one_plot_and_loads_nothing(advice: Path) -
     assert found["recommendation"]["words"] in page.replace("&#39;", "'")
     assert page.count("<svg") == 1
     svg = page[page.index("<svg") : page.index("</svg>")]
-    assert all(row["name"] in svg for row in found["contenders"])
+    assert all(row["name"] in svg for row in found["candidates"])
     assert "<script" not in page and "src=" not in page
 
 
-def without_cube(toy_store: Path, copy: Path) -> Path:
+def without_start(toy_store: Path, copy: Path) -> Path:
     store = shutil.copytree(toy_store, copy, ignore=shutil.ignore_patterns("features"))
     for path in store.rglob("zarr.json"):
-        path.write_text(path.read_text().replace('"cube_pose"', '"table_pose"'))
+        path.write_text(path.read_text().replace('"start"', '"begin"'))
     return store
 
 
-def test_without_a_cube_pose_the_proprioception_is_read(
+def test_without_a_start_the_proprioception_is_read(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = without_cube(toy_store, tmp_path / "demos")
+    store = without_start(toy_store, tmp_path / "demos")
     capsys.readouterr()
-    assert toy_loop.s2robot("advise", f"demos={store}", *QUICK, "scales=[[32]]", "json=true") == 0
+    assert toy_loop.s2robot("advise", f"demos={store}", *QUICK, "sizes=[[32]]", "json=true") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["read"], found["unit"], found["reference"]) == ("the proprioception", "sd", None)
-    assert found["guess"] == pytest.approx(1, abs=0.3)
+    assert found["baseline"] == pytest.approx(1, abs=0.3)
     probe_set = draw_frames(DemoStore.open(store), "front", 3, 0, "proprio")
     np.testing.assert_allclose(probe_set.target.std(0), 1, rtol=1e-4)
 
@@ -276,15 +284,15 @@ def test_without_a_cube_pose_the_proprioception_is_read(
     [
         (["larger=nowhere/large.safetensors"], "nowhere/large.safetensors"),
         (["small=random-small"], "small and larger are both random-small"),
-        (["scales=[[32],[32]]"], "the same encoder and scales twice"),
+        (["sizes=[[32],[32]]"], "the same encoder and scales twice"),
         (["poolings=[median]"], "unknown pooling 'median'"),
         (["folds=5"], "folds=5: expected 2 to 4"),
         (["camera=side"], "unknown camera 'side'"),
         (["least_gain=-1"], "least_gain=-1: expected 0 or more"),
         (["threads=-3"], "threads=-3: expected 1 or more"),
         (["seed=-1"], "seed=-1: expected 0 or more"),
-        (["scales=[[]]"], "scales=[[]]: expected lists of px, such as [[224],[224,448]]"),
-        (["larger_scales=[[0]]"], "larger_scales=[[0]]: expected lists of px"),
+        (["sizes=[[]]"], "sizes=[]: "),
+        (["larger_sizes=[[0]]"], "larger_sizes=0: expected 1 or more"),
         (["small=random-base"], "0.43 G: expected the larger model as larger="),
     ],
 )
@@ -313,14 +321,18 @@ def test_what_was_broken_off_goes_on(
     assert toy_loop.s2robot(*command) == 0
     assert len(calls) == 3 + 12 - 2  # 3 models, 2 poolings, 2 numbers of demos: two were done
     errors = [
-        [row["errors_by_episode"] for row in json.loads((folder / "advice.json").read_text())["contenders"]]
+        [row["errors_by_episode"] for row in json.loads((folder / "advice.json").read_text())["candidates"]]
         for folder in (tmp_path, advice)
     ]
     assert errors[0] == errors[1]
     monkeypatch.undo()
     next((tmp_path / "heads").iterdir()).write_bytes(b"")
     (tmp_path / "advice.json").unlink()
-    assert "is damaged" in refusal(lambda: verb.main(compose("advise", list(command[1:]))))
+    assert "is damaged" in refusal(
+        lambda: advise_command.main(
+            read_options(advise_command.AdviseOptions, compose("advise", list(command[1:])))
+        )
+    )
 
 
 def test_a_file_is_no_folder_for_an_advice(

@@ -17,10 +17,12 @@ from s2robot.data.dataset import WindowDataset
 from s2robot.data.store import DemoStore
 from s2robot.train.demos import split_episodes
 from s2robot.train.memory import into_memory
+from s2robot.config.options import read_options
 from s2robot.vision.augment import Augmentation
+from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.cache import encode_store
 
-ENCODER: dict[str, Any] = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
+ENCODER = EncoderOptions("random-tiny", (224,))
 RNG = np.random.default_rng(0)
 VIDEO = RNG.integers(256, size=(3, 40, 40, 3), dtype=np.uint8)
 
@@ -70,7 +72,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
 @pytest.mark.parametrize("given", [{"variants": -1}, {"shift": 1.0}, {"colour": -0.1}, {"colour": "red"}])
 def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
     (name,) = given
-    assert refusal(lambda: Augmentation.of(given)).startswith(f"augment.{name}=")
+    assert refusal(lambda: read_options(Section, {"augment": given})).startswith(f"augment.{name}=")
 
 
 def test_an_unknown_option_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""The masked autoencoder: what is hidden stays hidden, and what is learnt is the encoder's."""
+"""The masked autoencoder: dropped patches stay dropped, and what is learnt is the encoder's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def made(seed: int = 0, **options: Any) -> MaskedAutoencoder:
 
 
 def pictures(count: int) -> Tensor:
-    """Colour gradients, each its own: their hidden parts can be told from the visible ones."""
+    """Colour gradients, each its own: their dropped parts can be predicted from the kept ones."""
     place = torch.linspace(0, 1, 128)
     tilt = torch.rand(count, 3, 2, generator=torch.manual_seed(0))
     return (tilt[..., :1, None] * place[:, None] + tilt[..., 1:, None] * place) / 2
@@ -46,8 +46,8 @@ def test_a_quarter_is_seen_and_another_quarter_predicted() -> None:
     assert not torch.equal(touched[0], touched[1])
 
 
-def test_a_prediction_that_ignores_the_encoder_touches_the_hidden_patches_alone() -> None:
-    model = made(visible=0.5, predicted=0.25)
+def test_a_prediction_that_ignores_the_encoder_touches_the_dropped_patches_alone() -> None:
+    model = made(keep=0.5, predicted=0.25)
     torch.nn.init.zeros_(model.decoder_head.weight)
     images = torch.rand(1, 3, 128, 128, requires_grad=True)
     model(images, masks()).backward()
@@ -71,7 +71,7 @@ def test_the_gradient_reaches_all_of_the_encoder_but_its_fixed_embedding() -> No
 
 
 def test_the_encoder_sees_its_patches_as_the_whole_vit_would() -> None:
-    """With attention shut off, so that hidden ones do not matter, its tokens are some of the plain ViT's."""
+    """With attention shut off, so that dropped ones do not matter, its tokens are some of the plain ViT's."""
     model, images = made(), torch.rand(2, 3, 128, 128)
     seen: list[Tensor] = []
     model.encoder.norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output))

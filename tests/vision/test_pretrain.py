@@ -15,9 +15,11 @@ from mistakes import refusal
 from safetensors.torch import load_file
 
 from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, WEIGHTS
 from s2robot.vision.encoders.registry import load_encoder
 from s2robot.vision.pretrain import command as pretrain
+from s2robot.vision.pretrain.command import PretrainOptions
 from s2robot.vision.pretrain.mae import MaskedAutoencoder
 
 
@@ -38,14 +40,14 @@ class Squares:
         return frame
 
 
-def options(out: Path, *overrides: str) -> Any:
+def options(out: Path, *overrides: str) -> PretrainOptions:
     small = ("states=5", "steps=4", "batch_size=2", "warmup=1", "bf16=false", "workers=0", "threads=1")
     source = (
         "source._target_=test_pretrain.Squares",
         "source.image_size=48",
         "+source.wall={shade:120,edge:0}",
     )
-    return compose("pretrain", [f"out={out}", *small, *source, *overrides])
+    return read_options(PretrainOptions, compose("pretrain", [f"out={out}", *small, *source, *overrides]))
 
 
 def weights(out: Path) -> bytes:
@@ -64,7 +66,7 @@ def test_it_ends_in_an_encoder_and_its_card(pretrained: Path) -> None:
     card = json.loads((pretrained / "card.json").read_text())
     assert card["weights_sha256"] == encoder.weights_sha256
     assert card["name"] == "encoder"
-    assert card["frames_seen"] == 8
+    assert card["views"] == 8
     assert card["recipe"]["seed"] == 0
     assert len(json.loads((pretrained / "losses.json").read_text())) == 4
     state = load_file(pretrained / "encoder.safetensors")
@@ -184,6 +186,14 @@ def test_a_damaged_state_is_refused(pretrained: Path, tmp_path: Path) -> None:
     state = (pretrained / "state.pt").read_bytes()
     (tmp_path / "state.pt").write_bytes(state[: len(state) // 2])
     assert refusal(lambda: pretrain.main(options(tmp_path))).startswith(f"{tmp_path / 'state.pt'} is damaged")
+
+
+def test_a_state_of_a_former_schema_is_refused(pretrained: Path, tmp_path: Path) -> None:
+    state = torch.load(pretrained / "state.pt", weights_only=True)
+    del state["schema"]
+    torch.save(state, tmp_path / "state.pt")
+    message = refusal(lambda: pretrain.main(options(tmp_path)))
+    assert message.startswith(f"{tmp_path / 'state.pt'} is of a former schema: delete it")
 
 
 # Frames

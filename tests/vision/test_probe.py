@@ -1,4 +1,4 @@
-"""What frozen features tell of the cube's place."""
+"""How well frozen features locate the start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import toy_loop
 from s2robot.advise.probe import ProbeSet, cross_validate, draw_frames
 from s2robot.data.store import DemoStore
 
-QUICK = ("encoders=[random-tiny]", "scales=[[224]]", "bf16=false", "folds=2", "threads=1")
+QUICK = ("encoders=[random-tiny]", "sizes=[[224]]", "bf16=false", "folds=2", "threads=1")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_the_file_says_what_was_probed_and_how_far_off_it_is(result: dict, toy_s
         assert len(r["episodes_cm"]) == 4
         assert r["mean_cm"] == pytest.approx(np.mean(r["episodes_cm"]), abs=1e-3)
     assert result["demos_sha256"] == DemoStore.open(toy_store).digest()
-    assert result["config"]["folds"] == 2 and result["guess_cm"] > 0
+    assert result["config"]["folds"] == 2 and result["baseline_cm"] > 0
 
 
 def test_frames_come_from_before_the_gripper_first_closes(toy_store: Path) -> None:
@@ -45,7 +45,7 @@ def test_frames_come_from_before_the_gripper_first_closes(toy_store: Path) -> No
         mine = drawn.episode == number
         assert all(frame.tobytes() in before for frame in drawn.frames[mine])
         for x_y in drawn.target[mine]:
-            np.testing.assert_allclose(x_y, episode.attributes["cube_pose"][:2], rtol=1e-6)
+            np.testing.assert_allclose(x_y, episode.attributes["start"]["place"][:2], rtol=1e-6)
 
 
 def readable(episodes: int = 40, frames: int = 4) -> tuple[ProbeSet, np.ndarray]:
@@ -78,8 +78,8 @@ def test_a_held_out_episode_cannot_be_remembered() -> None:
     names = np.eye(24, dtype=np.float32).repeat(4, axis=0)  # tells which episode, nothing of where
     tokens = torch.from_numpy(np.tile(names[:, None], (1, 5, 1)))
     probe_set = ProbeSet(np.zeros((96, 1)), target, np.arange(24).repeat(4))
-    guess = np.linalg.norm(target - target.mean(0), axis=1).mean()
-    assert cross_validate(tokens, probe_set, "mean", 4, 100, seed=0).mean() > 0.7 * guess
+    baseline = np.linalg.norm(target - target.mean(0), axis=1).mean()
+    assert cross_validate(tokens, probe_set, "mean", 4, 100, seed=0).mean() > 0.7 * baseline
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,13 @@ def test_a_mistake_is_one_line(
     assert said in toy_loop.refusal(capsys, "probe", f"demos={toy_store}", *QUICK, *options)
 
 
-def test_demos_without_a_cube_pose_are_refused(
+def test_demos_without_a_start_are_refused(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = shutil.copytree(toy_store, tmp_path / "demos", ignore=shutil.ignore_patterns("features"))
     for path in store.rglob("zarr.json"):
         text = path.read_text()
-        path.write_text(text.replace('"cube_pose"', '"table_pose"'))
-    assert "has no cube_pose to probe for" in toy_loop.refusal(capsys, "probe", f"demos={store}", *QUICK)
+        path.write_text(text.replace('"start"', '"begin"'))
+    assert "has no start with a place to probe for" in toy_loop.refusal(
+        capsys, "probe", f"demos={store}", *QUICK
+    )

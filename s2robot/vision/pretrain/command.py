@@ -11,20 +11,21 @@ import pickle
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from s2robot.config import instantiate
-from s2robot.config.checks import check_folder, check_least
+from s2robot.config.checks import check_folder
+from s2robot.config.options import Component, Count, Natural, NonNegative, to_plain
 from s2robot.config.overrides import as_override
 from s2robot.core.errors import UserError, unknown
 from s2robot.utils.distributed import World, join_world
@@ -40,12 +41,15 @@ from s2robot.utils.provenance import (
 from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
 from s2robot.utils.workers import run_jobs
+from s2robot.vision.encoders.encoder import Architecture
 from s2robot.vision.encoders.mvp import ARCHITECTURES
+from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.state import hash_weights
 from s2robot.vision.pretrain.mae import MaskedAutoencoder
 
 SHARD = 100  # states
 _CHECKPOINT_EVERY = 200  # steps
+_SCHEMA = 2  # of the state and the card
 _STATE = "state.pt"
 _ENCODER = "encoder.safetensors"
 _WIDTH_STEP = 4  # of the decoder: its heads, and the parts of a sine-cosine embedding
@@ -53,28 +57,48 @@ _WIDTH_STEP = 4  # of the decoder: its heads, and the parts of a sine-cosine emb
 FrameSource = Callable[[int], dict[str, np.ndarray]]
 
 
-def main(cfg: DictConfig) -> None:
+@dataclass(frozen=True)
+class PretrainOptions:
+    """Of `s2robot pretrain`, see configs/pretrain.yaml."""
+
+    encoder: EncoderOptions
+    out: str
+    frames: str | None
+    states: Count
+    steps: Count
+    batch_size: Count
+    lr: NonNegative
+    warmup: Natural
+    weight_decay: NonNegative
+    decoder_depth: Count
+    decoder_width: Count
+    bf16: bool | None
+    seed: Natural
+    workers: Natural
+    threads: Count | None
+    source: Component
+
+
+def main(options: PretrainOptions) -> None:
     """Renders `states` states, trains `steps` steps, writes the encoder and its card into `out`."""
-    out = Path(cfg.out)
-    _check(cfg, out)
+    out = Path(options.out)
+    _check(options, out)
     with join_world() as world:
-        if cfg.batch_size % world.size:
-            raise UserError(f"batch_size={cfg.batch_size}: cannot be divided by {world.size} processes")
-        shards = render_frames(cfg, Path(cfg.frames or out / "frames"), world)
-        torch.set_num_threads(world.threads(cfg.threads))
-        model, losses, seconds = _train(cfg, out, Frames(shards), world)
+        if options.batch_size % world.size:
+            raise UserError(f"batch_size={options.batch_size}: cannot be divided by {world.size} processes")
+        shards = render_frames(options, Path(options.frames or out / "frames"), world)
+        torch.set_num_threads(world.threads(options.threads))
+        model, losses, seconds = _train(options, out, Frames(shards), world)
         if world.leads:
-            _write_encoder(cfg, out, model, losses, seconds)
+            _write_encoder(options, out, model, losses, seconds)
 
 
-def _check(cfg: DictConfig, out: Path) -> None:
+def _check(options: PretrainOptions, out: Path) -> None:
     """What would be found out late. Raises UserError."""
-    if cfg.encoder.architecture not in ARCHITECTURES:
-        raise unknown("architecture", cfg.encoder.architecture, ARCHITECTURES)
-    check_least(cfg, 1, "states", "steps", "batch_size", "decoder_depth", "threads")
-    check_least(cfg, 0, "warmup", "weight_decay", "lr", "seed", "workers")
-    if cfg.decoder_width < 1 or cfg.decoder_width % _WIDTH_STEP:
-        raise UserError(f"decoder_width={cfg.decoder_width}: expected a multiple of {_WIDTH_STEP}")
+    if options.encoder.architecture not in ARCHITECTURES:
+        raise unknown("architecture", options.encoder.architecture, ARCHITECTURES)
+    if options.decoder_width % _WIDTH_STEP:
+        raise UserError(f"decoder_width={options.decoder_width}: expected a multiple of {_WIDTH_STEP}")
     check_folder(out)
     if (out / _ENCODER).exists() and not (out / _STATE).exists():
         raise UserError(f"{out} holds an encoder without {_STATE} to go on from: give another out=")
@@ -83,25 +107,28 @@ def _check(cfg: DictConfig, out: Path) -> None:
 # ---------------------------------------------------------------------- frames
 
 
-def render_frames(cfg: DictConfig, folder: Path, world: World | None = None) -> list[Path]:
+def render_frames(options: PretrainOptions, folder: Path, world: World | None = None) -> list[Path]:
     """Shards of frames (uint8 .npy of (states · cameras, H, W, 3)); those that are there already are kept."""
     world = world or World()
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = sha256_json({"source": OmegaConf.to_container(cfg.source, resolve=True), "seed": cfg.seed})[:12]
-    sizes = [min(SHARD, cfg.states - start) for start in range(0, cfg.states, SHARD)]
+    recipe = sha256_json({"source": options.source, "seed": options.seed})[:12]
+    sizes = [min(SHARD, options.states - start) for start in range(0, options.states, SHARD)]
     shards = [folder / _shard_name(recipe, i, size) for i, size in enumerate(sizes)]
     jobs = [(i, sizes[i], shard) for i, shard in enumerate(shards) if not shard.is_file()]
-    world.wait()  # every process has seen what is missing
-    _render(cfg, world.share(jobs))
+    world.wait()  # every process has listed what is missing
+    _render(options, world.share(jobs))
     world.wait()
     return shards
 
 
-def _render(cfg: DictConfig, jobs: list[tuple[int, int, Path]]) -> None:
-    source = OmegaConf.to_container(cfg.source, resolve=True)
+def _render(options: PretrainOptions, jobs: list[tuple[int, int, Path]]) -> None:
     with tqdm(total=sum(states for _, states, _ in jobs), desc="frames", unit="state") as progress:
         for states in run_jobs(
-            _render_shard, jobs, workers=cfg.workers, start=_start_source, start_args=(source, cfg.seed)
+            _render_shard,
+            jobs,
+            workers=options.workers,
+            start=_start_source,
+            start_args=(options.source, options.seed),
         ):
             progress.update(states)
 
@@ -111,7 +138,7 @@ def _shard_name(recipe: str, index: int, states: int) -> str:
     return f"frames-{recipe}-{index:05d}{part}.npy"
 
 
-def _start_source(config: dict[str, Any], seed: int) -> FrameSource:
+def _start_source(config: Component, seed: int) -> FrameSource:
     return instantiate(config, seed=seed)
 
 
@@ -158,7 +185,7 @@ class Frames:
 
     @staticmethod
     def _crop(side: int, size: int, rng: np.random.Generator) -> tuple[int, int, int]:
-        """Top, left and side of what is seen of a frame (px)."""
+        """Top, left and side of a view of a frame (px)."""
         kind = rng.choice(["whole", "tile", "crop"], p=[0.4, 0.4, 0.2])
         crop = int(rng.integers(side // 3, side + 1))
         extent = {"whole": side, "tile": min(size, side), "crop": crop}[kind]
@@ -180,42 +207,44 @@ class Frames:
 
 
 def _train(
-    cfg: DictConfig, out: Path, frames: Frames, world: World
+    options: PretrainOptions, out: Path, frames: Frames, world: World
 ) -> tuple[MaskedAutoencoder, list[float], float]:
-    torch.manual_seed(cfg.seed)
+    torch.manual_seed(options.seed)
     device = world.device(None)
-    decoder = {key: cfg[key] for key in ("decoder_depth", "decoder_width")}
-    model = MaskedAutoencoder(ARCHITECTURES[cfg.encoder.architecture], **decoder).to(device)
-    optimiser = torch.optim.AdamW(parameter_groups(model, cfg.weight_decay), lr=cfg.lr, betas=(0.9, 0.95))
-    start, losses, before = _resume(cfg, out, model, optimiser)
+    decoder = {"decoder_depth": options.decoder_depth, "decoder_width": options.decoder_width}
+    model = MaskedAutoencoder(_architecture(options), **decoder).to(device)
+    optimiser = torch.optim.AdamW(
+        parameter_groups(model, options.weight_decay), lr=options.lr, betas=(0.9, 0.95)
+    )
+    start, losses, before = _resume(options, out, model, optimiser)
     loss_of = model if world.size == 1 else DistributedDataParallel(model)
     began = time.monotonic()
-    shown = {"desc": "pretrain", "unit": "step", "disable": not world.leads}
-    progress = tqdm(range(start, cfg.steps), initial=start, total=cfg.steps, **shown)
+    bar = {"desc": "pretrain", "unit": "step", "disable": not world.leads}
+    progress = tqdm(range(start, options.steps), initial=start, total=options.steps, **bar)
     for step in progress:
         for group in optimiser.param_groups:
-            group["lr"] = cosine(step, cfg.steps, cfg.warmup) * cfg.lr
-        losses.append(_step(cfg, step, loss_of, optimiser, frames, world))
+            group["lr"] = cosine(step, options.steps, options.warmup) * options.lr
+        losses.append(_step(options, step, loss_of, optimiser, frames, world))
         progress.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}")
-        if world.leads and ((step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == cfg.steps):
-            _save(cfg, out, model, optimiser, losses, before + time.monotonic() - began)
+        if world.leads and ((step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == options.steps):
+            _save(options, out, model, optimiser, losses, before + time.monotonic() - began)
     return model, losses, before + time.monotonic() - began
 
 
 def _step(
-    cfg: DictConfig,
+    options: PretrainOptions,
     step: int,
     loss_of: nn.Module,
     optimiser: torch.optim.Optimizer,
     frames: Frames,
     world: World,
 ) -> float:
-    rng = np.random.default_rng([cfg.seed, step])
+    rng = np.random.default_rng([options.seed, step])
     masks = torch.Generator().manual_seed(int(rng.integers(2**62)))
     part, device = Microbatch(world.rank, world.size), next(loss_of.parameters()).device
-    image_size = ARCHITECTURES[cfg.encoder.architecture].image_size
-    images = frames.batch(cfg.batch_size, image_size, rng, part).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(cfg)):
+    image_size = _architecture(options).image_size
+    images = frames.batch(options.batch_size, image_size, rng, part).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(options)):
         loss = loss_of(images, masks, part)
     optimiser.zero_grad()
     loss.backward()
@@ -224,26 +253,29 @@ def _step(
     return world.total(loss.detach()).item() / world.size
 
 
-def _recipe(cfg: DictConfig) -> dict[str, Any]:
+def _architecture(options: PretrainOptions) -> Architecture:
+    return ARCHITECTURES[options.encoder.architecture or ""]
+
+
+def _recipe(options: PretrainOptions) -> dict[str, Any]:
     schedule = ("states", "steps", "batch_size", "lr", "warmup", "weight_decay")
     keys = (*schedule, "decoder_depth", "decoder_width", "bf16", "seed", "source")
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
+    plain = to_plain(options)
     chosen = {key: plain[key] for key in keys}
-    return {"architecture": cfg.encoder.architecture, **chosen, "bf16": _in_bf16(cfg)}
+    return {"architecture": options.encoder.architecture, **chosen, "bf16": _in_bf16(options)}
 
 
-def _in_bf16(cfg: DictConfig) -> bool:
-    return has_bf16() if cfg.bf16 is None else bool(cfg.bf16)
+def _in_bf16(options: PretrainOptions) -> bool:
+    return has_bf16() if options.bf16 is None else bool(options.bf16)
 
 
-def _command(cfg: DictConfig) -> str:
+def _command(options: PretrainOptions) -> str:
     """What makes this encoder again, every number of the recipe given."""
-    recipe = _recipe(cfg)
+    recipe = _recipe(options)
     architecture, source = recipe.pop("architecture"), recipe.pop("source")
     given = recipe | {_source_option(key): value for key, value in source.items()}
-    options = shlex.join(f"{key}={as_override(value)}" for key, value in given.items())
-    return f"s2robot pretrain out=OUT encoder={architecture} {options}"
+    overrides = shlex.join(f"{key}={as_override(value)}" for key, value in given.items())
+    return f"s2robot pretrain out=OUT encoder={architecture} {overrides}"
 
 
 def _source_option(key: str) -> str:
@@ -252,7 +284,7 @@ def _source_option(key: str) -> str:
 
 
 def _save(
-    cfg: DictConfig,
+    options: PretrainOptions,
     out: Path,
     model: MaskedAutoencoder,
     optimiser: torch.optim.Optimizer,
@@ -261,7 +293,8 @@ def _save(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     state = {
-        "recipe": _recipe(cfg),
+        "schema": _SCHEMA,
+        "recipe": _recipe(options),
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "losses": losses,
@@ -272,7 +305,7 @@ def _save(
 
 
 def _resume(
-    cfg: DictConfig, out: Path, model: MaskedAutoencoder, optimiser: torch.optim.Optimizer
+    options: PretrainOptions, out: Path, model: MaskedAutoencoder, optimiser: torch.optim.Optimizer
 ) -> tuple[int, list[float], float]:
     path = out / _STATE
     if not path.is_file():
@@ -281,7 +314,9 @@ def _resume(
         state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} is damaged: delete it to train again, or give another out=") from error
-    if difference := first_difference(state["recipe"], _recipe(cfg)):
+    if state.get("schema") != _SCHEMA:
+        raise UserError(f"{path} is of a former schema: delete it to train again, or give another out=")
+    if difference := first_difference(state["recipe"], _recipe(options)):
         raise UserError(f"{path} was made with {difference}: give the same options, or another out=")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
@@ -289,16 +324,17 @@ def _resume(
 
 
 def _write_encoder(
-    cfg: DictConfig, out: Path, model: MaskedAutoencoder, losses: list[float], seconds: float
+    options: PretrainOptions, out: Path, model: MaskedAutoencoder, losses: list[float], seconds: float
 ) -> None:
     state = {k: v.detach().cpu().half().contiguous() for k, v in model.encoder.state_dict().items()}
     path = out / _ENCODER
     write_atomic(path, save(state))
     card = {
+        "schema": _SCHEMA,
         "name": out.resolve().name,
-        "command": _command(cfg),
-        "recipe": _recipe(cfg),
-        "frames_seen": cfg.steps * cfg.batch_size,
+        "command": _command(options),
+        "recipe": _recipe(options),
+        "views": options.steps * options.batch_size,
         "final_loss": float(np.mean(losses[-200:])),
         "seconds": round(seconds),
         "weights_sha256": hash_weights(state),
@@ -308,4 +344,4 @@ def _write_encoder(
     }
     write_json(out / "card.json", card)
     write_json(out / "losses.json", [round(x, 5) for x in losses])
-    print(f"{path}: final loss {card['final_loss']:.4f} after {card['frames_seen']} frames seen")
+    print(f"{path}: final loss {card['final_loss']:.4f} after {card['views']} views")

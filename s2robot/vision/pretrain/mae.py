@@ -1,8 +1,8 @@
 """Masked autoencoder (He et al. 2022) around a ViT: the pre-training of MVP.
 
-Three quarters of the patches are hidden; the encoder sees the rest alone; a light decoder predicts the pixels
-of hidden patches. To spend a small machine's time on the encoder, only the visible patches are embedded, and
-the decoder predicts a random part of the hidden patches.
+Three quarters of the patches are dropped; the encoder takes the rest alone; a light decoder predicts the
+pixels of dropped patches. To spend a small machine's time on the encoder, only the kept patches are embedded,
+and the decoder predicts a random part of the dropped patches.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class MaskedAutoencoder(nn.Module):
 
     Args:
         architecture: of the encoder.
-        visible: share of the patches that the encoder sees (MAE, MVP: 0.25).
-        predicted: share of the patches that the decoder predicts, drawn from the hidden ones.
+        keep: share of the patches that the encoder takes (MAE, MVP: 0.25).
+        predicted: share of the patches that the decoder predicts, drawn from the dropped ones.
         decoder_depth: its blocks. With more of them the encoder's own last ones need not turn to pixels:
             linear probes of MAE gain 8 % from 1 to 8 blocks (its Table 1a).
         decoder_width: of them.
@@ -36,7 +36,7 @@ class MaskedAutoencoder(nn.Module):
     def __init__(
         self,
         architecture: Architecture,
-        visible: float = 0.25,
+        keep: float = 0.25,
         predicted: float = 0.25,
         decoder_depth: int = 1,
         decoder_width: int = 128,
@@ -44,7 +44,7 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         self.patch = architecture.patch_size
         patches = architecture.grid**2
-        self.visible, self.predicted = round(patches * visible), round(patches * predicted)
+        self.kept, self.predicted = round(patches * keep), round(patches * predicted)
         self.encoder: VisionTransformer = build_vit(architecture)
         self.decoder_embed = nn.Linear(architecture.width, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(decoder_width))
@@ -69,11 +69,11 @@ class MaskedAutoencoder(nn.Module):
         """
         order = BatchRandom(generator, part).uniform((len(images), self._patches(images))).argsort(1)
         order = order.to(images.device)
-        shown, hidden = order[:, : self.visible], order[:, self.visible :][:, : self.predicted]
+        kept, dropped = order[:, : self.kept], order[:, self.kept :][:, : self.predicted]
         patches = self._patchify(images)
-        latent = self._encode((take(patches, shown) - self.mean) / self.std, shown)
-        prediction = self._decode(latent, shown, hidden)
-        return F.mse_loss(prediction.float(), normalise_patches(take(patches, hidden)))
+        latent = self._encode((take(patches, kept) - self.mean) / self.std, kept)
+        prediction = self._decode(latent, kept, dropped)
+        return F.mse_loss(prediction.float(), normalise_patches(take(patches, dropped)))
 
     def _patches(self, images: Tensor) -> int:
         return images.shape[-1] * images.shape[-2] // self.patch**2
@@ -82,24 +82,24 @@ class MaskedAutoencoder(nn.Module):
         """(B, 3, H, W) -> (B, N, 3 · patch²), channels first, as the patch embedding's weights lie."""
         return rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=self.patch, q=self.patch)
 
-    def _encode(self, patches: Tensor, shown: Tensor) -> Tensor:
+    def _encode(self, patches: Tensor, kept: Tensor) -> Tensor:
         vit = self.encoder
         projection = vit.patch_embed.proj
         assert isinstance(projection, nn.Conv2d)
         embedded = F.linear(patches, projection.weight.flatten(1), projection.bias)
         position, cls_token = vit.pos_embed, vit.cls_token
         assert position is not None and cls_token is not None
-        embedded = embedded + position[0, 1:][shown]
+        embedded = embedded + position[0, 1:][kept]
         cls = (cls_token + position[:, :1]).expand(len(patches), -1, -1)
         return vit.norm(vit.blocks(torch.cat([cls, embedded], dim=1)))
 
-    def _decode(self, latent: Tensor, shown: Tensor, hidden: Tensor) -> Tensor:
+    def _decode(self, latent: Tensor, kept: Tensor, dropped: Tensor) -> Tensor:
         position = self.decoder_position[0]
-        seen = self.decoder_embed(latent)
-        seen = seen + torch.cat([position[:1].expand(len(seen), -1, -1), position[1:][shown]], dim=1)
-        tokens = torch.cat([seen, self.mask_token + position[1:][hidden]], dim=1)
+        known = self.decoder_embed(latent)
+        known = known + torch.cat([position[:1].expand(len(known), -1, -1), position[1:][kept]], dim=1)
+        tokens = torch.cat([known, self.mask_token + position[1:][dropped]], dim=1)
         tokens = self.decoder_norm(self.decoder_blocks(tokens))
-        return self.decoder_head(tokens[:, -hidden.shape[1] :])
+        return self.decoder_head(tokens[:, -dropped.shape[1] :])
 
 
 def take(tokens: Tensor, indexes: Tensor) -> Tensor:
