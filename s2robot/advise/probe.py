@@ -1,7 +1,7 @@
-"""`s2robot probe`: how well frozen features locate the start of an episode, before a policy is trained on them.
+"""`s2robot probe`: how well frozen features locate an episode's start, before a policy is trained on them.
 
-A small head (a pooling of `s2robot.policy.pooling` and one linear layer) reads where the episode starts
-(the place of its `Start`: of cube-pick, the cube's position) from single frames. Every episode is held out once:
+A small head (a pooling of `s2robot.policy.pooling` and one linear layer) reads where the episode starts (the
+place of its `Start`: of cube-pick, the cube's position) from single frames. Every episode is held out once:
 errors are those of heads that were trained on no frame of it.
 """
 
@@ -44,7 +44,8 @@ class ProbeSet:
 
     Attributes:
         frames: uint8 (F, H, W, 3).
-        target: float32 (F, D): x and y of the start's place (m), or the proprioception in its standard deviations.
+        target: float32 (F, D): x and y of the start's place (m), or the proprioception in its standard
+            deviations.
         episode: int (F,), the number of the episode each frame comes from.
         unit: of printed errors. factor: from a distance between targets to that.
     """

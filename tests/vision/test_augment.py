@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from hypothesis import strategies as st
 from mistakes import refusal
 from toy_loop import TRAIN, made_episode, s2robot
 
+from s2robot.config.options import read_options
 from s2robot.data.dataset import WindowDataset
 from s2robot.data.store import DemoStore
 from s2robot.train.demos import split_episodes
 from s2robot.train.memory import into_memory
-from s2robot.config.options import read_options
 from s2robot.vision.augment import Augmentation
-from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.cache import encode_store
+from s2robot.vision.encoders.options import EncoderOptions
 
 ENCODER = EncoderOptions("random-tiny", (224,))
 RNG = np.random.default_rng(0)
@@ -69,14 +70,20 @@ def test_nothing_asked_for_changes_nothing() -> None:
     np.testing.assert_array_equal(Augmentation(1, 0.0, 0.0).apply(VIDEO, 1, "digest", "front"), VIDEO)
 
 
+@dataclass(frozen=True)
+class Section:
+    augment: Augmentation
+
+
 @pytest.mark.parametrize("given", [{"variants": -1}, {"shift": 1.0}, {"colour": -0.1}, {"colour": "red"}])
 def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
     (name,) = given
     assert refusal(lambda: read_options(Section, {"augment": given})).startswith(f"augment.{name}=")
 
 
-def test_an_unknown_option_is_refused() -> None:
-    assert "did you mean 'colour'?" in refusal(lambda: Augmentation.of({"color": 0.1}))
+def test_an_unknown_option_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [f"demos={tmp_path}", "augment.color=0.1"]
+    assert "augment.colour" in toy_loop.refusal(capsys, "encode", *given)
 
 
 def test_each_variant_has_a_cache_of_its_own(tmp_path: Path) -> None:

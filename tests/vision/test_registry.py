@@ -11,12 +11,11 @@ import torch
 from mistakes import refusal
 from torch import nn
 
-from s2robot.config import compose
+from s2robot.config import compose, trust
 from s2robot.config.options import to_plain
-from s2robot.vision.encoders import registry
 from s2robot.vision.encoders.callable_encoder import CallableEncoder
 from s2robot.vision.encoders.options import EncoderOptions
-from s2robot.vision.encoders.registry import make_encoder, trust_encoder
+from s2robot.vision.encoders.registry import make_encoder
 from s2robot.vision.features import FeatureExtractor, make_extractor, make_recorded_extractor
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
@@ -115,11 +114,11 @@ def test_a_file_in_configs_encoder_is_all_it_takes(tmp_path: Path) -> None:
 def test_a_checkpoint_runs_it_only_where_the_user_names_it_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "config_folder", lambda: tmp_path)
+    monkeypatch.setattr(trust, "config_folder", lambda: tmp_path)
     recorded = to_plain(options(prefix=1))
     message = refusal(lambda: make_recorded_extractor(recorded, False))
-    assert "names _target_ 'own_encoders.make', which is none of ours: it is not run" in message
-    assert "configs/encoder/" in message
+    assert "names _target_ 'own_encoders.make', which is none of ours" in message
+    assert "--config-dir" in message
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "mine.yaml").write_text("_target_: own_encoders.make\n")
     extractor = make_recorded_extractor(recorded, False)
@@ -129,10 +128,10 @@ def test_a_checkpoint_runs_it_only_where_the_user_names_it_too(
 def test_a_nested_target_of_a_checkpoint_is_refused_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "config_folder", lambda: tmp_path)
-    monkeypatch.setattr(registry, "_trusted_by_user", set())
-    trust_encoder("own_encoders.make")
-    nested = to_plain(options(width={"_target_": "builtins.eval", "_args_": ["8"]}))
+    monkeypatch.setattr(trust, "config_folder", lambda: tmp_path)
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "mine.yaml").write_text("_target_: own_encoders.make\n")
+    nested = to_plain(options(width={"_target_": "builtins.eval"}))
     assert "names _target_ 'builtins.eval'" in refusal(lambda: make_recorded_extractor(nested, False))
     assert make_recorded_extractor(to_plain(options()), False).shape == (17, 8)
 

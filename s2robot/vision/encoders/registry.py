@@ -16,8 +16,8 @@ It is frozen, in eval mode, without gradients. P and the grid are found by a tri
 `prefix_tokens`). Its identity is the hash of its weights, of the source of the callable's module and of its
 arguments.
 
-A checkpoint records the `_target_`, and runs it only where one of your own files in `configs/encoder/` or in
-the `encoder/` of `--config-dir` names it too: a file from elsewhere runs nothing.
+A checkpoint records the `_target_`, and runs it only where a file of your own (in `--config-dir` or
+`configs/encoder/`) names it too, see `s2robot.config.trust`: a file from elsewhere runs nothing.
 """
 
 from __future__ import annotations
