@@ -199,12 +199,10 @@ def _advice(
     pooling = min(options.poolings, key=overall)
     parts = fold_episodes(probe_set, options.folds, options.seed)
     fold = np.array([next(i for i, p in enumerate(parts) if e in p) for e in np.unique(probe_set.episode)])
-    candidates = [
-        CandidateErrors(c.name, int(c.costs["macs"]), c.larger, c.errors[pooling]) for c in candidates
-    ]
+    errors = [CandidateErrors(c.name, int(c.costs["macs"]), c.larger, c.errors[pooling]) for c in candidates]
     what = "the place of the start" if probe_set.unit == "cm" else "the proprioception"
     baseline = float(probe_set.by_episode(distances(probe_set.target, probe_set.target.mean(0))).mean())
-    found: Recommendation = recommend(candidates, fold, what, probe_set.unit, options.least_gain, baseline)
+    found: Recommendation = recommend(errors, fold, what, probe_set.unit, options.least_gain, baseline)
     return {
         "schema": _SCHEMA,
         "recommendation": asdict(found),

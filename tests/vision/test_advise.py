@@ -284,7 +284,7 @@ def test_without_a_start_the_proprioception_is_read(
     [
         (["larger=nowhere/large.safetensors"], "nowhere/large.safetensors"),
         (["small=random-small"], "small and larger are both random-small"),
-        (["sizes=[[32],[32]]"], "the same encoder and scales twice"),
+        (["sizes=[[32],[32]]"], "the same encoder and sizes twice"),
         (["poolings=[median]"], "unknown pooling 'median'"),
         (["folds=5"], "folds=5: expected 2 to 4"),
         (["camera=side"], "unknown camera 'side'"),

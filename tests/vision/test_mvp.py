@@ -115,13 +115,6 @@ def test_every_embedded_encoder_has_the_card_of_its_weights(name: str) -> None:
     assert card["final_loss"] == pytest.approx(np.mean(published[-200:]), abs=1e-4)
 
 
-def test_the_two_sizes_saw_the_same() -> None:
-    """So that they can be compared."""
-    names = ("mvp-tiny-sim", "mvp-small-sim")
-    recipes = [json.loads((WEIGHTS / f"{name}.json").read_text())["recipe"] for name in names]
-    assert {name for name in recipes[0] if recipes[0][name] != recipes[1][name]} == {"architecture"}
-
-
 def test_the_hash_is_of_values_not_of_their_type_or_order(tiny: Encoder) -> None:
     half = {name: value.half() for name, value in weights(tiny).items()}
     widened = {name: half[name].float() for name in reversed(half)}
