@@ -18,7 +18,7 @@ from typing import Literal
 
 from s2robot.config.options import Positive
 from s2robot.core.errors import UserError
-from s2robot.utils import provenance
+from s2robot.utils import paths, provenance
 from s2robot.utils.gl import choose_gl, missing_packages
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
@@ -114,7 +114,7 @@ def _check_package(package: str, tested: str | None) -> Check:
 
 def tested_versions() -> dict[str, str]:
     """Package -> version as constraints.txt of the checkout has it; empty for an installed wheel."""
-    constraints = provenance.resource("constraints.txt")
+    constraints = paths.resource("constraints.txt")
     lines = constraints.read_text().splitlines() if constraints else []
     return dict(re.findall(r"^([\w.-]+)==([^\s;#]+)", "\n".join(lines), re.MULTILINE))
 
@@ -200,7 +200,7 @@ def check_encoders(folder: Path | None = None) -> Check:
 
 def check_published() -> Check:
     """Which files of MVP's published encoders lie in the user's cache. Fetches nothing."""
-    folder = provenance.user_cache() / "encoders"
+    folder = paths.user_cache() / "encoders"
     names = ", ".join(sorted(path.stem for path in folder.glob("*.pth"))) or "none"
     return Check(
         "published", "ok", f"{names} in {folder} (s2robot doctor --encoders fetches and checks them)"

@@ -15,7 +15,8 @@ from s2robot.config import compose
 from s2robot.config.options import Count, Natural
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.reports.result import headline
-from s2robot.utils.provenance import sha256_json, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.hashing import sha256_json
 
 
 @dataclass(frozen=True)

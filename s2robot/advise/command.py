@@ -32,7 +32,9 @@ from s2robot.config.options import Count, Natural, NonNegative, to_plain
 from s2robot.core.errors import UserError, unknown
 from s2robot.data.store import DemoStore
 from s2robot.policy.pooling import POOLINGS
-from s2robot.utils.provenance import machine, plain, usable_cores, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.hashing import plain
+from s2robot.utils.provenance import machine, usable_cores, versions
 from s2robot.vision.features import FeatureExtractor
 
 _SCHEMA = 2  # of advice.json

@@ -12,7 +12,8 @@ import numpy as np
 
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
-from s2robot.utils.provenance import sha256_json, write_atomic
+from s2robot.utils.atomic_io import write_atomic
+from s2robot.utils.hashing import sha256_json
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from s2robot.reports.html import DAY, STYLE, svg, template
-from s2robot.utils.provenance import write_atomic
+from s2robot.utils.atomic_io import write_atomic
 
 Advice = Mapping[str, Any]
 """The content of `advice.json`."""

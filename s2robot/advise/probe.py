@@ -26,7 +26,8 @@ from s2robot.core.spec import RobotSpec
 from s2robot.core.task import Start
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.policy.pooling import POOLINGS, make_pooling
-from s2robot.utils.provenance import machine, usable_cores, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import machine, usable_cores, versions
 from s2robot.utils.schedule import cosine, parameter_groups
 from s2robot.vision.encoders.options import Sizes
 from s2robot.vision.features import FeatureExtractor

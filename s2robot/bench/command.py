@@ -8,7 +8,8 @@ from typing import Any
 
 from s2robot.bench.options import BenchOptions
 from s2robot.config.checks import check_file
-from s2robot.utils.provenance import git_state, machine, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import git_state, machine, versions
 
 Measured = tuple[dict[str, Any], Iterable[str]]
 """What the file holds, and lines for the terminal."""

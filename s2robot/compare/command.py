@@ -17,7 +17,7 @@ from s2robot.compare.result import Outcomes, examine, lines, tried_by
 from s2robot.config.checks import check_file
 from s2robot.config.overrides import as_override
 from s2robot.core.errors import UserError
-from s2robot.utils.provenance import plain
+from s2robot.utils.hashing import plain
 
 Level = Annotated[float, Gt(0), Lt(1)]
 

@@ -17,7 +17,7 @@ from s2robot.compare.result import Outcomes, Row
 from s2robot.config.overrides import as_override
 from s2robot.reports.html import DAY, STYLE, svg, template
 from s2robot.reports.result import outcome_text
-from s2robot.utils.provenance import write_atomic
+from s2robot.utils.atomic_io import write_atomic
 
 _ROW = 0.3  # inches of a figure
 _MARGIN = 0.75  # inches for the axis below

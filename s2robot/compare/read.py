@@ -13,7 +13,7 @@ import numpy as np
 
 from s2robot.core.errors import UserError
 from s2robot.reports.result import read_evaluation
-from s2robot.utils.provenance import sha256_json
+from s2robot.utils.hashing import sha256_json
 
 _NO_SETTINGS = (
     *("training.seed", "training.demos"),  # demos_sha256 says which demos they are

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from s2robot.config.comments import comments, head_comment
 from s2robot.core.errors import UserError, unknown
-from s2robot.utils.provenance import resource
+from s2robot.utils.paths import resource
 
 VARIABLE = "S2ROBOT_CONFIG_DIR"
 

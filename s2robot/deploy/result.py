@@ -14,7 +14,8 @@ from s2robot.deploy.operator import Mark
 from s2robot.deploy.rollout import Rollout
 from s2robot.reports.evaluation import RolloutVideo, write_report
 from s2robot.reports.result import SCHEMA, headline, outcome_text, tally
-from s2robot.utils.provenance import machine, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import machine, versions
 from s2robot.utils.video import encode_mp4
 
 _VIDEO_SIDE = 224  # px

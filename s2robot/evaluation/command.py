@@ -30,7 +30,8 @@ from s2robot.evaluation.unfinished import Rollout, Unfinished
 from s2robot.policy.checkpoint import checkpoint_sha256, read_config
 from s2robot.reports.evaluation import RolloutVideo, video_title, write_report
 from s2robot.reports.result import SCHEMA, headline, metric_medians, tally
-from s2robot.utils.provenance import git_state, machine, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import git_state, machine, versions
 from s2robot.utils.workers import run_jobs
 
 

@@ -17,7 +17,8 @@ from s2robot.evaluation.options import EvaluateOptions, RolloutOptions, read_rec
 from s2robot.evaluation.rollouts import EvalConfig, RolloutSpec, make_context, roll_out
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.reports.result import all_rollouts, outcome_text, read_evaluation
-from s2robot.utils.provenance import versions, write_atomic
+from s2robot.utils.atomic_io import write_atomic
+from s2robot.utils.provenance import versions
 
 _DIFFERENT = {"model": "another model", "start": "another start", "rollout": "another rollout"}
 

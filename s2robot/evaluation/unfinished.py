@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors, sync
-from s2robot.utils.provenance import first_difference, plain, write_atomic, write_json
+from s2robot.utils.atomic_io import write_atomic, write_json
+from s2robot.utils.hashing import first_difference, plain
 
 
 class Rollout(NamedTuple):

@@ -16,7 +16,9 @@ from s2robot.core.spec import RobotSpec
 from s2robot.policy.config import PolicyConfig
 from s2robot.policy.model import PolicyModel, make_model
 from s2robot.policy.policy import Policy
-from s2robot.utils.provenance import has_bf16, sha256_folder, write_atomic, write_json
+from s2robot.utils.atomic_io import write_atomic, write_json
+from s2robot.utils.hashing import sha256_folder
+from s2robot.utils.provenance import has_bf16
 from s2robot.vision.encoders.precision import BF16
 from s2robot.vision.features import make_recorded_extractor
 

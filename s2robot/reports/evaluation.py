@@ -22,7 +22,8 @@ from s2robot.reports.result import (
     metric_medians,
     outcome_text,
 )
-from s2robot.utils.provenance import plain, write_atomic
+from s2robot.utils.atomic_io import write_atomic
+from s2robot.utils.hashing import plain
 
 PAGE_FIELDS = (*FIELDS, "rate", "max_steps", "seed", "versions")
 """What an evaluation must hold to be shown."""

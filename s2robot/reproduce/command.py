@@ -12,7 +12,8 @@ from s2robot.core.errors import UserError
 from s2robot.reproduce.commands import Command, ReproduceOptions, Work
 from s2robot.reproduce.plan import CELLS, chosen_arms, seeds_of
 from s2robot.reproduce.report import write_report
-from s2robot.utils.provenance import sha256_json, write_atomic, write_json
+from s2robot.utils.atomic_io import write_atomic, write_json
+from s2robot.utils.hashing import sha256_json
 
 _MADE_BY = "made_by.json"  # beside outcomes: what of the options they were made by
 

@@ -15,7 +15,7 @@ from s2robot.reports.result import all_rollouts, count_failures
 from s2robot.reproduce.plan import CELLS, PLANNED, PLANNED_CONDITIONED, PLANNED_DROPOUT
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
-from s2robot.utils.provenance import write_atomic
+from s2robot.utils.atomic_io import write_atomic
 
 _HEAD = """# The S² paper's cube picking in simulation
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from s2robot.commands import run_command
 from s2robot.core.errors import UserError
-from s2robot.utils.provenance import write_json
+from s2robot.utils.atomic_io import write_json
 
 JOB = "job.json"
 """What a job says of itself: its options, those of its evaluation, and the mistake that ended it, if any."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from s2robot.sweep.job import JOB
-from s2robot.utils.provenance import write_atomic, write_json
+from s2robot.utils.atomic_io import write_atomic, write_json
 
 Row = dict[str, Any]
 

@@ -20,8 +20,10 @@ from s2robot.policy.checkpoint import save_checkpoint
 from s2robot.train.demos import Demos
 from s2robot.train.options import TrainOptions
 from s2robot.train.run import Curves, Run
+from s2robot.utils.atomic_io import write_atomic, write_json
 from s2robot.utils.distributed import World
-from s2robot.utils.provenance import git_state, machine, sha256_json, versions, write_atomic, write_json
+from s2robot.utils.hashing import sha256_json
+from s2robot.utils.provenance import git_state, machine, versions
 from s2robot.vision.features import make_extractor
 
 STATE = "training_state.pt"

@@ -18,8 +18,8 @@ from s2robot.train.options import TrainOptions
 from s2robot.train.report import write_training_report
 from s2robot.train.rollouts import CURVE, Rollouts, check_rollouts
 from s2robot.train.run import Run, Trainer, grasp_target, start, validate
+from s2robot.utils.atomic_io import write_json
 from s2robot.utils.distributed import World, join_world
-from s2robot.utils.provenance import write_json
 
 
 def main(options: TrainOptions) -> None:

@@ -17,7 +17,7 @@ from s2robot.data.reader import EpisodeReader
 from s2robot.data.store import DemoStore, digest_of
 from s2robot.train.options import Filter, TrainOptions
 from s2robot.utils.distributed import World
-from s2robot.utils.provenance import sha256_json
+from s2robot.utils.hashing import sha256_json
 from s2robot.vision.cache import encode_store
 
 

@@ -13,7 +13,8 @@ from s2robot.reports.curves import Points, curve_figures
 from s2robot.reports.html import template
 from s2robot.train.checkpointing import RECORD, SCORE, best_step
 from s2robot.train.rollouts import CURVE
-from s2robot.utils.provenance import plain, write_atomic
+from s2robot.utils.atomic_io import write_atomic
+from s2robot.utils.hashing import plain
 
 
 def write_training_report(out: Path, curves: Mapping[str, Points]) -> None:

@@ -23,7 +23,7 @@ from s2robot.train.checkpointing import BEST, Folder
 from s2robot.train.demos import Demos
 from s2robot.train.options import TrainOptions
 from s2robot.train.run import Run
-from s2robot.utils.provenance import write_atomic
+from s2robot.utils.atomic_io import write_atomic
 
 CURVE = "success/rollouts"
 

@@ -1,22 +1,16 @@
-"""Where a result comes from: versions, git state, machine, hashes, and files written whole or not at all."""
+"""Where a result comes from: versions, git state and machine."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
-import json
-import math
 import os
 import platform
-import secrets
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import s2robot
-from s2robot.core.errors import UserError
 
 PACKAGES = (
     "torch",
@@ -58,20 +52,6 @@ def installed_version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def resource(name: str) -> Path | None:
-    """A file or folder inside the installed package, or beside it in a checkout; None where there is none."""
-    package = Path(s2robot.__file__).resolve().parent
-    places = (package / name, package.parent / name)
-    return next((place for place in places if place.exists()), None)
-
-
-def user_cache() -> Path:
-    """Where the user's downloads lie: $S2ROBOT_CACHE, else $XDG_CACHE_HOME/s2robot, else ~/.cache/s2robot."""
-    if own := os.environ.get("S2ROBOT_CACHE"):
-        return Path(own).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s2robot"
 
 
 def git_state() -> dict[str, Any] | None:
@@ -124,77 +104,6 @@ def processor_features() -> list[str]:
     """Those of `PROCESSOR_FEATURES` that this processor has, as Linux reports them."""
     flags = (_cpuinfo("flags") or _cpuinfo("Features")).split()
     return [feature for feature in PROCESSOR_FEATURES if feature in flags]
-
-
-def sha256_file(path: str | Path) -> str:
-    """The hash of a file's bytes (hex)."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256_folder(path: str | Path, patterns: Iterable[str] = ("**/*",)) -> str:
-    """The hash (hex) of the relative names and contents of a folder's files that match any of the patterns.
-
-    Raises UserError where no file matches: the hash of nothing would vouch for nothing.
-    """
-    folder, patterns = Path(path), tuple(patterns)
-    files = {file for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
-    if not files:
-        raise UserError(f"{folder}: no file matches {', '.join(patterns)}")
-    return sha256_json({file.relative_to(folder).as_posix(): sha256_file(file) for file in files})
-
-
-def sha256_json(obj: Any) -> str:
-    """The hash (hex) of a JSON-able value, whatever the order of its keys."""
-    text = json.dumps(plain(obj), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_json(path: str | Path, obj: Any) -> None:
-    """Writes JSON that people can read too, whole or not at all."""
-    write_atomic(path, json.dumps(plain(obj), indent=1, ensure_ascii=False) + "\n")
-
-
-def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Writes a file so that a crash leaves the old one or the new one, never a part. Makes its folder."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with open(staging, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staging, path)
-    finally:
-        staging.unlink(missing_ok=True)
-
-
-def first_difference(kept: Any, asked: Any, name: str = "") -> str | None:
-    """`another horizon (2, not 4)`: the first leaf in which two trees of JSON differ."""
-    if kept == asked:
-        return None
-    if not (isinstance(kept, dict) and isinstance(asked, dict)):
-        return f"another {name} ({kept}, not {asked})" if name else "another identity"
-    for key in dict.fromkeys([*asked, *kept]):
-        found = first_difference(kept.get(key), asked.get(key), key)
-        if found:
-            return found
-    return None
-
-
-def plain(obj: Any) -> Any:
-    """Mappings, sequences, paths and array numbers as JSON knows them; NaN and infinity become None."""
-    if isinstance(obj, Mapping):
-        return {str(key): plain(value) for key, value in obj.items()}
-    if isinstance(obj, Sequence) and not isinstance(obj, str):
-        return [plain(value) for value in obj]
-    if isinstance(obj, float):
-        return float(obj) if math.isfinite(obj) else None
-    if isinstance(obj, Path):
-        return str(obj)
-    to_list = getattr(obj, "tolist", None)
-    return obj if to_list is None else plain(to_list())
 
 
 def _output(*command: str) -> str | None:

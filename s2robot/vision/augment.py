@@ -14,7 +14,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from s2robot.config.options import Natural, ShareBelowOne
-from s2robot.utils.provenance import sha256_json
+from s2robot.utils.hashing import sha256_json
 
 
 @dataclass(frozen=True)

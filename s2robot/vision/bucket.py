@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from s2robot.data.durable import disk_errors
 from s2robot.data.remote import RemoteFiles
-from s2robot.utils.provenance import sha256_json, user_cache
+from s2robot.utils.hashing import sha256_json
+from s2robot.utils.paths import user_cache
 
 _TRANSFERS = 8  # at a time
 _IDENTITY = "identity.json"

@@ -27,8 +27,9 @@ from s2robot.data.durable import disk_errors
 from s2robot.data.files import is_url
 from s2robot.data.memmap import MappedArray
 from s2robot.data.store import DemoStore
+from s2robot.utils.atomic_io import write_json
 from s2robot.utils.distributed import World, join_world
-from s2robot.utils.provenance import sha256_json, write_json
+from s2robot.utils.hashing import sha256_json
 from s2robot.utils.workers import run_jobs
 from s2robot.vision.augment import Augmentation
 from s2robot.vision.bucket import FeatureBucket, copy_of

@@ -10,7 +10,8 @@ import torch
 
 from s2robot.config.trust import check_trusted
 from s2robot.core.errors import UserError
-from s2robot.utils.provenance import has_bf16, sha256_json
+from s2robot.utils.hashing import sha256_json
+from s2robot.utils.provenance import has_bf16
 from s2robot.vision.encoders.encoder import Encoder, to_float
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.precision import COMPUTE

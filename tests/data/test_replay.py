@@ -136,14 +136,14 @@ def test_an_environment_that_is_none_of_ours_is_not_run(
     store: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "written")
-    nested = {"_target_": "s2robot.utils.provenance.write_atomic", "path": path, "content": "x"}
+    nested = {"_target_": "s2robot.utils.atomic_io.write_atomic", "path": path, "content": "x"}
     for episode_id, env in zip(
         store.ids(), [nested, {"_target_": "envs.toy.Toy", "task": nested}, "text", {}], strict=True
     ):
         change_attributes(store, episode_id, config={"env": env})
     code, lines = run(capsys, "replay", store.path, "workers=0")
     assert code == 1
-    assert "names _target_ 's2robot.utils.provenance.write_atomic', which is none of ours" in lines[1]
+    assert "names _target_ 's2robot.utils.atomic_io.write_atomic', which is none of ours" in lines[1]
     assert "which is none of ours" in lines[2]
     assert "its config.env is 'text'" in lines[3]
     assert "its config.env is {}" in lines[4]

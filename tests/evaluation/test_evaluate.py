@@ -465,8 +465,8 @@ def test_the_environment_may_be_chosen(
     "env",
     [
         {"_target_": "torch.load", "f": "payload.pt", "weights_only": False},
-        {"task": {"_target_": "s2robot.utils.provenance.write_atomic", "path": "PATH", "content": "x"}},
-        {"rate": {"_target_": "s2robot.utils.provenance.write_atomic", "path": "PATH", "content": "x"}},
+        {"task": {"_target_": "s2robot.utils.atomic_io.write_atomic", "path": "PATH", "content": "x"}},
+        {"rate": {"_target_": "s2robot.utils.atomic_io.write_atomic", "path": "PATH", "content": "x"}},
     ],
 )
 def test_what_a_checkpoint_names_runs_nothing(

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from s2robot.core.errors import UserError
 from s2robot.data.episode import check_episode
 from s2robot.data.store import DemoStore, Episode, EpisodeReader
-from s2robot.utils.provenance import git_state, machine, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import git_state, machine, versions
 from tests.stress.crash_test_writer import quietly, scripted, session
 
 _AT_ONCE = 0.2  # share of the kills that may come before the first new episode

@@ -32,7 +32,8 @@ from s2robot.policy.execution.asynchronous import AsynchronousExecutor
 from s2robot.robot.arm import ArmCommand
 from s2robot.robot.cameras.camera import Camera, Frame
 from s2robot.robot.env import RobotEnv
-from s2robot.utils.provenance import machine, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import machine, versions
 from s2robot.utils.rate import Pace
 from s2robot.utils.video import encode_mp4
 

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from s2robot.core.spec import RobotSpec
 from s2robot.serve.wire import pack, unpack
-from s2robot.utils.provenance import installed_version, machine, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import installed_version, machine, versions
 from tests.stress.malformed import MESSAGES, socket_attack, too_large
 from tests.stress.server_process import ServerProcess, write_untrained
 

@@ -25,7 +25,8 @@ from s2robot.serve.client import RemotePredictor
 from s2robot.serve.contract import Contract
 from s2robot.serve.server import PolicyServer
 from s2robot.serve.session import Service
-from s2robot.utils.provenance import machine, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import machine
 from tests.stress.fuzz import serving_versions
 
 _HORIZON = 16

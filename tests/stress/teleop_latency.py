@@ -26,7 +26,8 @@ from s2robot.data.store import DemoStore
 from s2robot.teleop.browser import BrowserDevice
 from s2robot.teleop.device import Command
 from s2robot.teleop.devices import browser, record_person
-from s2robot.utils.provenance import git_state, machine, versions, write_json
+from s2robot.utils.atomic_io import write_json
+from s2robot.utils.provenance import git_state, machine, versions
 
 CHROMIUM_FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -24,7 +24,7 @@ from torch import Tensor
 from s2robot.config import compose
 from s2robot.config.defaults import config_folder, names_in
 from s2robot.core.errors import UserError
-from s2robot.utils import provenance
+from s2robot.utils import paths
 from s2robot.vision.encoders import published
 from s2robot.vision.encoders.encoder import Architecture
 from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, build_vit
@@ -415,11 +415,11 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     for name in ("S2ROBOT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert provenance.user_cache() == tmp_path / ".cache" / "s2robot"
+    assert paths.user_cache() == tmp_path / ".cache" / "s2robot"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert provenance.user_cache() == tmp_path / "xdg" / "s2robot"
+    assert paths.user_cache() == tmp_path / "xdg" / "s2robot"
     monkeypatch.setenv("S2ROBOT_CACHE", "~/mine")
-    assert provenance.user_cache() == tmp_path / "mine"
+    assert paths.user_cache() == tmp_path / "mine"
 
 
 # ---------------------------------------------------------------------- configuration

@@ -12,7 +12,7 @@ import numpy as np
 
 from s2robot.data.formats.transfer import Notes, Outgoing
 from s2robot.data.frame_error import FrameError
-from s2robot.utils.provenance import write_atomic, write_json
+from s2robot.utils.atomic_io import write_atomic, write_json
 from s2robot.utils.video import encode_mp4, read_mp4
 
 SIDECAR = "s2robot.json"

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from s2robot.data.durable import disk_errors
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import Finding, validate
-from s2robot.utils.provenance import write_atomic
+from s2robot.utils.atomic_io import write_atomic
 
 
 @dataclass(frozen=True)

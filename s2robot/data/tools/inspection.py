@@ -23,7 +23,8 @@ from s2robot.data.tools.outliers import near_duplicates, outliers
 from s2robot.data.tools.stats import measured_rate
 from s2robot.data.tools.viewer import check_writable, write_rrd
 from s2robot.reports.html import template
-from s2robot.utils.provenance import plain, write_atomic
+from s2robot.utils.atomic_io import write_atomic
+from s2robot.utils.hashing import plain
 
 _GENERATOR = '<meta name="generator" content="s2robot">'
 

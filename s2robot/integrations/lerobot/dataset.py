@@ -31,7 +31,7 @@ from s2robot.data.frame_error import FrameError
 from s2robot.data.store import Episode
 from s2robot.integrations.lerobot.environment import EnvironmentOptions
 from s2robot.integrations.lerobot.process import Bridge
-from s2robot.utils.provenance import write_json
+from s2robot.utils.atomic_io import write_json
 
 SIDECAR = Path("meta", "s2robot.json")
 IMAGES = ("image", "video")

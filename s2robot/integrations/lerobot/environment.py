@@ -14,7 +14,7 @@ from pathlib import Path
 
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
-from s2robot.utils.provenance import user_cache
+from s2robot.utils.paths import user_cache
 
 REQUIREMENT = "lerobot[dataset]==0.6.1"
 NEEDS = (3, 12)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
-from s2robot.utils.provenance import user_cache
+from s2robot.utils.paths import user_cache
 from s2robot.vision.encoders.download import download, md5_file
 
 SOURCE = "https://berkeley.box.com/shared/static/"

@@ -28,16 +28,10 @@ from s2robot.config.checks import check_folder
 from s2robot.config.options import Component, Count, Natural, NonNegative, to_plain
 from s2robot.config.overrides import as_override
 from s2robot.core.errors import UserError, unknown
+from s2robot.utils.atomic_io import write_atomic, write_json
 from s2robot.utils.distributed import World, join_world
-from s2robot.utils.provenance import (
-    first_difference,
-    has_bf16,
-    sha256_file,
-    sha256_json,
-    versions,
-    write_atomic,
-    write_json,
-)
+from s2robot.utils.hashing import first_difference, sha256_file, sha256_json
+from s2robot.utils.provenance import has_bf16, versions
 from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
 from s2robot.utils.workers import run_jobs
