@@ -28,6 +28,7 @@ from s2robot.utils import paths
 from s2robot.vision.encoders import published
 from s2robot.vision.encoders.encoder import Architecture
 from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, build_vit
+from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.published import PUBLISHED, cached_file, is_left_out
 from s2robot.vision.encoders.registry import load_encoder
 from s2robot.vision.features import make_extractor
@@ -428,7 +429,7 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 @pytest.mark.parametrize("choice", names_in(config_folder() / "encoder"))
 def test_every_choice_of_the_configuration_is_an_encoder(choice: str) -> None:
     config = compose("encode", ["demos=x", f"encoder={choice}"]).encoder
-    assert list(config) == ["name", "architecture", "checkpoint", "sizes"]
+    assert list(config) == ["name", "architecture", "checkpoint", "sizes", "fit"]
     if config.name in PUBLISHED:
         assert config.architecture == PUBLISHED[config.name].architecture
     elif config.name.startswith("timm:"):
@@ -441,7 +442,8 @@ def test_every_choice_of_the_configuration_is_an_encoder(choice: str) -> None:
 def test_a_policys_encoder_runs_at_its_smallest_scale(tmp_path: Path) -> None:
     path = saved(checkpoint(WIDTH, DEPTH, 16), tmp_path / "large.pth")
     config = compose("encode", ["demos=x", "encoder=large", f"encoder.checkpoint={path}"]).encoder
-    made = {s: make_extractor(dict(config) | {"sizes": list(s)}, False) for s in [(224,), (256,), (224, 448)]}
+    options = EncoderOptions.of(config)
+    made = {s: make_extractor(replace(options, sizes=s), False) for s in [(224,), (256,), (224, 448)]}
     assert [e.shape for e in made.values()] == [(197, WIDTH), (257, WIDTH), (197, 2 * WIDTH)]
     assert [e.identity["tile"] for e in made.values()] == [224, 256, 224]
     assert len({e.identity["weights_sha256"] for e in made.values()}) == 1
