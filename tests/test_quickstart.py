@@ -24,7 +24,7 @@ def arguments(out: Path, evaluate: tuple[str, ...] = (), **changes: object) -> l
         f"record={listed('env=toy', 'expert=toy', 'env.cameras=[front]')}",
         f"encode={listed(*ENCODER)}",
         f"train={listed(*(o for o in TRAIN if o not in ENCODER and not o.startswith('steps=')))}",
-        f"evaluate={listed('positions=2', 'max_steps=3', *evaluate)}",
+        f"evaluate={listed('starts=2', 'max_steps=3', *evaluate)}",
     ]
 
 
@@ -71,7 +71,7 @@ def test_every_stage_is_announced_and_timed(first: Path) -> None:
     assert announced(said) == ["record", "encode", "train", "evaluate"]
     assert said.count(" took ") == 4
     last = said.splitlines()[-1]
-    assert last.startswith("picked up the cube at ") and "of 2 positions" in last
+    assert last.startswith("picked up the cube in ") and "of 2 rollouts" in last
     assert last.endswith(f": open {first / 'report.html'}")
     assert set(json.loads((first / "stages.json").read_text())) == {"record", "encode", "train", "evaluate"}
     assert "Time of each stage" in (first / "report.html").read_text()
@@ -83,7 +83,7 @@ def test_run_again_it_does_nothing_twice(first: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert made(first) == before
     assert "evaluate" not in announced(said)
-    assert said.splitlines()[-1].startswith("picked up the cube at ")
+    assert said.splitlines()[-1].startswith("picked up the cube in ")
     after = json.loads((first / "stages.json").read_text())
     assert all(after[name] >= seconds for name, seconds in times.items()), "the time that it took remains"
 
@@ -99,7 +99,7 @@ def test_an_evaluation_that_was_not_finished_is_run(out: Path, capsys: pytest.Ca
 
 def test_other_options_of_the_evaluation_are_noticed(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (out / "checkpoint" / "model.safetensors").stat().st_mtime_ns
-    assert s2robot(*arguments(out, evaluate=("extra=1",))) == 0
+    assert s2robot(*arguments(out, evaluate=("random_starts=1",))) == 0
     assert "evaluate" in announced(capsys.readouterr().out)
     assert json.loads((out / "evaluation.json").read_text())["random_starts"]["trials"] == 1
     assert (out / "checkpoint" / "model.safetensors").stat().st_mtime_ns == before

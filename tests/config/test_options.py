@@ -1,0 +1,90 @@
+"""Every command receives one typed dataclass, whose fields are the options of its YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, get_args, get_type_hints
+
+import pytest
+from mistakes import refusal
+from omegaconf import OmegaConf
+
+from s2robot.commands import COMMANDS, Command
+from s2robot.config.defaults import load_defaults
+from s2robot.config.options import Count, Positive, options_of, read_options, to_plain
+from s2robot.config.targets import locate
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of options."""
+
+    success: bool | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a command that there is not."""
+
+    demos: str | tuple[str, ...]
+    steps: Count
+    lr: Positive
+    head: Literal["l1", "flow"]
+    filter: Section
+    env: Mapping[str, Any]
+    sizes: tuple[tuple[Count, ...], ...]
+
+
+GOOD = {
+    "demos": ["a", "b"],
+    "steps": 3,
+    "lr": 1,
+    "head": "l1",
+    "filter": {"success": None},
+    "env": {"a": [1]},
+    "sizes": [[224], [224, 448]],
+}
+
+
+def test_lists_become_tuples_and_sections_dataclasses() -> None:
+    options = read_options(Options, OmegaConf.create(GOOD))
+    assert options == Options(("a", "b"), 3, 1.0, "l1", Section(None), {"a": [1]}, ((224,), (224, 448)))
+    assert to_plain(options) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("steps", 0, "steps=0: expected 1 or more"),
+        ("steps", None, "steps=null: expected a whole number"),
+        ("steps", 1.5, "steps=1.5: expected a whole number"),
+        ("lr", 0, "lr=0: expected more than 0"),
+        ("head", "flw", "unknown head 'flw': did you mean 'flow'? valid: l1, flow"),
+        ("filter", {"success": 1}, "filter.success=1: expected true or false"),
+        ("filter", 3, "filter=3: expected a section"),
+        ("sizes", [[0]], "sizes=0: expected 1 or more"),
+        ("demos", 3, "demos=3: expected text or a list"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(option: str, value: Any, said: str) -> None:
+    assert refusal(lambda: read_options(Options, GOOD | {option: value})) == said
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_options_of_a_command_are_those_of_its_yaml(command: Command) -> None:
+    cls = options_of(locate(command.target))
+    config = OmegaConf.to_container(load_defaults(command.name).config, resolve=False)
+    assert list(_differences(cls, config, command.name)) == []
+
+
+def _differences(cls: type, section: Any, name: str) -> Iterator[str]:
+    """Names that only the dataclass or only the YAML has."""
+    if any(hasattr(cls, name) for name in ("_gather", "_gathered", "of")) or "_target_" in section:
+        return  # its section holds the options of a part too, by its own rules
+    own = {field.name for field in fields(cls)}
+    yield from (f"{name}.{key}" for key in own.symmetric_difference(section))
+    for key, hint in get_type_hints(cls).items():
+        for inner in (hint, *get_args(hint)):
+            if is_dataclass(inner) and isinstance(section.get(key), dict):
+                yield from _differences(inner, section[key], f"{name}.{key}")  # type: ignore[arg-type]
