@@ -8,14 +8,15 @@ from enum import Enum, auto
 import gymnasium
 import numpy as np
 
+from demos.toy import ToyExpert
 from envs.cube_pick.env import EE_STEP, CubePick
 from envs.cube_pick.kinematics import ArmKinematics
-from envs.imperfect_channel import NOISE
-from envs.toy import Toy, ToyExpert
+from envs.imperfect_channel import action_deviation
+from envs.toy import Toy
 from s2robot.core.errors import UserError
 from s2robot.core.spec import Observation
 from s2robot.record.demonstration import Demonstration, Expert
-from s2robot.tasks.cube_pick import demo_position
+from s2robot.tasks.cube_pick import demo_position, start_at
 
 OPEN, CLOSE = -1.0, 1.0
 
@@ -144,13 +145,12 @@ class ActionNoise(gymnasium.ActionWrapper):
     """Disturbs what is executed, not what is recorded as asked for: the demos then show how to come back.
 
     (DART, Laskey et al. 2017.) The noise is 6 mm, or the joint angle that moves the gripper about as far; the
-    gripper's command is left alone.
+    grippers' commands are left alone.
     """
 
     def __init__(self, env: CubePick, scale: float, rng: np.random.Generator) -> None:
         super().__init__(env)
-        std = NOISE[env.robot_spec.action_space] * scale
-        self._std = np.append(np.full(env.robot_spec.action_dim - 1, std), 0.0)
+        self._std = action_deviation(env.robot_spec, scale)
         self._rng = rng
 
     def action(self, action: np.ndarray) -> np.ndarray:
@@ -160,15 +160,15 @@ class ActionNoise(gymnasium.ActionWrapper):
 def cube_pick_demonstration(
     env: CubePick, rng: np.random.Generator, noise: float, miss_share: float
 ) -> Demonstration:
-    """A demo of `CubePick` with the cube anywhere in the spawn_region but at the 16 evaluation positions.
+    """A demo of `CubePick` with the cube anywhere in the spawn region but at the 16 evaluation positions.
 
     Raises UserError for another environment.
     """
     if not isinstance(env, CubePick):
         raise UserError(f"this expert picks cubes, not {type(env).__name__}'s: give expert=toy for env=toy")
-    options = {"cube": demo_position(rng)}
+    start = start_at(demo_position(rng))
     expert = ScriptedExpert(env, Variation.draw(rng, miss_share))
-    return Demonstration(ActionNoise(env, noise, rng), expert, options)
+    return Demonstration(ActionNoise(env, noise, rng), expert, start)
 
 
 def plain_expert(env: CubePick | Toy) -> Expert:
@@ -176,10 +176,3 @@ def plain_expert(env: CubePick | Toy) -> Expert:
     if isinstance(env, Toy):
         return ToyExpert(env)
     return ScriptedExpert(env, Variation(hover=0.08, hover_offset=np.zeros(2), miss=None))
-
-
-def toy_demonstration(env: Toy, rng: np.random.Generator) -> Demonstration:
-    """A demo of `Toy`, likewise."""
-    if not isinstance(env, Toy):
-        raise UserError(f"expert=toy is that of env=toy, not of {type(env).__name__}")
-    return Demonstration(env, ToyExpert(env), {"cube": demo_position(rng)})

@@ -9,19 +9,19 @@ import gymnasium
 import numpy as np
 
 from s2robot.core.errors import UserError, unknown
-from s2robot.core.spec import Observation
+from s2robot.core.spec import Observation, RobotSpec
 
 NOISE = {"ee_delta": 0.006, "joint": 0.012}
 """Standard deviation of the action noise of scale 1 (m, rad): the joint angle moves the gripper as far."""
 
 
 class ImperfectChannel(gymnasium.Wrapper):
-    """An environment seen and moved through an imperfect channel; seeded with its episode.
+    """An environment behind an imperfect channel; seeded with its episode.
 
     Args:
         latency: steps by which frames are late. Proprioception is not: cameras are what is slow.
-        dropped: probability that a camera's frame does not arrive; the last one that did is seen again.
-        action_noise: scale of the noise on what is carried out, 1 as in the demos; never on the gripper.
+        dropped: probability that a camera's frame does not arrive; the last one that did is repeated.
+        action_noise: scale of the noise on what is carried out, 1 as in the demos; never on a gripper.
 
     Raises:
         UserError: a value out of range, or noise on actions whose unit is not known.
@@ -38,8 +38,9 @@ class ImperfectChannel(gymnasium.Wrapper):
             )
         self._dropped = dropped
         self._waiting: deque[dict[str, np.ndarray]] = deque(maxlen=latency + 1)
-        self._seen: dict[str, np.ndarray] = {}
-        self._std = self._deviation(action_noise) if action_noise else None
+        self._frames: dict[str, np.ndarray] = {}
+        spec: RobotSpec = env.unwrapped.robot_spec  # pyright: ignore[reportAttributeAccessIssue]
+        self._std = action_deviation(spec, action_noise) if action_noise else None
         self._rng = np.random.default_rng()
 
     def reset(
@@ -48,7 +49,7 @@ class ImperfectChannel(gymnasium.Wrapper):
         observation, info = self.env.reset(seed=seed, options=options)
         self._rng = np.random.default_rng(None if seed is None else [seed, 8])
         self._waiting.clear()
-        self._seen = dict(observation["images"])  # an episode begins when every camera has been seen
+        self._frames = dict(observation["images"])  # an episode begins when every camera has delivered
         return self._delivered(observation), info
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -63,11 +64,17 @@ class ImperfectChannel(gymnasium.Wrapper):
         late = self._waiting[0]
         for camera in late:
             if not self._dropped or self._rng.random() >= self._dropped:
-                self._seen[camera] = late[camera]
-        return {**observation, "images": dict(self._seen)}
+                self._frames[camera] = late[camera]
+        return {**observation, "images": dict(self._frames)}
 
-    def _deviation(self, scale: float) -> np.ndarray:
-        spec = self.env.unwrapped.robot_spec  # type: ignore[attr-defined]
-        if spec.action_space not in NOISE:
-            raise unknown("action space for action_noise", spec.action_space, NOISE)
-        return np.append(np.full(spec.action_dim - 1, NOISE[spec.action_space] * scale), 0.0)
+
+def action_deviation(spec: RobotSpec, scale: float) -> np.ndarray:
+    """Standard deviation (Da,) of the action noise of a scale: zero for grippers.
+
+    Raises UserError for an action space whose unit is not known.
+    """
+    if spec.action_space not in NOISE:
+        raise unknown("action space for action_noise", spec.action_space, NOISE)
+    deviation = np.full(spec.action_dim, NOISE[spec.action_space] * scale)
+    deviation[[gripper.index for gripper in spec.grippers]] = 0.0
+    return deviation

@@ -14,7 +14,7 @@ import numpy as np
 
 from s2robot.core.errors import unknown
 from s2robot.core.spec import GRIPPER_POSITION, GripperSpec, Observation, RobotSpec, check_action
-from s2robot.core.task import Task
+from s2robot.core.task import Start, Task
 from s2robot.tasks.cube_pick import CubePickTask, CubePose, check_pose, demo_position
 from s2robot.tasks.cube_pick_failures import Scene
 
@@ -25,7 +25,7 @@ ORACLE = ("cube x [m]", "cube y [m]")
 STEP = 0.05  # m: full scale of dx, dy, dz
 _REACH = 0.015  # m: a gripper that closes this near to the cube holds it
 _LIFT_HEIGHT = 0.05  # m
-_TOP = 0.2  # m: where the gripper starts
+TOP = 0.2  # m: where the gripper starts
 _HALF_VIEW = {"front": 0.2, "wrist": 0.1}  # m from the middle of the frame to its edge
 
 
@@ -88,7 +88,7 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         pose = (options or {}).get("cube")
         x, y, _ = demo_position(self.np_random) if pose is None else check_pose(pose)
         self._cube = np.array([x, y, 0.0])
-        self._gripper = np.append(self.np_random.normal(0.0, 0.02, 2), _TOP)
+        self._gripper = np.append(self.np_random.normal(0.0, 0.02, 2), TOP)
         self._opening, self._held, self._steps = 0.08, False, 0
         if self._perturb:
             self._brightness = 1 + self._perturb["light"] * float(self.np_random.uniform(-0.6, 0.2))
@@ -121,6 +121,10 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         """(x, y, yaw) of the cube now: for the expert and for tests."""
         return float(self._cube[0]), float(self._cube[1]), 0.0
 
+    def start(self) -> Start:
+        """As `CubePick.start`."""
+        return Start(place=self.cube_pose())
+
     def scene(self) -> Scene:
         """As `CubePick.scene`."""
         return Scene(self._gripper.tolist(), self._opening, self._cube.tolist())
@@ -130,8 +134,8 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         return np.array([*self._gripper, *self._cube, self._opening, self._held, self._steps], np.float64)
 
     def _observe(self) -> Observation:
-        told = self._cube[:2] if self._oracle else ()
-        proprio = np.array([*self._gripper, self._opening, *told], np.float32)
+        oracle = self._cube[:2] if self._oracle else ()
+        proprio = np.array([*self._gripper, self._opening, *oracle], np.float32)
         return {"images": self.frames(), "proprio": proprio}
 
     def _frame(self, camera: str) -> np.ndarray:
@@ -143,30 +147,6 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         _square(frame, (self._gripper[:2] - centre) * scale, gripper_half * scale, (60, 60, 60))
         _square(frame, (self._cube[:2] - centre) * scale, self._half * scale, (200, 30, 40))
         return np.clip(frame * self._brightness, 0, 255).astype(np.uint8) if self._perturb else frame
-
-
-class ToyExpert:
-    """Goes over the cube, down, closes and goes up, by the true cube pose."""
-
-    def __init__(self, env: Toy) -> None:
-        self._env = env
-        self.reset()
-
-    def reset(self) -> None:
-        self._closed = False
-        self.action_loss_mask: list[bool] = []
-
-    def act(self, observation: Observation) -> np.ndarray:
-        gripper = observation["proprio"][:3]
-        cube = np.append(self._env.cube_pose()[:2], 0.0)
-        aligned = np.linalg.norm(cube[:2] - gripper[:2]) < 0.005
-        self._closed = self._closed or bool(aligned and gripper[2] < 0.01)
-        self.action_loss_mask.append(True)
-        if self._closed:
-            target, command = np.append(gripper[:2], _TOP), 1.0
-        else:
-            target, command = np.append(cube[:2], 0.0 if aligned else _TOP), -1.0
-        return np.append(np.clip(target - gripper, -STEP, STEP), command).astype(np.float32)
 
 
 def _square(frame: np.ndarray, centre: np.ndarray, half: float, colour: tuple[int, int, int]) -> None:

@@ -39,13 +39,13 @@ def chromium() -> Iterator[Any]:
 
 @contextmanager
 def session(out: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`s2robot record device=browser` in a process of its own, and the address of its page."""
+    """`s2robot record teleop=browser` in a process of its own, and the address of its page."""
     command = [
         sys.executable,
         "-m",
         "s2robot.cli",
         "record",
-        "device=browser",
+        "teleop=browser",
         "port=0",
         f"out={out}",
         *options,

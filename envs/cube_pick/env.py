@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -39,9 +39,12 @@ from envs.cube_pick.simulation import (
     mujoco,
 )
 from s2robot.core.spec import GripperSpec, Observation, RobotSpec, check_action
-from s2robot.core.task import Task
+from s2robot.core.task import Start, Task
 from s2robot.tasks.cube_pick import CubePickTask, CubePose, check_pose, demo_position
 from s2robot.tasks.cube_pick_failures import Scene
+
+if TYPE_CHECKING:
+    from envs.cube_pick.kinematics import ArmKinematics
 
 LIFT_HEIGHT = 0.05  # m above where the cube rested
 HOLD_STEPS = 5  # consecutive steps at that height: 0.5 s at 10 Hz
@@ -187,6 +190,16 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         """Height of the cube's centre above the nominal table where it rests (m)."""
         return self.cube_half_size + self._raised()
 
+    def start(self) -> Start:
+        """Where this episode began: the seed decides it, the place is that of the cube now."""
+        return Start(place=self.cube_pose())
+
+    def kinematics(self) -> ArmKinematics:
+        """The inverse kinematics of the arm: for experts and for steering by a person."""
+        from envs.cube_pick.kinematics import ArmKinematics  # here: it imports this module
+
+        return ArmKinematics(self)
+
     def scene(self) -> Scene:
         """Gripper and cube now (m, table frame): for the evaluation, never a policy."""
         site = self._data.site_xpos[self._robot.eef_site_id["right"]] - self._simulation.table_offset
@@ -266,9 +279,9 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         quaternion = Rotation.from_matrix(self._data.site_xmat[site].reshape(3, 3)).as_quat()
         if quaternion @ self._home_quaternion < 0:  # q and -q are one rotation: keep to one half-space
             quaternion = -quaternion
-        told = self.cube_pose()[:2] if self._oracle else ()
+        oracle = self.cube_pose()[:2] if self._oracle else ()
         opening = fingers[0] - fingers[1]
-        return np.concatenate([joints, [opening], position, quaternion, told]).astype(np.float32)
+        return np.concatenate([joints, [opening], position, quaternion, oracle]).astype(np.float32)
 
     def _finger_indexes(self) -> list[int]:
         return self._robot._ref_gripper_joint_pos_indexes["right"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import gymnasium
 
 from s2robot.core.rollout import Actor
+from s2robot.core.task import Start
 
 
 class Expert(Actor, Protocol):
@@ -22,4 +23,4 @@ class Demonstration:
 
     env: gymnasium.Env
     expert: Expert
-    options: dict[str, Any]
+    start: Start

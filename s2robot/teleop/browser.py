@@ -1,4 +1,4 @@
-"""`device=browser`: what the page has said, and what it is to show."""
+"""`teleop=browser`: what the page has said, and what it is to show."""
 
 from __future__ import annotations
 

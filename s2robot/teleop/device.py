@@ -202,7 +202,7 @@ def require(device: str, extra: str, *modules: str) -> None:
     """Raises UserError, naming the extra, where a package that a device needs is not installed."""
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        raise UserError(f'device={device} needs {" and ".join(missing)}: pip install "s2robot[{extra}]"')
+        raise UserError(f'teleop={device} needs {" and ".join(missing)}: pip install "s2robot[{extra}]"')
 
 
 def plain_status(status: Status) -> dict[str, Any]:

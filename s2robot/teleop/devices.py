@@ -1,175 +1,123 @@
-"""`s2robot record device=browser`, `device=spacemouse+browser`, ...: what a session is made of."""
+"""The registry of teleop devices: what `s2robot record teleop=NAME` makes, alone or joined by `+`.
+
+A new device is one file and one line here. The file holds a class that is a `TeleopDevice`, a frozen dataclass
+of its options, and a `DeviceKind` that says how the one is made from the other:
+
+    @dataclass(frozen=True)
+    class WheelOptions:
+        view: str                     # of the same name in configs/record.yaml
+        sensitivity: float = 1.0      # not among them: always the default
+
+    KIND = DeviceKind(WheelOptions, lambda options, context: Wheel(options.view, options.sensitivity))
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, TypeVar
 
 import gymnasium
 
-from s2robot.config import instantiate
+from s2robot.config.targets import locate
 from s2robot.core.errors import UserError, unknown
-from s2robot.core.spec import RobotSpec
-from s2robot.data.store import DemoStore
-from s2robot.record.command import check_attributes, store_attributes
-from s2robot.teleop.browser import BrowserDevice
 from s2robot.teleop.device import TeleopDevice, Together
-from s2robot.teleop.gamepad import Gamepad
-from s2robot.teleop.leader import Build, DynamixelBus, Leader
-from s2robot.teleop.phone import Phone, open_phone
-from s2robot.teleop.server import serve
-from s2robot.teleop.session import Session
-from s2robot.teleop.spacemouse import SpaceMouse
-from s2robot.teleop.steering import make_steering
-from s2robot.teleop.supervision import Overrulable, make_overrulable
-from s2robot.teleop.terminal import TerminalKeys
-from s2robot.utils.provenance import versions
 
-if TYPE_CHECKING:
-    from s2robot.policy.policy import Policy  # imports torch, which a person alone does not need
+DEVICES: dict[str, str] = {
+    "browser": "s2robot.teleop.server:KIND",
+    "spacemouse": "s2robot.teleop.spacemouse:KIND",
+    "gamepad": "s2robot.teleop.gamepad:KIND",
+    "phone": "s2robot.teleop.phone:KIND",
+    "leader": "s2robot.teleop.leader:KIND",
+    "terminal": "s2robot.teleop.terminal:KIND",
+}
+"""Name -> `module:attribute` of its `DeviceKind`; imported where it is used."""
 
-Make = Callable[[dict[str, Any], Any], TeleopDevice]
-
-
-def record_person(plain: dict[str, Any], devices: Mapping[str, Make] | None = None) -> None:
-    """A session at the devices that `plain["device"]` names, from the first take to the last.
-
-    `devices` says how each is made, as `DEVICES` does.
-
-    Raises UserError for an unknown device or one whose extra is missing, a store of something else, a
-    checkpoint of another robot, and where kept demos could not be written.
-    """
-    names = _names(plain["device"], plain["checkpoint"])
-    policy = _load(plain["checkpoint"]) if plain["checkpoint"] else None
-    if plain["robot"]["_target_"] is not None:
-        plain = {**plain, "env": plain["robot"]}
-    env = instantiate(plain["env"])
-    try:
-        spec: RobotSpec = env.robot_spec
-        identity = {"device": "person", "env": plain["env"]}
-        if policy:
-            policy.check(spec)
-        begun_with = store_attributes(plain, identity)
-        store = DemoStore.open_or_create(plain["out"], spec, begun_with)
-        check_attributes(store, begun_with)
-        store.clean_staging()
-        attributes = {
-            **{name: plain[name] for name in ("device", "task", "operator", "notes")},
-            **({"policy": policy.origin} if policy else {}),
-            "config": identity,
-            "versions": versions(),
-        }
-        device = Together([(devices or DEVICES)[name](plain, env) for name in names])
-        _run(device, plain, env, store, attributes, policy and make_overrulable(policy.policy, env))
-    finally:
-        env.close()
-
-
-def _names(device: str, checkpoint: str | None) -> list[str]:
-    names = device.split("+")
-    for name in names:
-        if name not in DEVICES:
-            raise unknown("device", name, ["scripted", *DEVICES])
-    if names in (["spacemouse"], ["leader"]):
-        raise UserError(
-            f"device={device} has too few buttons to discard a take: join another, "
-            f"for example device={device}+browser"
-        )
-    if "leader" in names and checkpoint is not None:
-        raise UserError(
-            "device=leader cannot watch over a checkpoint=: it does not follow the arm that the policy moves"
-        )
-    if names == ["terminal"] and checkpoint is None:
-        raise UserError(
-            "device=terminal cannot steer: join another, for example device=spacemouse+terminal; "
-            "it does for watching over a checkpoint="
-        )
-    return names
-
-
-def _run(
-    device: TeleopDevice,
-    plain: dict[str, Any],
-    env: gymnasium.Env,
-    store: DemoStore,
-    attributes: dict[str, Any],
-    policy: Overrulable | None,
-) -> None:
-    try:
-        session = Session(plain, env, store, device, attributes, policy)
-        session.run()
-    finally:
-        device.close()
-        if policy is not None:
-            policy.close()
-    print(f"{store.path}: {len(store)} demos")
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """A checkpoint's policy, under a person's eyes; where it comes from."""
+class TeleopContext:
+    """What a device may know of the session that it is made for.
 
-    policy: Policy
-    spec: RobotSpec
-    origin: dict[str, Any]
+    Attributes:
+        env: the environment that is steered.
+        about: what a page shows of the session, fit for JSON.
+    """
 
-    def check(self, spec: RobotSpec) -> None:
-        """Raises UserError where the policy was trained on another robot than this."""
-        difference = self.spec.difference(spec.select_cameras(list(self.spec.cameras)))
-        if difference:
-            raise UserError(f"{self.origin['checkpoint']} was trained on another robot: {difference}")
+    env: gymnasium.Env
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _load(checkpoint: str) -> _Loaded:
-    import torch  # here: a person alone needs none of it
+@dataclass(frozen=True)
+class DeviceKind(Generic[Options]):
+    """How a device is made, and what it can do.
 
-    from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
+    Attributes:
+        options: a dataclass; its fields are read from the options of the command that have their names.
+        make: the device. Raises UserError where its extra is missing, or it does not fit the environment.
+        can_steer: it gives motions.
+        can_discard: its buttons suffice to discard a take.
+        can_supervise: a person can watch over a policy at it.
+    """
 
-    torch.set_num_threads(1)
-    policy = load_policy(checkpoint)
-    origin = {"checkpoint": str(checkpoint), "sha256": checkpoint_sha256(checkpoint)}
-    return _Loaded(policy, policy.spec, origin)
+    options: type[Options]
+    make: Callable[[Options, TeleopContext], TeleopDevice]
+    can_steer: bool = True
+    can_discard: bool = True
+    can_supervise: bool = True
 
-
-# ---------------------------------------------------------------------- the devices
-
-
-def browser(
-    plain: dict[str, Any], env: Any, make: Callable[[str], BrowserDevice] = BrowserDevice
-) -> BrowserDevice:
-    """The page of a session, served."""
-    spec: RobotSpec = env.robot_spec
-    about = {
-        **{name: plain[name] for name in ("task", "operator")},
-        "store": str(plain["out"]),
-        "env": plain["env"]["_target_"].rpartition(".")[2],
-        "cameras": list(spec.cameras),
-        "proprio": list(spec.proprio),
-        "policy": plain["checkpoint"] is not None,
-    }
-    return serve(about, plain["host"], plain["port"], make)
+    def make_from(self, options: Any, context: TeleopContext) -> TeleopDevice:
+        """The device for the options of a command."""
+        names = [f.name for f in fields(self.options) if hasattr(options, f.name)]  # type: ignore[arg-type]
+        return self.make(self.options(**{name: getattr(options, name) for name in names}), context)
 
 
-def phone(plain: dict[str, Any], env: Any) -> Phone:
-    """A phone, whose page is served."""
-    return open_phone(plain["view"], make_steering(env).step, plain["phone_port"])
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a device without any."""
 
 
-def leader(plain: dict[str, Any], env: Any) -> Leader:
-    """A leader arm. Raises UserError where it does not fit the robot."""
-    build = Build(**plain["leader"])
-    build.check(env.robot_spec)
-    return Leader(build, partial(DynamixelBus, build.port, build.baud, [*build.ids, build.gripper]))
+def find_kinds(teleop: str, supervises: bool) -> list[DeviceKind[Any]]:
+    """The kinds that `teleop=` names, joined by `+`; the first steers.
+
+    Args:
+        teleop: e.g. `spacemouse+browser`.
+        supervises: whether a policy acts until the person takes over.
+
+    Raises UserError for an unknown device, and where what they can do together is not enough.
+    """
+    names = teleop.split("+")
+    for name in names:
+        if name not in DEVICES:
+            raise unknown("teleop device", name, ["none", *DEVICES])
+    kinds: list[DeviceKind[Any]] = [locate(DEVICES[name]) for name in names]
+    if not any(kind.can_discard for kind in kinds):
+        raise UserError(
+            f"teleop={teleop} has too few buttons to discard a take: join another, "
+            f"for example teleop={teleop}+browser"
+        )
+    if supervises and not all(kind.can_supervise for kind in kinds):
+        raise UserError(
+            f"teleop={teleop} cannot watch over a checkpoint=: it does not follow the arm "
+            "that the policy moves"
+        )
+    if not supervises and not any(kind.can_steer for kind in kinds):
+        raise UserError(
+            f"teleop={teleop} cannot steer: join another, for example teleop=spacemouse+{teleop}; "
+            "it does for watching over a checkpoint="
+        )
+    return kinds
 
 
-DEVICES: Mapping[str, Make] = {
-    "browser": browser,
-    "spacemouse": lambda plain, _: SpaceMouse(plain["view"]),
-    "gamepad": lambda plain, _: Gamepad(plain["view"]),
-    "phone": phone,
-    "leader": leader,
-    "terminal": lambda *_: TerminalKeys(),
-}
-"""How each device is made from the options of `s2robot record` and the environment."""
+def make_device(kinds: Sequence[DeviceKind[Any]], options: Any, context: TeleopContext) -> TeleopDevice:
+    """The devices as one. Raises UserError as their `make` does; those made before are closed then."""
+    devices: list[TeleopDevice] = []
+    try:
+        for kind in kinds:
+            devices.append(kind.make_from(options, context))
+    except BaseException:
+        for device in devices:
+            device.close()
+        raise
+    return Together(devices)

@@ -1,13 +1,15 @@
-"""`device=gamepad`: a gamepad at this machine, without a browser, as SDL knows it (through pygame)."""
+"""`teleop=gamepad`: a gamepad at this machine, without a browser, as SDL knows it (through pygame)."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from s2robot.teleop.device import Command, Event, Images, Status, likely, require, seen_from
+from s2robot.teleop.devices import DeviceKind
 
 _DEAD = 0.15  # of the full deflection: a stick at rest
 _FULL = 32767  # an axis at its end
@@ -108,3 +110,13 @@ def _curved(value: float) -> float:
     """Nothing near rest, then gently more: small corrections need a fine stick."""
     beyond = max(0.0, (abs(value) - _DEAD) / (1.0 - _DEAD))
     return float(np.sign(value)) * beyond**2
+
+
+@dataclass(frozen=True)
+class GamepadOptions:
+    """The options of `teleop=gamepad`."""
+
+    view: str
+
+
+KIND = DeviceKind(GamepadOptions, lambda options, _: Gamepad(options.view))

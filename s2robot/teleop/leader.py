@@ -1,4 +1,4 @@
-"""`device=leader`: a leader arm of Dynamixel servos, such as GELLO: its joints are the robot's."""
+"""`teleop=leader`: a leader arm of Dynamixel servos, such as GELLO: its joints are the robot's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.teleop.device import Command, Event, Images, Phase, Status, require
+from s2robot.teleop.devices import DeviceKind, TeleopContext
 
 _POSITION, _BYTES = 132, 4  # where the X series keeps its present position
 _TURN = 4096  # steps
@@ -59,7 +61,7 @@ class DynamixelBus:
                 result = result if result == self._good else self._group.txRxPacket()
         if result != self._good:
             why = str(self._packets.getTxRxResult(result)).removeprefix("[TxRxResult] ")
-            raise UserError(f"device=leader: servos {self._ids} at {self._name}: {why}")
+            raise UserError(f"teleop=leader: servos {self._ids} at {self._name}: {why}")
         raw = [self._group.getData(servo, _POSITION, _BYTES) for servo in self._ids]
         return np.array(raw, np.uint32).view(np.int32) * (2 * np.pi / _TURN)
 
@@ -74,18 +76,18 @@ class DynamixelBus:
         try:
             yield
         except (OSError, termios.error) as error:  # serial.SerialException is an OSError
-            raise UserError(f"device=leader: {self._name} {what}: {error}") from error
+            raise UserError(f"teleop=leader: {self._name} {what}: {error}") from error
 
 
 @dataclass(frozen=True)
-class Build:
-    """How a leader is put together, as `configs/record.yaml` explains it."""
+class LeaderOptions:
+    """How a leader arm is put together; see configs/record.yaml."""
 
     port: str
     baud: int
-    ids: list[int]
-    signs: list[int]
-    offsets: list[float] | None
+    ids: tuple[int, ...]
+    signs: tuple[int, ...]
+    offsets: tuple[float, ...] | None
     gripper: int
     open: float
     closed: float
@@ -94,13 +96,14 @@ class Build:
         """Raises UserError where it does not fit a robot."""
         if spec.action_space != "joint":
             raise UserError(
-                f"device=leader moves joints, and actions are {spec.action_space}: "
+                f"teleop=leader moves joints, and actions are {spec.action_space}: "
                 "give env.action_space=joint"
             )
+        joints = spec.action_dim - len(spec.grippers)
         lists = {"ids": self.ids, "signs": self.signs, "offsets": self.offsets}
         for name, values in lists.items():
-            if values is not None and len(values) != spec.action_dim - 1:
-                raise UserError(f"leader.{name}={values}: expected {spec.action_dim - 1}, one a joint")
+            if values is not None and len(values) != joints:
+                raise UserError(f"leader.{name}={list(values)}: expected {joints}, one a joint")
 
 
 class Leader:
@@ -114,7 +117,7 @@ class Leader:
     """
 
     def __init__(
-        self, build: Build, opened: Callable[[], Servos], clock: Callable[[], float] = time.monotonic
+        self, build: LeaderOptions, opened: Callable[[], Servos], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._signs = np.array(build.signs, float)
         self._offsets = None if build.offsets is None else np.array(build.offsets, float)
@@ -186,3 +189,19 @@ class Leader:
                     self._servos.close()
                 self._servos = None
                 self._ended.wait(_RETRY)
+
+
+@dataclass(frozen=True)
+class LeaderSection:
+    """The options of `teleop=leader`."""
+
+    leader: LeaderOptions
+
+
+def _make(options: LeaderSection, context: TeleopContext) -> Leader:
+    build = options.leader
+    build.check(context.env.unwrapped.robot_spec)  # pyright: ignore[reportAttributeAccessIssue]
+    return Leader(build, partial(DynamixelBus, build.port, build.baud, [*build.ids, build.gripper]))
+
+
+KIND = DeviceKind(LeaderSection, _make, can_discard=False, can_supervise=False)

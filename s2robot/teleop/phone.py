@@ -1,4 +1,4 @@
-"""`device=phone`: a phone that knows by its camera how it is moved (WebXR, through the package `teleop`)."""
+"""`teleop=phone`: a phone that knows by its camera how it is moved (WebXR, through the package `teleop`)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ import numpy as np
 from s2robot.core.errors import UserError
 from s2robot.teleop.browser import GONE, SILENCE
 from s2robot.teleop.device import Command, Event, Images, Status, likely, require, seen_from
+from s2robot.teleop.devices import DeviceKind
+from s2robot.teleop.steering import make_steering
 
 _ASLEEP = 1.0  # s without a control step: what the phone did meanwhile is no wish
 _LOOPBACK = "127.0.0.1"
@@ -133,3 +136,17 @@ def _free(port: int) -> int:
         raise UserError(
             f"cannot serve the phone's page at port {port}: {reason}; give another phone_port="
         ) from error
+
+
+@dataclass(frozen=True)
+class PhoneOptions:
+    """The options of `teleop=phone`."""
+
+    view: str
+    phone_port: int
+
+
+KIND = DeviceKind(
+    PhoneOptions,
+    lambda options, context: open_phone(options.view, make_steering(context.env).step, options.phone_port),
+)

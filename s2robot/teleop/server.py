@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from s2robot.core.errors import UserError
 from s2robot.teleop.browser import BrowserDevice
 from s2robot.teleop.device import require
+from s2robot.teleop.devices import DeviceKind, TeleopContext
 from s2robot.teleop.page_connection import Link
 
 if TYPE_CHECKING:
@@ -163,3 +165,23 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
         return False
+
+
+@dataclass(frozen=True)
+class BrowserOptions:
+    """The options of `teleop=browser`."""
+
+    host: str
+    port: int
+
+
+def make_browser(
+    options: BrowserOptions,
+    context: TeleopContext,
+    make: Callable[[str], BrowserDevice] = BrowserDevice,
+) -> BrowserDevice:
+    """The page of a session, served."""
+    return serve(context.about, options.host, options.port, make)
+
+
+KIND = DeviceKind(BrowserOptions, make_browser)

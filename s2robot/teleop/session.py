@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from s2robot.core.errors import UserError
 from s2robot.core.rollout import Subscriber, run_episode
 from s2robot.core.spec import Observation
+from s2robot.core.task import Start
 from s2robot.data.recorder import Recorder
 from s2robot.data.store import DemoStore
 from s2robot.teleop.console import Console
@@ -26,23 +28,32 @@ _SLOW = 0.95  # of the rate: below, a take is called slow
 _MOST_WRITING = 3  # demos on their way to the disk, all in memory: meanwhile no further take begins
 
 
-class Scene(Subscriber):
-    """How the scene was laid out, where the environment knows."""
+@dataclass(frozen=True)
+class SessionOptions:
+    """Of `s2robot record`: the seed of the starts, the demos that are wanted, the steps that end a take."""
+
+    seed: int
+    episodes: int
+    limit: int
+
+
+class EpisodeStart(Subscriber):
+    """The start of the episode: that of the environment's `start()`, else the seed alone."""
 
     def __init__(self, env: gymnasium.Env) -> None:
         self._env = env.unwrapped
-        self.attributes: dict[str, Any] = {}
+        self.start = Start()
 
     def on_reset(self, observation: Observation, info: dict[str, Any]) -> None:
-        cube_pose = getattr(self._env, "cube_pose", None)
-        self.attributes = {"cube_pose": list(cube_pose())} if cube_pose else {}
+        start = getattr(self._env, "start", None)
+        self.start = Start() if start is None else start()
 
 
 class Session:
     """One person, one device, one environment and one store, until `finish`.
 
     Args:
-        plain: the options of `s2robot record`.
+        options: of the session.
         attributes: what is stored with every demo of this session.
         policy: acts until the person takes over.
 
@@ -51,20 +62,20 @@ class Session:
 
     def __init__(
         self,
-        plain: dict[str, Any],
+        options: SessionOptions,
         env: gymnasium.Env,
         store: DemoStore,
         device: TeleopDevice,
         attributes: dict[str, Any],
         policy: Overrulable | None = None,
     ) -> None:
-        self._seed, self._attributes = plain["seed"], attributes
+        self._seed, self._attributes = options.seed, attributes
         self._store, self._before, self._next = store, len(store), _next_start(store)
-        self._env, self._scene = env, Scene(env)
+        self._env, self._start = env, EpisodeStart(env)
         own: Pace | None = getattr(env.unwrapped, "pace", None)  # a real arm keeps its rate itself
         self._pace = Pace(store.spec.rate) if own is None else FollowedPace(own)
-        self._live = RealTime(env, self._pace, plain["limit"])
-        status = Status(rate=store.spec.rate, target=plain["episodes"])
+        self._live = RealTime(env, self._pace, options.limit)
+        status = Status(rate=store.spec.rate, target=options.episodes)
         self._console = Console(device, status, self._refresh)
         has_policy, grippers = policy is not None, store.spec.grippers
         steering = make_steering(env)
@@ -111,7 +122,7 @@ class Session:
         self._success = False
         try:
             outcome = run_episode(
-                self._live, self._actor, seed=self._env_seed(), subscribers=[self._recorder, self._scene]
+                self._live, self._actor, seed=self._env_seed(), subscribers=[self._recorder, self._start]
             )
             self._success = outcome.success
         except TakeEnded as ended:
@@ -123,9 +134,9 @@ class Session:
         """Plays the take, at twice its speed at 10 Hz, until the person has decided."""
         if not self._recorder.steps:
             return Event.REDO
-        verdict = "success" if self._success else "no success"
+        outcome = "success" if self._success else "no success"
         self._console.show(success=self._success, steps=self._recorder.steps)
-        self._console.enter(Phase.REVIEW, f"{verdict} after {self._account()}")
+        self._console.enter(Phase.REVIEW, f"{outcome} after {self._account()}")
         step = 0
         while (event := self._console.event()) is None:
             self._console.idle(self._recorder.images(step), replay=step)
@@ -157,12 +168,12 @@ class Session:
         attributes = {
             "success": self._success,
             "seed": self._env_seed(),
-            "start": self._next,
+            "start": self._start.start.to_dict(),
+            "start_number": self._next,
             "action_loss_mask": by_person,
             "by_person": by_person,
             "timing": self._pace.attributes(),
             "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
-            **self._scene.attributes,
             **self._attributes,
         }
         self._writer.put(self._recorder.episode(attributes))
@@ -227,4 +238,4 @@ class Session:
 def _next_start(store: DemoStore) -> int:
     """The number of the first start position that no demo of the store has."""
     ids = store.ids()
-    return store.episode(ids[-1]).attributes.get("start", -1) + 1 if ids else 0
+    return store.episode(ids[-1]).attributes.get("start_number", -1) + 1 if ids else 0

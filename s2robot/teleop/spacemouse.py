@@ -1,14 +1,16 @@
-"""`device=spacemouse`: a 3Dconnexion SpaceMouse. Two buttons: the gripper, and what is likely wanted."""
+"""`teleop=spacemouse`: a 3Dconnexion SpaceMouse. Two buttons: the gripper, and what is likely wanted."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from s2robot.core.errors import UserError
 from s2robot.teleop.device import Command, Event, Images, Status, likely, require, seen_from
+from s2robot.teleop.devices import DeviceKind
 
 _DEAD = 0.08  # of the full deflection: a hand at rest
 _MOST_REPORTS = 256  # between two control steps; the kernel keeps no more than 64
@@ -25,7 +27,7 @@ def open_mouse() -> Any:
     except Exception as error:  # the package raises what it likes: RuntimeError, HIDException, AttributeError
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"device=spacemouse: {reason}; is it plugged in, may you read /dev/hidraw*, "
+            f"teleop=spacemouse: {reason}; is it plugged in, may you read /dev/hidraw*, "
             "is the library hidapi there (Debian: libhidapi-hidraw0)?"
         ) from error
 
@@ -116,3 +118,13 @@ class SpaceMouse:
 
 def _beyond_rest(value: float) -> float:
     return 0.0 if abs(value) < _DEAD else value
+
+
+@dataclass(frozen=True)
+class SpaceMouseOptions:
+    """The options of `teleop=spacemouse`."""
+
+    view: str
+
+
+KIND = DeviceKind(SpaceMouseOptions, lambda options, _: SpaceMouse(options.view), can_discard=False)

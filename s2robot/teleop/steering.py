@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -11,7 +11,7 @@ from s2robot.core.errors import UserError
 from s2robot.core.spec import Observation, RobotSpec
 from s2robot.teleop.device import Command
 
-OPEN, CLOSE = -1.0, 1.0
+_STEP = 0.05  # m: the largest motion of joint steering in one control step
 
 
 class Steering(Protocol):
@@ -34,19 +34,19 @@ class Steering(Protocol):
 def make_steering(env: gymnasium.Env) -> Steering:
     """The steering of an environment.
 
-    Raises UserError where its actions are neither displacements nor joint angles, and a gripper command.
+    In action space `joint` an environment that has `kinematics()` can be steered by motions too.
+
+    Raises UserError where its actions are neither displacements nor joint angles, and gripper commands.
     """
     spec: RobotSpec = env.unwrapped.robot_spec  # pyright: ignore[reportAttributeAccessIssue]
-    if spec.action_space == "ee_delta" and spec.action_dim == 4:
+    moved = _moved_entries(spec)
+    if spec.action_space == "ee_delta" and len(moved) == 3:
         assert isinstance(env.action_space, gymnasium.spaces.Box)
-        return DisplacementSteering(env.action_space.high[:3])
+        return DisplacementSteering(env.action_space.high[moved], spec)
     if spec.action_space == "joint":
-        from envs.cube_pick.env import EE_STEP, CubePick
-        from envs.cube_pick.kinematics import ArmKinematics
-
         arm = env.unwrapped
-        kinematics = ArmKinematics(arm) if isinstance(arm, CubePick) else None
-        return JointSteering(kinematics, EE_STEP, spec.action_dim - 1)
+        kinematics = arm.kinematics() if isinstance(arm, HasKinematics) else None
+        return JointSteering(kinematics, spec)
     raise UserError(
         f"a person cannot steer {type(env.unwrapped).__name__} with action space {spec.action_space} "
         f"({', '.join(spec.action)}): expected ee_delta (dx, dy, dz, gripper), or joint"
@@ -56,20 +56,27 @@ def make_steering(env: gymnasium.Env) -> Steering:
 class DisplacementSteering:
     """`ee_delta`: the motion is the action."""
 
-    def __init__(self, step: np.ndarray) -> None:
-        self.step = step
+    def __init__(self, step: np.ndarray, spec: RobotSpec) -> None:
+        self.step, self._spec = step, spec
 
     def reset(self) -> None:
         """Nothing is remembered."""
 
     def action(self, observation: Observation, command: Command, closed: bool) -> np.ndarray:
-        return np.append(command.motion * self.step, CLOSE if closed else OPEN).astype(np.float32)
+        return _with_grippers(command.motion * self.step, closed, self._spec)
 
 
 class Kinematics(Protocol):
     def solve(self, joints: np.ndarray, position: np.ndarray) -> np.ndarray:
         """Joint angles near `joints` (rad) whose gripper is at `position` (m, base frame)."""
         ...
+
+
+@runtime_checkable
+class HasKinematics(Protocol):
+    """An environment that knows the kinematics of its arm."""
+
+    def kinematics(self) -> Kinematics: ...
 
 
 class JointSteering:
@@ -80,12 +87,12 @@ class JointSteering:
 
     Args:
         kinematics: None where they are not known: then a motion raises UserError.
+        spec: of the robot; its joints are the first entries of the proprioception.
         step: of the largest motion (m).
-        count: joints, the first entries of the proprioception.
     """
 
-    def __init__(self, kinematics: Kinematics | None, step: float, count: int = 7) -> None:
-        self._kinematics, self._count = kinematics, count
+    def __init__(self, kinematics: Kinematics | None, spec: RobotSpec, step: float = _STEP) -> None:
+        self._kinematics, self._spec, self._count = kinematics, spec, len(_moved_entries(spec))
         self.step = np.full(3, step)
         self.reset()
 
@@ -101,12 +108,28 @@ class JointSteering:
             target = self._held = joints if self._held is None else self._held
         else:
             self._held = None
-        return np.append(target, CLOSE if closed else OPEN).astype(np.float32)
+        return _with_grippers(target, closed, self._spec)
 
     def _solve(self, observation: Observation, motion: np.ndarray) -> np.ndarray:
-        if self._kinematics is None:
+        if self._kinematics is None or not self._spec.gripper_position:
             raise UserError(
-                "this arm's kinematics are not known here: steer it joint to joint, with device=leader"
+                "this arm's kinematics are not known here: steer it joint to joint, with teleop=leader"
             )
-        joints, gripper = observation["proprio"][:7], observation["proprio"][8:11]
+        proprio, place = observation["proprio"], list(self._spec.gripper_position)
+        joints, gripper = proprio[: self._count], proprio[place]
         return self._kinematics.solve(joints, gripper + motion * self.step)
+
+
+def _moved_entries(spec: RobotSpec) -> list[int]:
+    """The action entries that move the arm: all but those of grippers."""
+    grippers = {gripper.index for gripper in spec.grippers}
+    return [i for i in range(spec.action_dim) if i not in grippers]
+
+
+def _with_grippers(motion: np.ndarray, closed: bool, spec: RobotSpec) -> np.ndarray:
+    """The action (Da,) float32 of what moves the arm, and of grippers that are all open or all closed."""
+    action = np.zeros(spec.action_dim, np.float32)
+    action[_moved_entries(spec)] = motion
+    for gripper in spec.grippers:
+        action[gripper.index] = gripper.closed if closed else gripper.open
+    return action

@@ -1,4 +1,4 @@
-"""`device=terminal`: keys for what happens to takes. A terminal tells no key's release: motion needs more."""
+"""`teleop=terminal`: keys for what happens to takes. A terminal tells no key's release: motion needs more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TextIO
 
 from s2robot.core.errors import UserError
 from s2robot.teleop.device import Command, Event, Images, Status, likely
+from s2robot.teleop.devices import DeviceKind, NoOptions
 
 _ESCAPE = b"\x1b"
 _KEYS = {
@@ -44,7 +45,7 @@ class TerminalKeys:
             self._handle = self._keyboard.fileno()
             self._before = termios.tcgetattr(self._handle)
         except (termios.error, OSError, ValueError) as error:
-            raise UserError("device=terminal needs a terminal: standard input is none") from error
+            raise UserError("teleop=terminal needs a terminal: standard input is none") from error
         tty.setcbreak(self._handle)
         self._status, self._said = Status(), ""
 
@@ -78,3 +79,6 @@ class TerminalKeys:
     def _pressed(self) -> bytes:
         ready, _, _ = select.select([self._handle], [], [], 0)
         return os.read(self._handle, 64) if ready else b""
+
+
+KIND = DeviceKind(NoOptions, lambda *_: TerminalKeys(), can_steer=False)

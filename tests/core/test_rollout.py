@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from envs.toy import Toy, ToyExpert
+from demos.toy import ToyExpert
+from envs.toy import Toy
 from s2robot.core.rollout import Outcome, Subscriber, run_episode
 from s2robot.core.spec import Observation
 

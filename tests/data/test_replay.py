@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from demos_verb import refused, run, run_json
 
-from envs.toy import Toy, ToyExpert
+from demos.toy import ToyExpert
+from envs.toy import Toy
 from s2robot.core.rollout import run_episode
 from s2robot.core.task import Start
 from s2robot.data.recorder import Recorder

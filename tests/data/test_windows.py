@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.toy import Toy, ToyExpert
+from demos.toy import ToyExpert
+from envs.toy import Toy
 from s2robot.core.rollout import Actor, run_episode
 from s2robot.core.spec import Observation
 from s2robot.data.dataset import EpisodeFeatures, Ta, To, WindowDataset

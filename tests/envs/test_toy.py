@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from mistakes import refusal
 
 import envs
-from envs.toy import STEP, Toy, ToyExpert
+from demos.toy import ToyExpert
+from envs.toy import STEP, Toy
 from s2robot.core.rollout import run_episode
 from s2robot.tasks.cube_pick import X_RANGE, Y_RANGE
 

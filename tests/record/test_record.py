@@ -16,8 +16,8 @@ import pytest
 import toy_loop
 
 import demos
-from demos.cube_pick import toy_demonstration
-from envs.toy import Toy, ToyExpert
+from demos.toy import ToyExpert, toy_demonstration
+from envs.toy import Toy
 from s2robot.core.spec import Observation
 from s2robot.data.store import DemoStore
 from s2robot.record.demonstration import Demonstration
@@ -45,9 +45,7 @@ def test_a_demo_is_what_the_environment_showed(four: DemoStore) -> None:
     for episode_id in four.ids():
         demo, env = four.episode(episode_id), Toy(image_size=16)
         attributes = demo.attributes
-        observation, info = env.reset(
-            seed=attributes["seed"], options={"cube": tuple(attributes["cube_pose"])}
-        )
+        observation, info = env.reset(seed=attributes["seed"], options=attributes["start"]["options"])
         for step in range(demo.length):
             assert np.array_equal(demo.proprio[step], observation["proprio"])
             for camera, frame in observation["images"].items():
@@ -122,8 +120,8 @@ def test_a_folder_of_something_else_is_refused_and_kept(
 
 
 def test_an_unknown_device_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(capsys, tmp_path / "demos", "device=scriptd")
-    assert "unknown device 'scriptd': did you mean 'scripted'?" in said
+    said = refusal(capsys, tmp_path / "demos", "teleop=browsr")
+    assert "unknown teleop device 'browsr': did you mean 'browser'?" in said
 
 
 # Failures
@@ -145,7 +143,7 @@ class Clumsy(ToyExpert):
 
 def clumsy(env: Toy, rng: np.random.Generator) -> Demonstration:
     demonstration = toy_demonstration(env, rng)
-    return Demonstration(env, Clumsy(env), demonstration.options)
+    return Demonstration(env, Clumsy(env), demonstration.start)
 
 
 def test_failures_are_counted_and_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,14 +179,14 @@ class Poisoned(ToyExpert):
 def poisoned_from_the_second(env: Toy, rng: np.random.Generator) -> Demonstration:
     first = toy_demonstration(env, np.random.default_rng([0, 0, 0]))
     demonstration = toy_demonstration(env, rng)
-    if demonstration.options == first.options:
+    if demonstration.start == first.start:
         return first
-    return Demonstration(env, Poisoned(env), demonstration.options)
+    return Demonstration(env, Poisoned(env), demonstration.start)
 
 
 def poisoned_and_accepted(env: Toy, rng: np.random.Generator) -> Demonstration:
     demonstration = poisoned_from_the_second(env, rng)
-    return Demonstration(Accepting(env), demonstration.expert, demonstration.options)
+    return Demonstration(Accepting(env), demonstration.expert, demonstration.start)
 
 
 @pytest.mark.parametrize(
@@ -260,9 +258,9 @@ def test_a_store_inside_a_store_is_refused(
     assert four.ids() == before and not (four.path / "more").exists()
 
 
-def test_task_operator_and_notes_are_stored(tmp_path: Path) -> None:
+def test_instruction_operator_and_notes_are_stored(tmp_path: Path) -> None:
     attributes = record(tmp_path / "demos", 1, "operator=ada", "notes=first").episode("000000").attributes
-    kept = [attributes[name] for name in ("task", "operator", "notes")]
+    kept = [attributes[name] for name in ("instruction", "operator", "notes")]
     assert kept == ["pick up the cube", "ada", "first"]
 
 
@@ -282,3 +280,17 @@ def test_what_cannot_be_is_refused_before_a_store_is_made(
 ) -> None:
     assert said in refusal(capsys, tmp_path / "demos", option)
     assert not (tmp_path / "demos").exists()
+
+
+def test_the_environment_chooses_its_expert(tmp_path: Path) -> None:
+    out = tmp_path / "demos"
+    toy_loop.run("record", "env=toy", SMALL, f"out={out}", "workers=0", "episodes=1")
+    expert = DemoStore.open(out).episode("000000").attributes["config"]["expert"]
+    assert expert == {"_target_": "demos.toy.toy_demonstration"}
+
+
+def test_an_environment_without_an_expert_says_what_to_give(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal(capsys, tmp_path / "demos", "expert=null")
+    assert "envs.toy.Toy has no scripted expert: give teleop=browser, or expert._target_=FUNCTION" in said

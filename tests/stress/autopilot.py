@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from envs.toy import STEP, Toy, ToyExpert
+from demos.toy import ToyExpert
+from envs.toy import STEP, Toy
 from s2robot.teleop.device import ALLOWED, Command, Event, Images, Phase, Status
 
 _WAITS = (Phase.WAITING, Phase.PAUSED, Phase.REVIEW, Phase.TROUBLE, Phase.STOPPED)

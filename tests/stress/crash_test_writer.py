@@ -10,7 +10,7 @@ from envs.toy import Toy
 from s2robot import cli
 from s2robot.data.store import DemoStore
 from s2robot.teleop.device import Event
-from s2robot.teleop.session import Session
+from s2robot.teleop.session import Session, SessionOptions
 from tests.stress.autopilot import Autopilot
 
 _RATE = 100.0  # Hz: some 15 steps a take
@@ -22,13 +22,13 @@ def session(path: str) -> None:
     store = DemoStore.open_or_create(path, env.robot_spec)
     store.clean_staging()
     device = Autopilot(env, itertools.cycle([Event.START, Event.KEEP]))
-    Session({"seed": 0, "episodes": 1, "limit": 100}, env, store, device, {"device": "autopilot"}).run()
+    Session(SessionOptions(0, 1, 100), env, store, device, {"teleop": "autopilot"}).run()
 
 
 def scripted(path: str) -> None:
     """`s2robot record` with the scripted expert."""
     options = ["env=toy", "expert=toy", "workers=0", "episodes=5000"]
-    cli.main(["record", "device=scripted", *options, f"out={path}"])
+    cli.main(["record", *options, f"out={path}"])
 
 
 def quietly(record: Callable[[str], None], path: str) -> None:

@@ -1,6 +1,6 @@
 """`python -m tests.stress.teleop_latency`: how well time is kept while a page steers, and when a key counts.
 
-A session of `s2robot record device=browser` and a headless Chromium that presses keys at random moments, both
+A session of `s2robot record teleop=browser` and a headless Chromium that presses keys at random moments, both
 on this machine. Two takes, the second begun while the first is written to the disk.
 """
 
@@ -13,19 +13,22 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore
+from s2robot.record.options import RecordOptions
+from s2robot.record.person import record_person
 from s2robot.teleop.browser import BrowserDevice
 from s2robot.teleop.device import Command
-from s2robot.teleop.devices import browser, record_person
+from s2robot.teleop.server import KIND, make_browser
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.provenance import git_state, machine, versions
 
@@ -70,9 +73,8 @@ class NotingDevice(BrowserDevice):
 
 def record(folder: Path, options: Sequence[str]) -> None:
     """The session that is measured, in a process of its own."""
-    plain: Any = OmegaConf.to_container(compose("record", options), resolve=True)
-    make = partial(NotingDevice, folder)
-    record_person(plain, {"browser": partial(browser, make=make)})
+    noting = partial(make_browser, make=partial(NotingDevice, folder))
+    record_person(read_options(RecordOptions, compose("record", options)), [replace(KIND, make=noting)])
 
 
 def press_keys(address: str, seconds: float, rng: np.random.Generator) -> list[float]:
@@ -140,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="s2robot-teleop-") as name:
         folder = Path(name)
         limit = f"limit={round(given.seconds * 100)}"
-        options = [*given.options, "device=browser", "port=0", limit, f"out={folder / 'demos'}"]
+        options = [*given.options, "teleop=browser", "port=0", limit, f"out={folder / 'demos'}"]
         process = multiprocessing.get_context("spawn").Process(
             target=record, args=(folder, options), daemon=True
         )

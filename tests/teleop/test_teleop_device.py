@@ -218,4 +218,4 @@ def test_the_emergency_stop_is_heard_in_every_phase_in_which_something_may_move(
 
 def test_a_missing_extra_is_told_in_one_line() -> None:
     said = refusal(lambda: require("spacemouse", "spacemouse", "no_such_module", "json"))
-    assert said == 'device=spacemouse needs no_such_module: pip install "s2robot[spacemouse]"'
+    assert said == 'teleop=spacemouse needs no_such_module: pip install "s2robot[spacemouse]"'

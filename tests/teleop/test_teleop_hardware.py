@@ -144,7 +144,7 @@ def test_an_unplugged_mouse_stops_all_motion_and_may_come_back(hid: Hid) -> None
 def test_no_mouse_is_told_in_one_line() -> None:
     pytest.importorskip("pyspacemouse", reason="needs the extra spacemouse")
     said = refusal(open_mouse)
-    assert said.startswith("device=spacemouse: ") and "libhidapi-hidraw0" in said
+    assert said.startswith("teleop=spacemouse: ") and "libhidapi-hidraw0" in said
 
 
 # Gamepad
@@ -286,7 +286,7 @@ def test_the_terminal_is_left_as_it_was_and_ctrl_c_works(terminal: tuple[Termina
 def test_without_a_terminal_it_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "file").open("w+") as file:
         said = refusal(lambda: TerminalKeys(file))
-    assert said == "device=terminal needs a terminal: standard input is none"
+    assert said == "teleop=terminal needs a terminal: standard input is none"
 
 
 # As a user types them
@@ -298,21 +298,21 @@ def test_without_a_terminal_it_is_refused(tmp_path: Path) -> None:
         ("browsr", "unknown device 'browsr': did you mean 'browser'?"),
         (
             "spacemouse+joystick",
-            "unknown device 'joystick': valid: scripted, browser, spacemouse, gamepad, phone, leader",
+            "unknown teleop device 'joystick': valid: none, browser, spacemouse, gamepad, phone, leader",
         ),
         ("scripted+browser", "unknown device 'scripted'"),
         pytest.param(
-            *("spacemouse+browser", "device=spacemouse: "),
+            *("spacemouse+browser", "teleop=spacemouse: "),
             marks=pytest.mark.skipif(not find_spec("pyspacemouse"), reason="needs the extra spacemouse"),
         ),
-        ("spacemouse", "device=spacemouse has too few buttons to discard a take: join another, for example"),
-        ("terminal", "device=terminal cannot steer: join another, for example device=spacemouse+terminal"),
+        ("spacemouse", "teleop=spacemouse has too few buttons to discard a take: join another, for example"),
+        ("terminal", "teleop=terminal cannot steer: join another, for example teleop=spacemouse+terminal"),
     ],
 )
 def test_devices_that_do_not_exist_end_in_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, device: str, said: str
 ) -> None:
-    options = ("env=toy", f"device={device}", f"out={tmp_path / 'demos'}", "port=0")
+    options = ("env=toy", f"teleop={device}", f"out={tmp_path / 'demos'}", "port=0")
     assert said in toy_loop.refusal(capsys, "record", *options)
 
 
@@ -320,5 +320,5 @@ def test_a_store_of_the_scripted_expert_is_not_mixed_with_a_persons(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     store = toy_loop.record(tmp_path / "demos", 1)
-    said = toy_loop.refusal(capsys, "record", "env=toy", "device=browser", "port=0", f"out={store}")
+    said = toy_loop.refusal(capsys, "record", "env=toy", "teleop=browser", "port=0", f"out={store}")
     assert f"{store} holds demos recorded with other options" in said

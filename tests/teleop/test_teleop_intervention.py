@@ -15,7 +15,7 @@ from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.policy.checkpoint import load_policy
 from s2robot.policy.policy import N_ACTION_STEPS, ChunkExecutor
 from s2robot.teleop.device import Command, Event, Phase
-from s2robot.teleop.session import Session
+from s2robot.teleop.session import Session, SessionOptions
 from s2robot.teleop.supervision import Resumable
 from tests.stress.autopilot import Autopilot
 
@@ -44,8 +44,8 @@ def supervise(
     env = Toy(rate=200.0)
     store = DemoStore.open_or_create(out, env.robot_spec)
     policy = Resumable(partial(ChunkExecutor, load_policy(checkpoint)))
-    plain = {"seed": 0, "episodes": 1, "limit": limit}
-    Session(plain, env, store, Supervisor(env, during, moves_from), {}, policy).run()
+    options = SessionOptions(0, 1, limit)
+    Session(options, env, store, Supervisor(env, during, moves_from), {}, policy).run()
     return store.episode("000000")
 
 
@@ -85,7 +85,7 @@ def test_a_checkpoint_of_another_robot_is_refused(
     toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = toy_loop.refusal(
-        *(capsys, "record", "env=toy", "env.rate=5", "device=browser", "port=0"),
+        *(capsys, "record", "env=toy", "env.rate=5", "teleop=browser", "port=0"),
         *(f"checkpoint={toy_checkpoint}", f"out={tmp_path / 'demos'}"),
     )
     assert f"{toy_checkpoint} was trained on another robot: rate: 10.0 against 5" in said

@@ -20,7 +20,7 @@ from mistakes import refusal
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.teleop.device import Event, Phase, Status
-from s2robot.teleop.leader import Build, DynamixelBus, Leader, Servos
+from s2robot.teleop.leader import DynamixelBus, Leader, LeaderOptions, Servos
 from s2robot.teleop.steering import make_steering
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ QUARTERS = np.array([3, 2, 1, 4, 0, 3, 4]) * np.pi / 2  # as the horns of a lead
 OPEN, CLOSED = 3.4, 2.65
 
 
-def build(**changes: Any) -> Build:
+def build(**changes: Any) -> LeaderOptions:
     defaults: dict[str, Any] = {
         "port": "/dev/none",
         "baud": 57600,
@@ -43,7 +43,7 @@ def build(**changes: Any) -> Build:
         "open": OPEN,
         "closed": CLOSED,
     }
-    return Build(**defaults | changes)
+    return LeaderOptions(**defaults | changes)
 
 
 def servo_angles(arm: np.ndarray, trigger: float = OPEN) -> np.ndarray:
@@ -118,16 +118,16 @@ def test_servos_that_do_not_answer_are_told_and_so_is_a_line_that_is_gone(bus: B
     servos = DynamixelBus(bus.name, 57600, [1, 2])
     bus.answers = False
     said = refusal(servos.read)
-    assert said.startswith(f"device=leader: servos [1, 2] at {bus.name}: ") and "no status packet" in said
+    assert said.startswith(f"teleop=leader: servos [1, 2] at {bus.name}: ") and "no status packet" in said
     bus.unplug()
-    assert refusal(servos.read).startswith(f"device=leader: {bus.name} is gone: ")
+    assert refusal(servos.read).startswith(f"teleop=leader: {bus.name} is gone: ")
     servos.close()
 
 
 def test_a_port_or_a_rate_that_does_not_exist_is_told_in_one_line(bus: Bus, tmp_path: Path) -> None:
     missing = tmp_path / "ttyUSB7"
     said = refusal(lambda: DynamixelBus(str(missing), 57600, [1]))
-    assert said.startswith(f"device=leader: {missing} cannot be opened: ")
+    assert said.startswith(f"teleop=leader: {missing} cannot be opened: ")
     assert "leader.baud=12345" in refusal(lambda: DynamixelBus(bus.name, 12345, [1]))
 
 
@@ -259,9 +259,9 @@ def test_a_leader_that_does_not_fit_the_robot_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (("device=leader",), "join another, for example device=leader+browser"),
-        (("device=leader+browser",), "device=leader moves joints, and actions are ee_delta"),
-        (("device=leader+browser", "checkpoint=runs/policy"), "cannot watch over a checkpoint="),
+        (("teleop=leader",), "join another, for example teleop=leader+browser"),
+        (("teleop=leader+browser",), "teleop=leader moves joints, and actions are ee_delta"),
+        (("teleop=leader+browser", "checkpoint=runs/policy"), "cannot watch over a checkpoint="),
     ],
 )
 def test_a_mistake_in_the_options_is_one_line(

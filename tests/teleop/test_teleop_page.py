@@ -262,7 +262,7 @@ def check_demo(out: Path, operator_name: str) -> None:
     demo = store.episode("000000")
     assert demo.attributes["success"] is True
     assert demo.attributes["operator"] == operator_name
-    assert demo.attributes["device"] == "browser"
+    assert demo.attributes["teleop"] == "browser"
     assert np.array_equal(demo.action, demo.action_applied), "nothing was out of range"
     assert np.any(demo.action[0] != [0, 0, 0, -1]), "a take begins with the first motion"
     assert {-1.0, 1.0} == set(demo.action[:, 3])

@@ -15,7 +15,7 @@ from envs.toy import Toy
 from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore, Episode
 from s2robot.teleop.device import Command, Event, Phase, Status
-from s2robot.teleop.session import Session
+from s2robot.teleop.session import Session, SessionOptions
 from tests.stress.autopilot import Autopilot
 
 START, KEEP, DISCARD, REDO = Event.START, Event.KEEP, Event.DISCARD, Event.REDO
@@ -38,8 +38,8 @@ class Autopiloted:
         self.env = env = make(image_size=16, **{"rate": RATE, **toy})
         self.store = DemoStore.open_or_create(out, env.robot_spec)
         self.device = Autopilot(env, buttons, during)
-        plain = {"seed": 0, "episodes": 10, "limit": limit}
-        self.session = Session(plain, env, self.store, self.device, {"operator": "ada"})
+        options = SessionOptions(seed=0, episodes=10, limit=limit)
+        self.session = Session(options, env, self.store, self.device, {"operator": "ada"})
 
     def run(self) -> DemoStore:
         self.session.run()
@@ -51,7 +51,7 @@ def run(out: Path, buttons: Iterable[Event], **options: Any) -> DemoStore:
 
 
 def starts(store: DemoStore) -> list[int]:
-    return [store.episode(i).attributes["start"] for i in store.ids()]
+    return [store.episode(i).attributes["start_number"] for i in store.ids()]
 
 
 # Takes
@@ -63,7 +63,7 @@ def test_what_a_person_does_is_what_a_policy_must_output(tmp_path: Path) -> None
     for episode_id in store.ids():
         demo, env = store.episode(episode_id), Toy(image_size=16)
         observation, info = env.reset(seed=demo.attributes["seed"])
-        assert list(env.cube_pose()) == demo.attributes["cube_pose"]
+        assert env.start().to_dict() == demo.attributes["start"]
         for step in range(demo.length):
             assert np.array_equal(demo.proprio[step], observation["proprio"])
             assert np.array_equal(demo.images("front", step), observation["images"]["front"])
@@ -141,7 +141,7 @@ def test_a_store_goes_on_with_starts_that_it_does_not_have(tmp_path: Path) -> No
     run(tmp_path / "demos", [START, KEEP, START, DISCARD, START, KEEP])
     store = run(tmp_path / "demos", [START, KEEP])
     assert starts(store) == [0, 2, 3]
-    assert len({tuple(store.episode(i).attributes["cube_pose"]) for i in store.ids()}) == 3
+    assert len({tuple(store.episode(i).attributes["start"]["place"]) for i in store.ids()}) == 3
 
 
 def test_a_pause_takes_no_time_and_no_step(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ class Leaving(Autopilot):
 def test_a_device_that_goes_away_pauses_the_take(tmp_path: Path) -> None:
     piloted = Autopiloted(tmp_path / "demos", [])
     device = Leaving(piloted.env, [START, START, KEEP])
-    session = Session({"seed": 0, "episodes": 1, "limit": 600}, piloted.env, piloted.store, device, {})
+    session = Session(SessionOptions(0, 1, 600), piloted.env, piloted.store, device, {})
     session.run()
     demo = piloted.store.episode("000000")
     assert "unplugged" in device.messages
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_the_session_and_keeps_what_was_kept(
     piloted = Autopiloted(tmp_path / "demos", [START, KEEP])
     piloted.run()
     device = Interrupted(piloted.env, [START])
-    session = Session({"seed": 0, "episodes": 1, "limit": 600}, piloted.env, piloted.store, device, {})
+    session = Session(SessionOptions(0, 1, 600), piloted.env, piloted.store, device, {})
     session.run()
     assert piloted.store.ids() == ["000000"]
     assert "interrupted: the running take, if any, is not kept" in capsys.readouterr().out
@@ -293,7 +293,7 @@ def test_the_control_loop_never_waits_for_the_disk(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(DemoStore, "append", slow_append)
     piloted = Autopiloted(tmp_path / "demos", [])
     device = Watching(piloted.env, [START, KEEP, START, KEEP])
-    session = Session({"seed": 0, "episodes": 1, "limit": 600}, piloted.env, piloted.store, device, {})
+    session = Session(SessionOptions(0, 1, 600), piloted.env, piloted.store, device, {})
     session.run()
     assert starts(piloted.store) == [0, 1]
 

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import gymnasium
 import numpy as np
 import pytest
 from mistakes import refusal
 
 from envs.toy import STEP, Toy
-from s2robot.core.spec import RobotSpec
+from s2robot.core.spec import GRIPPER_POSITION, GripperSpec, RobotSpec
 from s2robot.teleop.device import Command
 from s2robot.teleop.steering import JointSteering, make_steering
 
 if TYPE_CHECKING:
     from envs.cube_pick import CubePick
 
+JOINT = RobotSpec(
+    {},
+    (*(f"joint{i} [rad]" for i in range(1, 8)), "opening [m]", *GRIPPER_POSITION, "qx", "qy", "qz", "qw"),
+    (*(f"joint{i} [rad]" for i in range(1, 8)), "gripper [-1 open, 1 close]"),
+    "joint",
+    10.0,
+    (GripperSpec(index=7, open=-1.0, closed=1.0),),
+)
 FORWARD, STILL = Command(np.array([1.0, 0.0, 0.0])), Command()
 
 
@@ -41,7 +50,7 @@ def state(gripper: float, joints: float) -> dict[str, np.ndarray]:
 
 
 def test_joints_hold_where_the_motion_ended_however_the_arm_sinks() -> None:
-    steering = JointSteering(Shifted(), step=0.05)
+    steering = JointSteering(Shifted(), JOINT)
     moving = steering.action(state(gripper=0.2, joints=1.0), FORWARD, closed=False)
     np.testing.assert_allclose(moving, [0.25, 0.2, 0.2, 1, 1, 1, 1, -1], rtol=1e-6)
     stopped = steering.action(state(0.2, 1.01), STILL, False)
@@ -55,13 +64,13 @@ def test_joints_hold_where_the_motion_ended_however_the_arm_sinks() -> None:
 def test_a_leaders_joints_are_the_action_whether_or_not_kinematics_are_known() -> None:
     leader = np.linspace(-1.0, 1.0, 7)
     for kinematics in (Shifted(), None):
-        steering = JointSteering(kinematics, step=0.05)
+        steering = JointSteering(kinematics, JOINT)
         action = steering.action(state(0.2, 1.0), Command(joints=leader), closed=True)
         np.testing.assert_allclose(action, [*leader, 1.0], rtol=1e-6)
         held = steering.action(state(0.2, 0.9), STILL, closed=True)
         np.testing.assert_allclose(held[:7], 0.9, rtol=1e-6)
-    said = refusal(lambda: JointSteering(None, step=0.05).action(state(0.2, 1.0), FORWARD, False))
-    assert said.endswith("steer it joint to joint, with device=leader")
+    said = refusal(lambda: JointSteering(None, JOINT).action(state(0.2, 1.0), FORWARD, False))
+    assert said.endswith("steer it joint to joint, with teleop=leader")
 
 
 def test_the_simulated_arm_goes_where_it_is_steered_in_joint_space(cube_pick_joint: CubePick) -> None:
@@ -97,3 +106,15 @@ def test_the_largest_motion_is_within_the_action_space(sign: int) -> None:
     action = make_steering(env).action({"proprio": np.zeros(4)}, Command(sign * FORWARD.motion), False)
     *_, info = env.step(action)
     assert np.array_equal(info["action_applied"], action)
+
+
+def test_a_gripper_is_where_the_spec_says_and_moves_between_its_own_values() -> None:
+    env = Toy(image_size=16)
+    names = ("gripper [% open]", "dx [m]", "dy [m]", "dz [m]")
+    gripper = GripperSpec(index=0, open=100.0, closed=0.0)
+    env.robot_spec = RobotSpec({}, ("x",), names, "ee_delta", 10.0, (gripper,))
+    env.action_space = gymnasium.spaces.Box(-1.0, np.array([100.0, 0.1, 0.2, 0.3], np.float32))
+    steering = make_steering(env)
+    moving = steering.action({"proprio": np.zeros(4)}, Command(np.array([1.0, 0.5, -1.0])), closed=False)
+    np.testing.assert_allclose(moving, [100.0, 0.1, 0.1, -0.3], rtol=1e-6)
+    assert steering.action({"proprio": np.zeros(4)}, STILL, closed=True)[0] == 0.0

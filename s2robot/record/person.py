@@ -1,0 +1,113 @@
+"""Demos of a person at a device, alone or taking over from a policy (HG-DAgger)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+from s2robot.config import instantiate
+from s2robot.core.errors import UserError
+from s2robot.core.spec import RobotSpec
+from s2robot.data.store import DemoStore
+from s2robot.record.options import RecordOptions
+from s2robot.record.store import check_attributes, described, store_attributes
+from s2robot.teleop.devices import DeviceKind, TeleopContext, find_kinds, make_device
+from s2robot.teleop.session import Session, SessionOptions
+from s2robot.teleop.supervision import make_overrulable
+from s2robot.utils.provenance import versions
+
+if TYPE_CHECKING:
+    from s2robot.policy.policy import Policy  # imports torch, which a person alone does not need
+
+
+def record_person(options: RecordOptions, kinds: Sequence[DeviceKind[Any]] | None = None) -> None:
+    """A session at the devices that `options.teleop` names, from the first take to the last.
+
+    Args:
+        options: of the command.
+        kinds: the devices instead of those.
+
+    Raises UserError for an unknown device or one whose extra is missing, a store of something else, a
+    checkpoint of another robot, and where kept demos could not be written.
+    """
+    kinds = kinds or find_kinds(options.teleop, options.checkpoint is not None)
+    policy = _load(options.checkpoint) if options.checkpoint else None
+    description = described(options)
+    if options.robot["_target_"] is not None:
+        options = replace(options, env=options.robot)
+    env: gymnasium.Env = instantiate(options.env)
+    try:
+        spec: RobotSpec = env.unwrapped.robot_spec  # pyright: ignore[reportAttributeAccessIssue]
+        if policy:
+            policy.check(spec)
+        identity = {"teleop": "person", "env": dict(options.env)}
+        store = _open(options, spec, identity)
+        attributes = {
+            "teleop": options.teleop,
+            **description,
+            **({"policy": policy.origin} if policy else {}),
+            "config": identity,
+            "versions": versions(),
+        }
+        device = make_device(kinds, options, TeleopContext(env, _about(options, spec, description)))
+        overrulable = policy and make_overrulable(policy.policy, env)
+        try:
+            session_options = SessionOptions(options.seed, options.episodes, options.limit)
+            Session(session_options, env, store, device, attributes, overrulable).run()
+        finally:
+            device.close()
+            if overrulable is not None:
+                overrulable.close()
+        print(f"{store.path}: {len(store)} demos")
+    finally:
+        env.close()
+
+
+def _open(options: RecordOptions, spec: RobotSpec, identity: dict[str, Any]) -> DemoStore:
+    begun_with = store_attributes(options, identity)
+    store = DemoStore.open_or_create(options.out, spec, begun_with)
+    check_attributes(store, begun_with)
+    store.clean_staging()
+    return store
+
+
+def _about(options: RecordOptions, spec: RobotSpec, description: dict[str, str]) -> dict[str, Any]:
+    """What the page shows of the session."""
+    return {
+        "task": description["instruction"],
+        "operator": description["operator"],
+        "store": options.out,
+        "env": options.env["_target_"].rpartition(".")[2],
+        "cameras": list(spec.cameras),
+        "proprio": list(spec.proprio),
+        "policy": options.checkpoint is not None,
+    }
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """A checkpoint's policy, the robot it was trained on, and where it comes from."""
+
+    policy: Policy
+    spec: RobotSpec
+    origin: dict[str, Any]
+
+    def check(self, spec: RobotSpec) -> None:
+        """Raises UserError where the policy was trained on another robot than this."""
+        difference = self.spec.difference(spec.select_cameras(list(self.spec.cameras)))
+        if difference:
+            raise UserError(f"{self.origin['checkpoint']} was trained on another robot: {difference}")
+
+
+def _load(checkpoint: str) -> _Checkpoint:
+    import torch  # here: a person alone needs none of it
+
+    from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
+
+    torch.set_num_threads(1)
+    policy = load_policy(checkpoint)
+    origin = {"checkpoint": str(checkpoint), "sha256": checkpoint_sha256(checkpoint)}
+    return _Checkpoint(policy, policy.spec, origin)
