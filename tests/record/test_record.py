@@ -284,7 +284,7 @@ def test_what_cannot_be_is_refused_before_a_store_is_made(
 
 def test_the_environment_chooses_its_expert(tmp_path: Path) -> None:
     out = tmp_path / "demos"
-    toy_loop.run("record", "env=toy", SMALL, f"out={out}", "workers=0", "episodes=1")
+    assert toy_loop.s2robot("record", "env=toy", SMALL, f"out={out}", "workers=0", "episodes=1") == 0
     expert = DemoStore.open(out).episode("000000").attributes["config"]["expert"]
     assert expert == {"_target_": "demos.toy.toy_demonstration"}
 

@@ -18,7 +18,7 @@ import toy_loop
 from mistakes import refusal
 
 from s2robot.core.errors import UserError
-from s2robot.core.spec import RobotSpec
+from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.teleop.device import Event, Phase, Status
 from s2robot.teleop.leader import DynamixelBus, Leader, LeaderOptions, Servos
 from s2robot.teleop.steering import make_steering
@@ -249,7 +249,7 @@ def test_the_simulated_arm_follows_the_leader(held: Held, cube_pick_joint: CubeP
 
 
 def test_a_leader_that_does_not_fit_the_robot_is_refused() -> None:
-    spec = RobotSpec({}, (), tuple("abcdefgh"), "joint", 10.0)
+    spec = RobotSpec({}, (), tuple("abcdefgh"), "joint", 10.0, (GripperSpec(7, -1.0, 1.0),))
     build().check(spec)
     assert refusal(lambda: build(signs=[1, 1]).check(spec)) == "leader.signs=[1, 1]: expected 7, one a joint"
     displaced = RobotSpec({}, (), tuple("abcd"), "ee_delta", 10.0)
