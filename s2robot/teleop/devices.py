@@ -1,6 +1,7 @@
 """The registry of teleop devices: what `s2robot record teleop=NAME` makes, alone or joined by `+`.
 
-A new device is one file and one line here. The file holds a `TeleopDevice`, a frozen dataclass of its options, and a `DeviceKind` that says how the one is made from the other:
+A new device is one file and one line here. The file holds a class that is a `TeleopDevice`, a frozen
+dataclass of its options, and a `DeviceKind` that says how the one is made from the other:
 
     @dataclass(frozen=True)
     class WheelOptions:
