@@ -23,7 +23,7 @@ PROPRIO = (
     *(f"gripper quaternion {axis}" for axis in "xyzw"),
 )
 ORACLE = ("cube x in table frame [m]", "cube y in table frame [m]")
-"""What an oracle is told besides: the upper bound of what vision can tell."""
+"""Further proprioception of an oracle: the upper bound of vision."""
 ACTION = {
     "ee_delta": ("dx [m]", "dy [m]", "dz [m]", "gripper [-1 open, 1 close]"),
     "joint": (*(f"joint{i} target [rad]" for i in range(1, 8)), "gripper [-1 open, 1 close]"),

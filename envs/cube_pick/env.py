@@ -66,7 +66,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         cube_size: side of the cube (m), at most 60 mm: the gripper opens 80.
         camera_distance: of the front camera from the table's centre, as a factor.
         perturb: changes of the scene, drawn at each reset: kinds of `perturbation.KINDS` and their strengths.
-        oracle: the proprioception tells where the cube is, too: a control, no robot knows it.
+        oracle: the proprioception holds the position of the cube, too: a control, no robot knows it.
         task: what is attempted; default `CubePickTask`.
 
     The proprioception is 7 joint angles and the gripper opening, as in the papers, and the gripper's pose in

@@ -11,7 +11,7 @@ from s2robot.core.spec import RobotSpec
 from s2robot.policy.execution.asynchronous import AsynchronousExecutor, PolicySilent
 from s2robot.robot.env import RobotEnv
 from s2robot.robot.safety_events import Stopped
-from s2robot.utils.rate import Pace
+from s2robot.utils.rate import ControlRate
 
 _TICKS = 20
 _LOOK = 1.0  # s
@@ -50,15 +50,19 @@ def dry_run(env: RobotEnv, executor: AsynchronousExecutor, seconds: float) -> li
     executor.act(env.look())  # the first prediction is slow: it warms up
     executor.reset()
     executor.act(env.look())
-    pace, events, steps = Pace(rate, env.clock.now, env.clock.sleep), 0, max(2, round(seconds * rate))
+    control_rate, events, steps = (
+        ControlRate(rate, env.clock.now, env.clock.sleep),
+        0,
+        max(2, round(seconds * rate)),
+    )
     for _ in range(steps):
-        pace.wait()
+        control_rate.wait()
         try:
             action = executor.act(env.look())
         except PolicySilent as error:
             return [Check("dry run", False, str(error))]
         events += bool(env.preview(action))
-    achieved, ages = pace.achieved() or 0.0, 1000 * np.array(executor.ages[1:])
+    achieved, ages = control_rate.achieved() or 0.0, 1000 * np.array(executor.ages[1:])
     lag = f"{np.median(ages):.0f} ms median, {np.percentile(ages, 99):.0f} ms at most in 99 of 100"
     return [
         Check("rate", abs(achieved - rate) < 0.05 * rate, f"{achieved:.2f} of {rate:g} Hz"),
@@ -75,12 +79,12 @@ def refuse(checks: list[Check], force: bool) -> None:
 
 
 def _clock(env: RobotEnv) -> Check:
-    pace = Pace(env.robot_spec.rate, env.clock.now, env.clock.sleep)
+    control_rate = ControlRate(env.robot_spec.rate, env.clock.now, env.clock.sleep)
     for _ in range(_TICKS):
-        pace.wait()
-    jitter = 1000 * (pace.jitter() or 0.0)
-    late = f"{pace.overruns} of {_TICKS} ticks late, jitter {jitter:.1f} ms"
-    return Check("clock", pace.overruns <= _LATE * _TICKS, late)
+        control_rate.wait()
+    jitter = 1000 * (control_rate.jitter() or 0.0)
+    late = f"{control_rate.overruns} of {_TICKS} ticks late, jitter {jitter:.1f} ms"
+    return Check("clock", control_rate.overruns <= _LATE * _TICKS, late)
 
 
 def look_through(env: RobotEnv) -> list[Check]:

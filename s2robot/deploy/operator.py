@@ -200,14 +200,14 @@ class Page:
                 self._console.show(message="nobody can steer this robot")
 
     def _show(self, observation: Observation) -> None:
-        used, pace = self._executor.used, self._env.pace
+        used, control_rate = self._executor.used, self._env.control_rate
         self._console.show(
             observation["images"],
             steps=self._steps,
-            seconds=pace.now() if self._steps else 0.0,
-            achieved=pace.achieved(),
-            jitter=pace.jitter(),
-            overruns=pace.overruns,
+            seconds=control_rate.now() if self._steps else 0.0,
+            achieved=control_rate.achieved(),
+            jitter=control_rate.jitter(),
+            overruns=control_rate.overruns,
             closed=self._closed,
             by_person=self._steers,
             proprio=[float(value) for value in observation["proprio"]],

@@ -65,7 +65,7 @@ class Rollout:
             "stopped": self.stopped,
             "by_person": self.by_person,
             "action_loss_mask": self.by_person,
-            "timing": env.pace.attributes(),
+            "timing": env.control_rate.attributes(),
             "capture_to_command": [round(age, 4) for age in self.timing.capture_to_command],
             "safety": dict(self.timing.events),
         }

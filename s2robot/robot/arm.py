@@ -100,7 +100,7 @@ class Arm(Protocol):
         ...
 
     def home(self, joints: np.ndarray, opening: float) -> None:
-        """Moves there at the driver's own leisurely pace; returns when it is there. Raises ArmError."""
+        """Moves there at the driver's own leisurely speed; returns when it is there. Raises ArmError."""
         ...
 
     def stop(self) -> None:

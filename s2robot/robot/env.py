@@ -18,7 +18,7 @@ from s2robot.robot.motion_limits import MotionLimits, read_workspace
 from s2robot.robot.safety import SafeArm
 from s2robot.robot.safety_events import Applied, Deadlines, Stopped
 from s2robot.robot.spaces import ACTION_SPACES, DISPLACEMENT, action_box, observation_space, robot_spec
-from s2robot.utils.rate import Pace
+from s2robot.utils.rate import ControlRate
 
 _MISSED = 1e-3  # m and rad: further away, a pose counts as out of reach
 _FRESH = 3.0  # s within which all cameras have to be fresh before an episode begins
@@ -91,7 +91,7 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         self.robot_spec = robot_spec(arm, {n: c.shape for n, c in self.cameras.items()}, action_space, rate)
         self.action_space = action_box(arm, action_space)
         self.observation_space = observation_space(self.robot_spec)
-        self.pace = Pace(rate, self.clock.now, self.clock.sleep)
+        self.control_rate = ControlRate(rate, self.clock.now, self.clock.sleep)
         self._kinematics, self._opening = arm.kinematics, arm.limits.opening
         (self._gripper,) = self.robot_spec.grippers
         self._is_open = self._success = False
@@ -136,8 +136,8 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Sends an action and returns what is seen at the next tick. The reward is 1 on success, else 0."""
         if self._steps == 0:
-            self.pace.start()
-            self.pace.wait()
+            self.control_rate.start()
+            self.control_rate.wait()
         self._steps += 1
         info: dict[str, Any] = {"safety": (), "stopped": None, "action_applied": self._nothing()}
         try:
@@ -145,13 +145,13 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
             applied, missed = self._send(action)
             info["safety"] = applied.events + (("out_of_reach",) if missed else ())
             info |= {"command_time": applied.time, "action_applied": self._taken(applied, before)}
-            self.pace.wait()
+            self.control_rate.wait()
             self._state = self.safe.observe()
         except Stopped as error:
             info |= {"stopped": str(error)}
         if self._scene is not None:
             self._success = self._scene.success()
-        info |= {"success": self._success, "time": self.pace.now()}
+        info |= {"success": self._success, "time": self.control_rate.now()}
         truncated = self._steps >= self.max_steps or info["stopped"] is not None
         return self._observation(), float(self._success), self._success, truncated, info
 

@@ -154,7 +154,7 @@ class SafeArm:
             return self._send(target, state)
 
     def home(self, joints: np.ndarray, opening: float) -> None:
-        """Moves to joints (n,) rad at the driver's own pace; the arm then stands still until `start`.
+        """Moves to joints (n,) rad at the driver's own speed; the arm then stands still until `start`.
 
         Raises Stopped after an emergency stop or a reflex, and for joints outside the limits.
         """

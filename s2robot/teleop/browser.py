@@ -18,7 +18,7 @@ GONE = 1.0  # s of silence after which nobody is there
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageState:
     """What the control loop showed last: `number` counts the states, `frame` the frames."""
 
     number: int
@@ -45,7 +45,7 @@ class BrowserDevice:
         self._heard, self._focused = -math.inf, False
         self._motion, self._tapped = np.zeros(3), np.zeros(3)
         self._events: list[Event] = []
-        self.shown = Shown(0, 0, plain_status(Status()), {})
+        self.shown = PageState(0, 0, plain_status(Status()), {})
         self.changed: Callable[[], None] = lambda: None
         self.stop: Callable[[], None] = lambda: None
 
@@ -71,7 +71,7 @@ class BrowserDevice:
     def show(self, status: Status, images: Images) -> None:
         before = self.shown
         frame = before.frame + (images is not before.images)
-        self.shown = Shown(before.number + 1, frame, plain_status(status), images)
+        self.shown = PageState(before.number + 1, frame, plain_status(status), images)
         self.changed()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The person's side of a session: what is shown, and which of the wishes are heard."""
+"""The person's side of a session: what is displayed, and which of the events are accepted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Console:
         return self._device.command()
 
     def event(self) -> Event | None:
-        """The next wish that has its place in this phase; of the others the person is told."""
+        """The next wish that has its place in this phase; the person is informed of the others."""
         self._events.extend(self._device.events())
         while self._events:
             event = self._events.popleft()

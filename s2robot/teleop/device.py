@@ -1,4 +1,4 @@
-"""What every teleoperation device offers, and what it is told back."""
+"""The interface of every teleop device: commands and events in, status and frames out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ ALLOWED: Mapping[Phase, frozenset[Event]] = {
     Phase.STOPPED: frozenset({Event.HOME, Event.FINISH}),
     Phase.FINISHED: frozenset(),
 }
-"""The events that mean something in each phase; the others are told to be out of place."""
+"""The events that mean something in each phase; the others are refused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class Command:
 
 @dataclass
 class Status:
-    """What a person is told, at every step and while nothing moves.
+    """The status that a person reads, at every step and while nothing moves.
 
     Attributes:
         message: one line: what happened, what is expected now.
@@ -86,8 +86,8 @@ class Status:
         steps, seconds: of the running take.
         rate, achieved: control steps a second (Hz), asked for and measured over the take so far.
         jitter: standard deviation of the measured periods (s). overruns: periods that came too late.
-        closed: whether the gripper is told to close. by_person: whether a person acts, not a policy.
-        writing: demos on their way to the disk. replay: the step that is shown while a take is reviewed.
+        closed: whether the gripper is commanded to close. by_person: whether a person acts, not a policy.
+        writing: demos on their way to the disk. replay: the step that is displayed while a take is reviewed.
         facts: name -> what else is known, e.g. of latencies and of the safety layer.
         chunk: (Ta, Da) the actions that a policy has in mind.
     """
@@ -118,7 +118,7 @@ Images = Mapping[str, np.ndarray]
 class TeleopDevice(Protocol):
     """What a person holds: a page in a browser, a SpaceMouse, a phone, keys.
 
-    No method may wait: each is called within a control step. `invitation` tells, in one line, how to begin.
+    No method may wait: each is called within a control step. `invitation` says in one line how to begin.
     """
 
     @property
@@ -186,7 +186,7 @@ def likely(status: Status) -> Event | None:
     return None
 
 
-def seen_from(view: str, across: float, along: float, lift: float) -> np.ndarray:
+def motion_from_view(view: str, across: float, along: float, lift: float) -> np.ndarray:
     """The motion (3,) along the base frame's axes for a wish to the right, away from oneself, and up.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from s2robot.teleop.device import Command, Event, Images, Status, likely, require, seen_from
+from s2robot.teleop.device import Command, Event, Images, Status, likely, motion_from_view, require
 from s2robot.teleop.devices import DeviceKind
 
 _DEAD = 0.15  # of the full deflection: a stick at rest
@@ -22,7 +22,7 @@ class Gamepad:
     Raises UserError where the extra is missing. A gamepad may be plugged in at any time.
 
     Args:
-        view: whose right and whose far side count, see `seen_from`.
+        view: whose right and whose far side count, see `motion_from_view`.
     """
 
     invitation = (
@@ -70,7 +70,7 @@ class Gamepad:
             -_curved(axes.get(p.CONTROLLER_AXIS_LEFTY, 0.0)),
             _curved(lift) - _curved(axes.get(p.CONTROLLER_AXIS_RIGHTY, 0.0)),
         )
-        return Command(seen_from(self._view, *wish) * _SPEED * (_SLOW if self._slow else 1.0))
+        return Command(motion_from_view(self._view, *wish) * _SPEED * (_SLOW if self._slow else 1.0))
 
     def events(self) -> list[Event]:
         self._hear()

@@ -10,7 +10,7 @@ from s2robot.core.spec import GripperSpec, Observation
 from s2robot.teleop.console import Console
 from s2robot.teleop.device import Command, Event, Phase
 from s2robot.teleop.steering import Steering
-from s2robot.utils.rate import Pace
+from s2robot.utils.rate import ControlRate
 
 
 class TakeEnded(Exception):
@@ -22,7 +22,7 @@ class TakeEnded(Exception):
 
 
 class Person:
-    """Turns what a device asks for into actions, one at each tick of the pace.
+    """Turns what a device asks for into actions, one at each tick.
 
     Args:
         obstacle: says why no take can begin now, or None.
@@ -34,13 +34,13 @@ class Person:
     def __init__(
         self,
         console: Console,
-        pace: Pace,
+        control_rate: ControlRate,
         steering: Steering,
         obstacle: Callable[[], str | None],
         grippers: Sequence[GripperSpec] = (),
         has_policy: bool = False,
     ) -> None:
-        self._console, self._pace, self._steering = console, pace, steering
+        self._console, self._control_rate, self._steering = console, control_rate, steering
         self._obstacle, self._grippers, self._has_policy = obstacle, grippers, has_policy
         self.reset()
 
@@ -67,7 +67,7 @@ class Person:
         self._steering.reset()
 
     def _at_tick(self) -> Command:
-        self._pace.wait()
+        self._control_rate.wait()
         return self._listen()
 
     def _begin(self) -> Command:
@@ -83,8 +83,8 @@ class Person:
             self._console.idle()
         self._begun = True
         self._console.show(message=self._advice())
-        self._pace.start()
-        self._pace.wait()
+        self._control_rate.start()
+        self._control_rate.wait()
         return command
 
     def _listen(self) -> Command:
@@ -113,7 +113,7 @@ class Person:
                 raise TakeEnded(event)
 
     def _pause(self, reason: str) -> None:
-        with self._pace.paused():
+        with self._control_rate.paused():
             self._console.enter(Phase.PAUSED, reason)
             event = self._console.wait_for_event()
         if event not in (Event.START, Event.PAUSE):
@@ -129,10 +129,10 @@ class Person:
         self._console.show(
             observation["images"],
             steps=self._steps,
-            seconds=self._pace.now() if self._begun else 0.0,
-            achieved=self._pace.achieved() if self._begun else None,
-            jitter=self._pace.jitter() if self._begun else None,
-            overruns=self._pace.overruns if self._begun else 0,
+            seconds=self._control_rate.now() if self._begun else 0.0,
+            achieved=self._control_rate.achieved() if self._begun else None,
+            jitter=self._control_rate.jitter() if self._begun else None,
+            overruns=self._control_rate.overruns if self._begun else 0,
             closed=self._closed,
             by_person=self._steers,
             proprio=[float(value) for value in observation["proprio"]],

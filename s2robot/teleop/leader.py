@@ -148,7 +148,7 @@ class Leader:
         return Command(joints=joints)
 
     def events(self) -> list[Event]:
-        """The gripper's trigger: a wish where the gripper is not told yet what the trigger says."""
+        """The gripper's trigger: an event where the gripper is not commanded yet as the trigger asks."""
         opened, closed = self._ends
         pulled = (self._angles[-1] - opened) / (closed - opened)
         if abs(pulled - 0.5) > _HALF:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from s2robot.teleop.browser import BrowserDevice, Shown
+from s2robot.teleop.browser import BrowserDevice, PageState
 from s2robot.teleop.device import Images, Phase
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _QUALITY = 80  # of JPEG: some 20 kB for 448 px
 _NONSENSE, _OVER, _REPLACED = 1003, 4000, 4001  # why a page is disconnected, as page.js knows it
 
 
-class Link:
+class PageConnection:
     """Sends the newest state, and frames as quickly as the page draws them: those between are left out."""
 
     def __init__(self, device: BrowserDevice, websocket: WebSocket) -> None:
@@ -91,7 +91,7 @@ class Link:
             if shown.status["phase"] == Phase.FINISHED:
                 return _OVER
 
-    async def _send_state(self, shown: Shown, images: Images) -> None:
+    async def _send_state(self, shown: PageState, images: Images) -> None:
         """One message: the length of a JSON header (4 bytes), the header, a JPEG for each camera."""
         jpegs = await asyncio.to_thread(_jpegs, images)
         if images:
@@ -108,7 +108,7 @@ class Link:
             await self._websocket.send_bytes(struct.pack(">I", len(text)) + text + b"".join(jpegs.values()))
         self._number = shown.number
 
-    def _count_dropped(self, shown: Shown) -> None:
+    def _count_dropped(self, shown: PageState) -> None:
         """Counts the frames of a running take that the page does not get to see."""
         if shown.status["phase"] == Phase.RECORDING:
             self._dropped = self._dropped + shown.frame - self._frame - 1 if shown.status["steps"] else 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from s2robot.core.errors import UserError
 from s2robot.teleop.browser import GONE, SILENCE
-from s2robot.teleop.device import Command, Event, Images, Status, likely, require, seen_from
+from s2robot.teleop.device import Command, Event, Images, Status, likely, motion_from_view, require
 from s2robot.teleop.devices import DeviceKind
 from s2robot.teleop.steering import make_steering
 
@@ -42,7 +42,7 @@ class Phone:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.invitation = invitation
-        towards = seen_from(view, across=0.0, along=1.0, lift=0.0)[0]
+        towards = motion_from_view(view, across=0.0, along=1.0, lift=0.0)[0]
         self._scale = np.array([towards, towards, 1.0]) / step
         self._clock, self._lock = clock, threading.Lock()
         self._heard = self._asked = -math.inf

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from s2robot.core.spec import Observation
-from s2robot.utils.rate import Pace
+from s2robot.utils.rate import ControlRate
 
 
 class RealTime(gymnasium.Wrapper):
@@ -17,9 +17,9 @@ class RealTime(gymnasium.Wrapper):
     Its own limit of steps, made for policies, gives way to `limit`.
     """
 
-    def __init__(self, env: gymnasium.Env, pace: Pace, limit: int) -> None:
+    def __init__(self, env: gymnasium.Env, control_rate: ControlRate, limit: int) -> None:
         super().__init__(env)
-        self._pace, self._limit = pace, limit
+        self._control_rate, self._limit = control_rate, limit
         self._steps = 0
 
     def reset(
@@ -34,6 +34,6 @@ class RealTime(gymnasium.Wrapper):
         """As the environment's."""
         observation, reward, terminated, _, info = self.env.step(action)
         self._steps += 1
-        timed = info | {"time": self._pace.now()}
+        timed = info | {"time": self._control_rate.now()}
         ended = self._steps >= self._limit or info.get("stopped") is not None  # an arm that stands still
         return observation, reward, terminated, ended, timed

@@ -18,7 +18,7 @@ from s2robot.core.errors import UserError
 from s2robot.teleop.browser import BrowserDevice
 from s2robot.teleop.device import require
 from s2robot.teleop.devices import DeviceKind, TeleopContext
-from s2robot.teleop.page_connection import Link
+from s2robot.teleop.page_connection import PageConnection
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
@@ -69,7 +69,7 @@ class PageServer:
 
     def __init__(self, device: BrowserDevice, about: Mapping[str, Any], token: str | None) -> None:
         self._device, self._about, self._token = device, about, token
-        self._links: set[Link] = set()
+        self._links: set[PageConnection] = set()
         folder = Path(__file__).parent / "page"
         self._files = {path: (folder / name).read_bytes() for path, name in _FILES.items()}
 
@@ -125,7 +125,7 @@ class PageServer:
             await websocket.close(1008)
             return
         await websocket.accept()
-        link = Link(self._device, websocket)
+        link = PageConnection(self._device, websocket)
         self._links.add(link)
         try:
             await link.run(self._about)

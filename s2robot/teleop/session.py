@@ -22,7 +22,7 @@ from s2robot.teleop.rate import RealTime
 from s2robot.teleop.steering import make_steering
 from s2robot.teleop.supervision import Overrulable, Supervision
 from s2robot.teleop.writer import BackgroundWriter
-from s2robot.utils.rate import FollowedPace, Pace
+from s2robot.utils.rate import ControlRate, FollowedRate
 
 _SLOW = 0.95  # of the rate: below, a take is called slow
 _MOST_WRITING = 3  # demos on their way to the disk, all in memory: meanwhile no further take begins
@@ -72,14 +72,16 @@ class Session:
         self._seed, self._attributes = options.seed, attributes
         self._store, self._before, self._next = store, len(store), _next_start(store)
         self._env, self._start = env, EpisodeStart(env)
-        own: Pace | None = getattr(env.unwrapped, "pace", None)  # a real arm keeps its rate itself
-        self._pace = Pace(store.spec.rate) if own is None else FollowedPace(own)
-        self._live = RealTime(env, self._pace, options.limit)
+        own: ControlRate | None = getattr(
+            env.unwrapped, "control_rate", None
+        )  # a real arm keeps its rate itself
+        self._control_rate = ControlRate(store.spec.rate) if own is None else FollowedRate(own)
+        self._live = RealTime(env, self._control_rate, options.limit)
         status = Status(rate=store.spec.rate, target=options.episodes)
         self._console = Console(device, status, self._refresh)
         has_policy, grippers = policy is not None, store.spec.grippers
         steering = make_steering(env)
-        person = Person(self._console, self._pace, steering, self._obstacle, grippers, has_policy)
+        person = Person(self._console, self._control_rate, steering, self._obstacle, grippers, has_policy)
         self._actor = Supervision(person, policy)
         self._writer = BackgroundWriter(store)
         self._recorder = Recorder()
@@ -172,7 +174,7 @@ class Session:
             "start_number": self._next,
             "action_loss_mask": by_person,
             "by_person": by_person,
-            "timing": self._pace.attributes(),
+            "timing": self._control_rate.attributes(),
             "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
             **self._attributes,
         }
@@ -195,7 +197,7 @@ class Session:
         self._say(f"demo {last} is dropped")
 
     def _stop(self) -> bool:
-        """Nothing moves until `home`; an arm that has an emergency stop of its own is told."""
+        """Nothing moves until `home`; an arm that has an emergency stop of its own uses it."""
         arm = self._env.unwrapped
         getattr(arm, "estop", lambda: None)()
         self._console.enter(Phase.STOPPED, "emergency stop, the take is lost: Home releases it")
@@ -215,7 +217,7 @@ class Session:
 
     def _account(self) -> str:
         """`84 steps (8.4 s, 9.98 Hz)`, and where that was too slow by how much."""
-        steps, timing = self._recorder.steps, self._pace.attributes()
+        steps, timing = self._recorder.steps, self._control_rate.attributes()
         achieved, rate = timing["achieved_rate"] or timing["rate"], timing["rate"]
         text = f"{steps} steps ({steps / achieved:.1f} s, {achieved:.2f} Hz)"
         slow = f": too slow, {rate:g} Hz was wanted, {timing['overruns']} steps came late"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2robot.core.errors import UserError
-from s2robot.teleop.device import Command, Event, Images, Status, likely, require, seen_from
+from s2robot.teleop.device import Command, Event, Images, Status, likely, motion_from_view, require
 from s2robot.teleop.devices import DeviceKind
 
 _DEAD = 0.08  # of the full deflection: a hand at rest
@@ -36,7 +36,7 @@ class SpaceMouse:
     """The cap's displacement is the motion.
 
     Args:
-        view: whose right and whose far side count, see `seen_from`.
+        view: whose right and whose far side count, see `motion_from_view`.
         opened: gives the mouse, an open `pyspacemouse.SpaceMouseDevice`; asked again after an unplugging.
         clock: seconds; for tests.
     """
@@ -64,7 +64,7 @@ class SpaceMouse:
         if self._mouse is None:
             return Command(absence="the SpaceMouse is unplugged")
         wish = (_beyond_rest(value) for value in (self._state.x, self._state.y, self._state.z))
-        return Command(seen_from(self._view, *wish))
+        return Command(motion_from_view(self._view, *wish))
 
     def events(self) -> list[Event]:
         self._hear()

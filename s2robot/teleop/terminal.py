@@ -1,4 +1,4 @@
-"""`teleop=terminal`: keys for what happens to takes. A terminal tells no key's release: motion needs more."""
+"""`teleop=terminal`: keys for takes. It gives no motion: a terminal reports no key's release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock that ticks at a robot's rate, and the truth about how well that went."""
+"""A clock that ticks at a robot's rate, and a measure of how well that went."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 _TOLERANCE = 0.05  # of a period: lateness below is the operating system's
 
 
-class Pace:
+class ControlRate:
     """A clock that ticks `rate` times a second while it runs.
 
     A step that takes longer than a period is an overrun: the next tick comes at once, and the ticks after it
@@ -89,10 +89,10 @@ class Pace:
         }
 
 
-class FollowedPace(Pace):
-    """The pace of an environment that waits for its ticks itself: here nobody waits a second time."""
+class FollowedRate(ControlRate):
+    """The control rate of an environment that waits for its ticks itself: here nobody waits a second time."""
 
-    def __init__(self, own: Pace) -> None:
+    def __init__(self, own: ControlRate) -> None:
         self._own = own
         self.overruns = 0
 

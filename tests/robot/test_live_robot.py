@@ -65,7 +65,7 @@ def test_it_goes_where_it_is_told_at_its_rate(robot: LiveCubePick) -> None:
     moved = after["proprio"][8:11] - before["proprio"][8:11]
     assert 0.03 < moved[0] < 0.16 and moved[2] > 0.01 and abs(moved[1]) < 0.01
     assert after["proprio"][7] < before["proprio"][7], "the fingers close"
-    assert robot.pace.achieved() == pytest.approx(10.0, rel=0.05)
+    assert robot.control_rate.achieved() == pytest.approx(10.0, rel=0.05)
     assert after["images"]["front"].std() > 0
 
 

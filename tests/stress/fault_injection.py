@@ -34,7 +34,7 @@ from s2robot.robot.cameras.camera import Camera, Frame
 from s2robot.robot.env import RobotEnv
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.provenance import machine, versions
-from s2robot.utils.rate import Pace
+from s2robot.utils.rate import ControlRate
 from s2robot.utils.video import encode_mp4
 
 _SPACING = 10  # steps between two faults
@@ -109,15 +109,15 @@ class _Run:
         return {"events": list(info["safety"]), "largest_step_rad": moved, "stopped": info["stopped"]}
 
     def summary(self) -> dict[str, Any]:
-        pace: Pace = self._env.pace
+        control_rate: ControlRate = self._env.control_rate
         ages, counts = 1000 * np.array(self.ages), self._env.safe.counts
         shares = {f"p{p}": round(float(np.percentile(ages, p)), 1) for p in (50, 95, 99, 100)}
         return {
             "steps": len(ages),
-            "seconds": round(pace.now(), 2),
-            "achieved_rate": pace.achieved(),
-            "jitter_ms": 1000 * (pace.jitter() or 0.0),
-            "overruns": pace.overruns,
+            "seconds": round(control_rate.now(), 2),
+            "achieved_rate": control_rate.achieved(),
+            "jitter_ms": 1000 * (control_rate.jitter() or 0.0),
+            "overruns": control_rate.overruns,
             "capture_to_command_ms": shares,
             "reflexes": counts["reflex"],
             "watchdog": counts["watchdog"],

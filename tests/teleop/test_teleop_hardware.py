@@ -19,7 +19,7 @@ from hand_clock import HandClock
 from mistakes import refusal
 
 from s2robot.core.errors import UserError
-from s2robot.teleop.device import Event, Phase, Status, likely, seen_from
+from s2robot.teleop.device import Event, Phase, Status, likely, motion_from_view
 from s2robot.teleop.gamepad import Gamepad
 from s2robot.teleop.spacemouse import SpaceMouse, open_mouse
 from s2robot.teleop.terminal import TerminalKeys
@@ -37,9 +37,9 @@ def test_the_likely_wish_never_throws_a_take_away() -> None:
 
 
 def test_the_view_decides_what_right_and_far_mean() -> None:
-    assert seen_from("robot", across=0.5, along=1.0, lift=0.0).tolist() == [1.0, -0.5, 0.0]
-    assert seen_from("front", across=0.5, along=1.0, lift=2.0).tolist() == [-1.0, 0.5, 1.0]
-    assert "unknown view 'fron': did you mean 'front'?" in refusal(lambda: seen_from("fron", 0, 0, 0))
+    assert motion_from_view("robot", across=0.5, along=1.0, lift=0.0).tolist() == [1.0, -0.5, 0.0]
+    assert motion_from_view("front", across=0.5, along=1.0, lift=2.0).tolist() == [-1.0, 0.5, 1.0]
+    assert "unknown view 'fron': did you mean 'front'?" in refusal(lambda: motion_from_view("fron", 0, 0, 0))
 
 
 # SpaceMouse

@@ -197,8 +197,8 @@ function showButtons(now) {
   label("start", now.phase === "paused" ? "Go on" : "Start");
   label("keep", now.phase === "review" ? (now.success ? "Keep" : "Keep anyway") : "Done");
   if (isDeployed()) {
-    label("keep", now.phase === "review" ? "Picked up" : "Picked up, done");
-    label("discard", now.phase === "review" ? "Not picked up" : "Failed, done");
+    label("keep", now.phase === "review" ? "Success" : "Success, done");
+    label("discard", now.phase === "review" ? "Failure" : "Failed, done");
   }
   label("keep_key", primary === "keep" ? "Enter" : "K");
   label("home", { stopped: "Release, go home", trouble: "Try again" }[now.phase] ?? "Home");
