@@ -295,12 +295,12 @@ def test_without_a_terminal_it_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("device", "said"),
     [
-        ("browsr", "unknown device 'browsr': did you mean 'browser'?"),
+        ("browsr", "unknown teleop device 'browsr': did you mean 'browser'?"),
         (
             "spacemouse+joystick",
             "unknown teleop device 'joystick': valid: none, browser, spacemouse, gamepad, phone, leader",
         ),
-        ("scripted+browser", "unknown device 'scripted'"),
+        ("scripted+browser", "unknown teleop device 'scripted'"),
         pytest.param(
             *("spacemouse+browser", "teleop=spacemouse: "),
             marks=pytest.mark.skipif(not find_spec("pyspacemouse"), reason="needs the extra spacemouse"),
