@@ -15,7 +15,7 @@ import numpy as np
 from s2robot.core.errors import unknown
 from s2robot.core.spec import GRIPPER_POSITION, GripperSpec, Observation, RobotSpec, check_action
 from s2robot.core.task import Start, Task
-from s2robot.tasks.cube_pick import CubePickTask, CubePose, check_pose, demo_position
+from s2robot.tasks.cube_pick import CubePickTask, CubePose, check_options, demo_position
 from s2robot.tasks.cube_pick_failures import Scene
 
 CAMERAS = ("front", "wrist")
@@ -85,8 +85,7 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
     ) -> tuple[Observation, dict[str, Any]]:
         """As `CubePick.reset`."""
         super().reset(seed=seed)
-        pose = (options or {}).get("cube")
-        x, y, _ = demo_position(self.np_random) if pose is None else check_pose(pose)
+        x, y, _ = check_options(options) or demo_position(self.np_random)
         self._cube = np.array([x, y, 0.0])
         self._gripper = np.append(self.np_random.normal(0.0, 0.02, 2), TOP)
         self._opening, self._held, self._steps = 0.08, False, 0

@@ -52,5 +52,6 @@ class Page(HTMLParser):
         urls = [attributes["src"] or "" for tag, attributes in self.elements if tag == "video"]
         return [base64.b64decode(url.removeprefix("data:video/mp4;base64,"), validate=True) for url in urls]
 
-    def position_rows(self) -> list[list[str]]:
+    def rollout_rows(self) -> list[list[str]]:
+        """Of the tables of an evaluation whose starts have places."""
         return [row for row in self.rows if len(row) == 7 and row[0].isdigit()]

@@ -40,7 +40,7 @@ from envs.cube_pick.simulation import (
 )
 from s2robot.core.spec import GripperSpec, Observation, RobotSpec, check_action
 from s2robot.core.task import Start, Task
-from s2robot.tasks.cube_pick import CubePickTask, CubePose, check_pose, demo_position
+from s2robot.tasks.cube_pick import CubePickTask, CubePose, check_options, demo_position
 from s2robot.tasks.cube_pick_failures import Scene
 
 if TYPE_CHECKING:
@@ -131,11 +131,10 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Arm near home, gripper open, cube at `options["cube"] = (x, y, yaw)` or drawn.
 
-        Raises UserError for a pose outside the spawn_region.
+        Raises UserError for another option, and for a pose outside the spawn region.
         """
         super().reset(seed=seed)
-        pose = (options or {}).get("cube")
-        pose = demo_position(self.np_random) if pose is None else check_pose(pose)
+        pose = check_options(options) or demo_position(self.np_random)
         arm_seed = int(self.np_random.integers(2**31))
         if self._perturbation is not None:
             self._perturbation.draw(self.np_random, pose)

@@ -18,7 +18,7 @@ from s2robot.robot.cameras.camera import Frame
 from s2robot.robot.clock import Clock
 from s2robot.robot.env import RobotEnv
 from s2robot.robot.kinematics import Kinematics
-from s2robot.tasks.cube_pick import CubePose, check_pose
+from s2robot.tasks.cube_pick import CubePose, check_options
 from s2robot.tasks.cube_pick_failures import Scene
 
 _STARTUP = 600.0  # real s
@@ -165,8 +165,7 @@ class LiveScene:
         self._world = world
 
     def lay_out(self, seed: int, options: Mapping[str, Any]) -> None:
-        if "cube" in options:
-            check_pose(options["cube"])  # here: an error of the physics process would be lost
+        check_options(options)  # here: an error of the physics process would be lost
         self._world.ask("lay_out", (seed, dict(options)))
 
     def success(self) -> bool:

@@ -70,7 +70,8 @@ def main(options: CompareOptions) -> None:
 
 def _notes(part: Outcomes, confidence: float) -> Iterator[str]:
     """What the intervals cover and what they do not."""
-    yield f"Intervals: {100 * confidence:g} %, each for itself. Differences: the first rate minus the second."
+    yield f"Intervals: {100 * confidence:g} %, each for itself."
+    yield "Differences: the first rate minus the second, in percentage points (pp)."
     for method in dict.fromkeys(comparison.method for comparison in part.comparisons):
         yield f"Comparisons: {method}."
     if any(row.seeds == 1 and not row.is_member for row in part.rows):

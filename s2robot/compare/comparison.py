@@ -36,6 +36,7 @@ class Comparison:
         needed: starts at which the difference, if it is the true one, would be found four times in five;
             None where no number of starts is enough.
         method: what interval and p are.
+        confidence: of the interval.
         separated: whether both the interval and the corrected p say so.
     """
 
@@ -49,15 +50,17 @@ class Comparison:
     pairs: Pairs | None
     needed: int | None
     method: str
+    confidence: float
     separated: bool
 
     def sentence(self) -> str:
-        """`a v b: not separated: difference +6 % (-3 to +15 %), p = 0.2; about 90 starts ...`."""
+        """`a v b: not separated: difference +6 pp (95 % interval -3 to +15), p = 0.2; about 90 ...`."""
         verdict = "separated" if self.separated else "not separated"
-        interval = f"{percent(self.low, sign=True)} to {percent(self.high, sign=True)} %"
+        limits = f"{percent(self.low, sign=True)} to {percent(self.high, sign=True)}"
+        interval = f"{100 * self.confidence:g} % interval {limits}"
         text = (
             f"{self.first} v {self.second}: {verdict}: "
-            f"difference {percent(self.difference, sign=True)} % ({interval}), {p_in_words(self.p)}"
+            f"difference {percent(self.difference, sign=True)} pp ({interval}), {p_in_words(self.p)}"
         )
         if self.p_holm != self.p:
             text += f" ({p_in_words(self.p_holm)} after Holm's correction)"
@@ -99,7 +102,12 @@ def compare(
     corrected = holm([numbers["p"] for numbers in found])
     return [
         Comparison(
-            a.name, b.name, **numbers, p_holm=p, separated=_excludes_zero(numbers) and p <= 1 - confidence
+            a.name,
+            b.name,
+            **numbers,
+            p_holm=p,
+            confidence=confidence,
+            separated=_excludes_zero(numbers) and p <= 1 - confidence,
         )
         for (a, b), numbers, p in zip(pairs, found, corrected, strict=True)
     ]

@@ -57,7 +57,7 @@ def _differences(part: Outcomes) -> Markup | None:
         axes.axvline(0, color=DAY["ink"], linewidth=0.8, linestyle=":")
         for i, c in enumerate(part.comparisons):
             _whisker(axes, i, c.difference, c.low, c.high, faint=not c.separated)
-        axes.set(xlabel="difference of success rates [%]")
+        axes.set(xlabel="difference of success rates [pp]")
         return svg(figure, f"differences {part.title}")
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from s2robot.core.errors import UserError
+from s2robot.core.errors import UserError, unknown
 from s2robot.core.task import Failure, SpawnRegion, Start, Task
 from s2robot.tasks.cube_pick_failures import LABELS, Scene, classify, grasp_error
 
@@ -108,8 +108,20 @@ def demo_position(rng: np.random.Generator) -> CubePose:
             return pose
 
 
+def check_options(options: Mapping[str, Any] | None) -> CubePose | None:
+    """The cube's pose that a reset's options name; None: it is to be drawn.
+
+    Raises UserError for an option that there is not, and as `check_pose`.
+    """
+    for name in options or {}:
+        if name != "cube":
+            raise unknown("reset option", name, ["cube"])
+    pose = (options or {}).get("cube")
+    return None if pose is None else check_pose(pose)
+
+
 def check_pose(pose: Sequence[float]) -> CubePose:
-    """The pose as floats. Raises UserError where it is malformed or outside the spawn_region."""
+    """The pose as floats. Raises UserError where it is malformed or outside the spawn region."""
     try:
         x, y, yaw = (float(v) for v in pose)
     except (TypeError, ValueError):

@@ -78,8 +78,8 @@ def test_an_observation_is_frames_and_what_the_arm_itself_knows(cube_pick: CubeP
 
 
 def test_the_cubes_place_is_in_the_frames_alone(cube_pick: CubePick) -> None:
-    near, _ = cube_pick.reset(seed=3, options={"cube_pose": (-0.1, -0.1, 0.0)})
-    far, _ = cube_pick.reset(seed=3, options={"cube_pose": (0.1, 0.1, 1.0)})
+    near, _ = cube_pick.reset(seed=3, options={"cube": (-0.1, -0.1, 0.0)})
+    far, _ = cube_pick.reset(seed=3, options={"cube": (0.1, 0.1, 1.0)})
     assert near["proprio"].tobytes() == far["proprio"].tobytes()
     assert not np.array_equal(near["images"]["front"], far["images"]["front"])
 
@@ -88,7 +88,7 @@ def test_the_front_camera_sees_the_cube_wherever_it_lies() -> None:
     env = CubePick(cameras=["front"], image_size=224)
     corners = [(x, y, 0.0) for x in X_RANGE for y in Y_RANGE]
     for pose in [*corners, *evaluation_positions()]:
-        env.reset(seed=0, options={"cube_pose": pose})
+        env.reset(seed=0, options={"cube": pose})
         assert 30 < red_pixels(env.render()) < 300  # "a few pixels wide"
     env.close()
 
@@ -169,7 +169,7 @@ def test_numpys_global_state_is_left_alone(cube_pick: CubePick) -> None:
 def test_the_cube_is_put_exactly_where_told(
     cube_pick: CubePick, x: float, y: float, yaw: float, seed: int
 ) -> None:
-    cube_pick.reset(seed=seed, options={"cube_pose": (x, y, yaw)})
+    cube_pick.reset(seed=seed, options={"cube": (x, y, yaw)})
     there = cube_pick.cube_pose()
     assert there[:2] == (x, y)
     assert np.cos(there[2] - yaw) == pytest.approx(1)
@@ -187,7 +187,7 @@ def test_without_a_pose_it_is_anywhere_in_the_rectangle(cube_pick: CubePick) -> 
 
 
 def test_the_cube_rests_where_it_lies(cube_pick: CubePick) -> None:
-    cube_pick.reset(seed=0, options={"cube_pose": (0.05, -0.08, 0.7)})
+    cube_pick.reset(seed=0, options={"cube": (0.05, -0.08, 0.7)})
     for _ in range(5):
         cube_pick.step(np.array([0, 0, 0, -1], np.float32))
     np.testing.assert_allclose(cube_pick.cube_pose(), (0.05, -0.08, 0.7), atol=1e-3)
@@ -199,7 +199,7 @@ def test_the_cube_rests_where_it_lies(cube_pick: CubePick) -> None:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_ee_delta_moves_the_gripper_along_one_axis(cube_pick: CubePick, axis: int) -> None:
-    before, _ = cube_pick.reset(seed=0, options={"cube_pose": (0.1, 0.1, 0.0)})
+    before, _ = cube_pick.reset(seed=0, options={"cube": (0.1, 0.1, 0.0)})
     action = np.zeros(4, np.float32)
     action[axis] = EE_STEP / 2
     for _ in range(4):
@@ -218,7 +218,7 @@ def test_joint_targets_are_reached(cube_pick_joint: CubePick) -> None:
 
 
 def test_the_gripper_opens_and_closes(cube_pick_joint: CubePick) -> None:
-    observation, _ = cube_pick_joint.reset(seed=0, options={"cube_pose": (0.1, 0.1, 0.0)})
+    observation, _ = cube_pick_joint.reset(seed=0, options={"cube": (0.1, 0.1, 0.0)})
     still = observation["proprio"][:7]
     openings = []
     for command in (1, -1):
@@ -248,7 +248,7 @@ def test_what_is_out_of_range_is_clipped_and_told(cube_pick: CubePick) -> None:
 def lift(env: CubePick) -> tuple[ScriptedExpert, Observation]:
     """Until the cube is above the height of success for the first time."""
     expert = ScriptedExpert(env, STRAIGHT)
-    observation, _ = env.reset(seed=0, options={"cube_pose": (0.0, 0.05, 0.2)})
+    observation, _ = env.reset(seed=0, options={"cube": (0.0, 0.05, 0.2)})
     while env.cube_height() <= LIFT_HEIGHT:
         observation, _, terminated, truncated, _ = env.step(expert.act(observation))
         assert not (terminated or truncated)
@@ -311,16 +311,21 @@ def test_an_environment_that_cannot_be_is_refused(options: dict[str, Any], said:
 @pytest.mark.parametrize(
     ("pose", "said"),
     [
-        ((0.13, 0.0, 0.0), "cube_pose=(0.13, 0.0, 0.0): expected x in (-0.12, 0.12) m"),
-        ((0.0, -0.2, 0.0), "cube_pose=(0.0, -0.2, 0.0): expected x in"),
-        ((np.nan, 0.0, 0.0), "cube_pose=(nan, 0.0, 0.0): expected x in"),
-        ((0.0, 0.0, np.inf), "cube_pose=(0.0, 0.0, inf): expected x in"),
-        ((0.0, 0.0), "cube_pose=(0.0, 0.0): expected (x [m], y [m], yaw [rad])"),
-        (5, "cube_pose=5: expected (x [m], y [m], yaw [rad])"),
+        ((0.13, 0.0, 0.0), "cube=(0.13, 0.0, 0.0): expected x in (-0.12, 0.12) m"),
+        ((0.0, -0.2, 0.0), "cube=(0.0, -0.2, 0.0): expected x in"),
+        ((np.nan, 0.0, 0.0), "cube=(nan, 0.0, 0.0): expected x in"),
+        ((0.0, 0.0, np.inf), "cube=(0.0, 0.0, inf): expected x in"),
+        ((0.0, 0.0), "cube=(0.0, 0.0): expected (x [m], y [m], yaw [rad])"),
+        (5, "cube=5: expected (x [m], y [m], yaw [rad])"),
     ],
 )
 def test_a_cube_outside_the_rectangle_is_refused(cube_pick: CubePick, pose: Any, said: str) -> None:
-    assert refusal(lambda: cube_pick.reset(options={"cube_pose": pose})).startswith(said)
+    assert refusal(lambda: cube_pick.reset(options={"cube": pose})).startswith(said)
+
+
+def test_an_unknown_reset_option_is_refused(cube_pick: CubePick) -> None:
+    said = refusal(lambda: cube_pick.reset(options={"cube_pose": (0.0, 0.0, 0.0)}))
+    assert said == "unknown reset option 'cube_pose': did you mean 'cube'? valid: cube"
 
 
 @pytest.mark.parametrize(

@@ -77,5 +77,7 @@ def test_mistakes_are_told_in_one_line() -> None:
     assert refusal(lambda: env.reset(options={"cube": (1, 0, 0)})).startswith("cube=(1, 0, 0)")
     said = refusal(lambda: env.reset(options={"cube": (0, 0)}))
     assert said.startswith("cube=(0, 0): expected (x")
+    said = refusal(lambda: env.reset(options={"cube_pose": (0, 0, 0)}))
+    assert said == "unknown reset option 'cube_pose': did you mean 'cube'? valid: cube"
     env.reset(seed=0)
     assert "not finite" in refusal(lambda: env.step(np.full(4, np.nan)))

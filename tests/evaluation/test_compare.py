@@ -18,10 +18,11 @@ from toy_loop import refusal, s2robot
 
 from s2robot.compare.comparison import compare, p_in_words, percent, rounded_up
 from s2robot.compare.read import Arm, arms, read
-from s2robot.evaluation.command import tally
+from s2robot.reports.result import SCHEMA, tally
 from s2robot.statistics import holm, mcnemar, newcombe, wilson
 from s2robot.statistics.seeds import ArmDifference
 from s2robot.statistics.sequential import anytime_interval, anytime_p
+from s2robot.tasks.cube_pick import CubePickTask, start_at
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "<script>alert(1)</script>&amp;"
@@ -31,15 +32,17 @@ def hits(count: int, of: int = 16) -> list[bool]:
     return [i < count for i in range(of)]
 
 
-def positions(successes: Sequence[bool], shift: float = 0.0) -> list[dict[str, Any]]:
+def rollouts(successes: Sequence[bool], shift: float = 0.0) -> list[dict[str, Any]]:
     return [
         {
-            "x": 0.01 * i + shift,
-            "y": -0.01 * i,
-            "yaw": 0.1 * i,
+            "index": i,
+            "start": start_at((0.01 * i + shift, -0.01 * i, 0.1 * i)).to_dict(),
             "seed": 100 + i,
             "success": bool(success),
             "steps": 20,
+            "failure": None,
+            "failure_text": None,
+            "metrics": {},
         }
         for i, success in enumerate(successes)
     ]
@@ -49,18 +52,20 @@ def evaluation(
     folder: Path,
     name: str,
     successes: Sequence[bool],
-    extra: Sequence[bool] = (),
+    random_starts: Sequence[bool] = (),
     seed: int = 0,
     **config: Any,
 ) -> Path:
     """`folder/name/evaluation.json`; its path."""
     content = {
-        **tally(positions(successes)),
-        "extra": tally(positions(extra, shift=0.001)) if len(extra) else None,
+        "schema": SCHEMA,
+        "task": CubePickTask().to_dict(),
+        **tally(rollouts(successes)),
+        "random_starts": tally(rollouts(random_starts, shift=0.001)) if len(random_starts) else None,
         "checkpoint_sha256": f"{name}-sha",
         "seed": 0,
         "config": {
-            "evaluate": {"checkpoint": f"runs/{name}", "out": f"runs/{name}/evaluation", "n_action_steps": 8},
+            "evaluate": {"checkpoint": f"runs/{name}", "n_action_steps": 8},
             "training": {"seed": seed, "steps": 1000},
             **config,
         },
@@ -83,7 +88,7 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str,
 
 @pytest.fixture
 def three_seeds_each(tmp_path: Path) -> list[Path]:
-    """Arms s2 and base, three training seeds, 16 and 40 positions."""
+    """Arms s2 and base, three training seeds, 16 fixed and 40 random starts."""
     rng = np.random.default_rng(0)
     return [
         evaluation(
@@ -104,9 +109,10 @@ def test_two_evaluations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     b = evaluation(tmp_path, "b", hits(13), encoder={"sizes": [224]})
     out = printed(capsys, a, b.parent)
     low, high = newcombe(hits(14), hits(13))
-    sentence = f"not separated: difference +6 % ({100 * low:+.0f} to {100 * high:+.0f} %), p = 1; about "
+    interval = f"95 % interval {100 * low:+.0f} to {100 * high:+.0f}"
+    sentence = f"not separated: difference +6 pp ({interval}), p = 1; about "
     assert f"a v b: {sentence}" in out
-    assert re.search(r"about \d+ positions would be needed", out)
+    assert re.search(r"about \d+ starts would be needed", out)
     rows = [line.split() for line in out.splitlines()]
     assert ["a", "14/16", "88", "%", "64-97", "%"] in rows
     assert ["b", "13/16", "81", "%", "57-93", "%"] in rows
@@ -116,21 +122,23 @@ def test_two_evaluations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_what_is_separated_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = evaluation(tmp_path, "a", hits(16)), evaluation(tmp_path, "b", hits(8))
-    assert "a v b: separated: difference +50 % (+21 to +72 %), p = 0.0078\n" in printed(capsys, a, b)
+    assert "a v b: separated: difference +50 pp (95 % interval +21 to +72), p = 0.0078\n" in printed(
+        capsys, a, b
+    )
 
 
-def test_equal_outcomes_ask_for_no_positions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_outcomes_ask_for_no_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = evaluation(tmp_path, "a", hits(12)), evaluation(tmp_path, "b", hits(12))
     out = printed(capsys, a, b)
-    assert "a v b: not separated: difference 0 % (" in out
-    assert "no number of positions tells equal rates apart" in out
+    assert "a v b: not separated: difference 0 pp (" in out
+    assert "no number of starts tells equal rates apart" in out
 
 
 def test_figures_are_those_of_the_statistics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(1)
     outcomes = {name: rng.random(16) < rate for name, rate in (("a", 0.9), ("b", 0.5), ("c", 0.4))}
     paths = [evaluation(tmp_path, name, o, arm=name) for name, o in outcomes.items()]
-    found = as_json(capsys, *paths)["positions"]
+    found = as_json(capsys, *paths)["starts"]
     for rate, o in zip(found["rates"], outcomes.values(), strict=True):
         assert (rate["successes"], rate["trials"]) == (o.sum(), 16)
         assert [rate["low"], rate["high"]] == pytest.approx(wilson(int(o.sum()), 16))
@@ -153,8 +161,8 @@ def test_seeds_are_one_arm(three_seeds_each: list[Path], capsys: pytest.CaptureF
     assert [e["training_seed"] for e in found["arms"][0]["evaluations"]] == [0, 1, 2]
     assert found["differs"] == {"encoder.sizes": [[224, 448], [224]]}
     contents = [json.loads(path.read_text()) for path in three_seeds_each]
-    for part, results in (("positions", contents), ("extra", [c["extra"] for c in contents])):
-        table = np.array([[o["success"] for o in result["positions"]] for result in results])
+    for part, results in (("starts", contents), ("random_starts", [c["random_starts"] for c in contents])):
+        table = np.array([[o["success"] for o in result["rollouts"]] for result in results])
         expected = ArmDifference.of(table[:3], table[3:])
         (comparison,) = found[part]["comparisons"]
         assert comparison["difference"] == pytest.approx(expected.difference)
@@ -164,7 +172,7 @@ def test_seeds_are_one_arm(three_seeds_each: list[Path], capsys: pytest.CaptureF
         assert [rate["is_member"] for rate in rates] == [False, True, True, True] * 2
         assert rates[0]["successes"] == sum(rate["successes"] for rate in rates[1:4]) == table[:3].sum()
         assert [rates[0]["low"], rates[0]["high"]] == pytest.approx(expected.first.interval())
-    assert found["extra"]["title"] == "40 further positions"
+    assert found["random_starts"]["title"] == "40 random starts"
 
 
 def test_seeds_are_kept_apart_on_request(
@@ -172,7 +180,7 @@ def test_seeds_are_kept_apart_on_request(
 ) -> None:
     found = as_json(capsys, *three_seeds_each, "group=false", "against=first")
     assert len(found["arms"]) == 6
-    assert [c["first"] for c in found["positions"]["comparisons"]] == ["s2_seed0"] * 5
+    assert [c["first"] for c in found["starts"]["comparisons"]] == ["s2_seed0"] * 5
 
 
 def test_two_trainings_of_one_seed_are_no_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,8 +191,8 @@ def test_two_trainings_of_one_seed_are_no_arm(tmp_path: Path, capsys: pytest.Cap
 
 def test_one_arm_alone_has_its_rate(three_seeds_each: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, *three_seeds_each[:3])
-    assert len(found["positions"]["rates"]) == 4
-    assert found["positions"]["comparisons"] == []
+    assert len(found["starts"]["rates"]) == 4
+    assert found["starts"]["comparisons"] == []
 
 
 def test_looking_often_is_judged_by_what_holds_at_all_looks(
@@ -192,28 +200,28 @@ def test_looking_often_is_judged_by_what_holds_at_all_looks(
 ) -> None:
     a, b = evaluation(tmp_path, "a", hits(14)), evaluation(tmp_path, "b", hits(8))
     asked: tuple[list[str], ...] = ([], ["anytime=true"])
-    (once,), (often,) = (as_json(capsys, a, b, *how)["positions"]["comparisons"] for how in asked)
+    (once,), (often,) = (as_json(capsys, a, b, *how)["starts"]["comparisons"] for how in asked)
     assert often["p"] == pytest.approx(anytime_p(hits(14), hits(8))) and often["p"] > once["p"]
     assert [often["low"], often["high"]] == pytest.approx(anytime_interval(hits(14), hits(8)))
     assert once["p"] <= 0.05 and once["separated"] and not often["separated"]
 
 
-def test_positions_that_not_all_have_are_left_out_and_that_is_said(
+def test_random_starts_that_not_all_have_are_left_out_and_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = evaluation(tmp_path, "a", hits(14), hits(30, 40)), evaluation(tmp_path, "b", hits(8))
     out = printed(capsys, a, b)
-    assert "Further positions are left out: not all evaluations have them, only a." in out
-    assert "40 further" not in out
+    assert "Random starts are left out: not all evaluations have them, only a." in out
+    assert "40 random" not in out
 
 
-def test_the_order_of_the_positions_is_of_no_consequence(
+def test_the_order_of_the_rollouts_is_of_no_consequence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(2)
     a, b = (evaluation(tmp_path, name, rng.random(16) < 0.6) for name in "ab")
     before = as_json(capsys, a, b)
-    changed(b, lambda content: content["positions"].reverse())
+    changed(b, lambda content: content["rollouts"].reverse())
     assert as_json(capsys, a, b) == before
 
 
@@ -224,7 +232,7 @@ def changed(path: Path, change: Any) -> Path:
     return path
 
 
-def test_other_positions_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_starts_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = evaluation(tmp_path, "a", hits(14), hits(9, 10))
     b = evaluation(tmp_path, "b", hits(14), hits(9, 10))
 
@@ -234,33 +242,40 @@ def test_other_positions_are_refused_in_one_line(tmp_path: Path, capsys: pytest.
         b.write_text(intact)
         return refusal(capsys, "compare", a, changed(b, change))
 
-    assert "16 against 15;" in said(lambda c: c["positions"].pop())
-    where = said(lambda c: c["positions"][3].update(x=0.5))
+    assert "16 against 15;" in said(lambda c: c["rollouts"].pop())
+    where = said(lambda c: c["rollouts"][3]["start"]["options"].update(cube=[0.5, -0.03, 0.3]))
+    assert f"{a} and {b} were not tried on the same starts: 1 of 16 differ, the first is start 3: " in where
     assert (
-        f"{a} and {b} were not tried on the same positions: 1 of 16 differ, the first is position 3: "
+        '{"cube": [0.03, -0.03, 0.30000000000000004]} seed 103 against {"cube": [0.5, -0.03, 0.3]} seed 103'
         in where
     )
-    assert "x 0.030 y -0.030 yaw 0.30 seed 103 against x 0.500 y -0.030 yaw 0.30 seed 103" in where
-    seeds = said(lambda c: [p.update(seed=p["seed"] + 1) for p in c["positions"]])
+    seeds = said(lambda c: [p.update(seed=p["seed"] + 1) for p in c["rollouts"]])
     assert "16 of 16 started from another seed (evaluate's seed=)" in seeds
-    assert "has success='false': expected true" in said(lambda c: c["positions"][0].update(success="false"))
-    for damage in ({"config": []}, {"positions": None}, {"positions": [1]}, {"extra": []}):
+    damaged = said(lambda c: c["rollouts"][0].update(success="false"))
+    assert "is damaged: a rollout has success='false'" in damaged
+    assert "is damaged: a rollout is 1" in said(lambda c: c.update(rollouts=[1]))
+    for damage in ({"config": []}, {"rollouts": None}, {"random_starts": []}):
         assert "is no evaluation, or a damaged one" in said(lambda c, damage=damage: c.update(damage))
-    assert "or a damaged one (KeyError 'x')" in said(lambda c: c["positions"][0].pop("x"))
-    further = said(lambda c: c["extra"]["positions"].pop())
-    assert "were not tried on the same further positions: 10 against 9" in further
+    assert "is damaged: a rollout has start=None" in said(lambda c: c["rollouts"][0].pop("start"))
+    assert "or a damaged one (KeyError 'options')" in said(lambda c: c["rollouts"][0]["start"].pop("options"))
+    twice = said(lambda c: c["rollouts"].append(c["rollouts"][0]))
+    assert "holds two outcomes of the same start and seed" in twice
+    further = said(lambda c: c["random_starts"]["rollouts"].pop())
+    assert "were not tried on the same random starts: 10 against 9" in further
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["confidence=95"], "confidence 95: expected a number between 0 and 1"),
+        (["confidence=95"], "confidence=95: expected less than 1"),
         (["against=frist"], "unknown against 'frist': did you mean 'first'? valid: all, first"),
         (["out={there}"], "exists already: give another out=, or overwrite=true"),
         (["{missing}"], "no evaluation at "),
         (["{a}"], "is given twice"),
         (["{text}"], "is no readable JSON"),
-        (["{stages}"], "is no evaluation: it lacks successes, trials"),
+        (["{stages}"], "has schema none: expected 2; evaluate the checkpoint again"),
+        (["{former}"], "has schema 1: expected 2; evaluate the checkpoint again"),
+        (["{empty}"], "is no evaluation: it lacks successes, trials"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -270,7 +285,10 @@ def test_a_mistake_is_one_line(
     (tmp_path / "there.html").write_text("mine")
     (tmp_path / "text.json").write_text("not JSON")
     (tmp_path / "stages.json").write_text('{"record": 61.0}')
-    names = {"there": "there.html", "missing": "c", "text": "text.json", "stages": "stages.json"}
+    (tmp_path / "former.json").write_text('{"schema": 1}')
+    (tmp_path / "empty.json").write_text('{"schema": 2}')
+    names = {"there": "there.html", "missing": "c"}
+    names |= {name: f"{name}.json" for name in ("text", "stages", "former", "empty")}
     places = {name: str(tmp_path / file) for name, file in names.items()} | {"a": str(a)}
     said = refusal(capsys, "compare", a, b, *(option.format(**places) for option in options))
     assert expected in said
@@ -302,7 +320,7 @@ def test_the_page_tells_what_the_terminal_tells(
 ) -> None:
     shown = page(capsys, tmp_path / "compare.html", *three_seeds_each)
     found = as_json(capsys, *three_seeds_each)
-    for part in ("positions", "extra"):
+    for part in ("starts", "random_starts"):
         for comparison in found[part]["comparisons"]:
             assert comparison["sentence"] in shown.text
         for rate in found[part]["rates"]:
@@ -319,15 +337,16 @@ def test_the_grid_has_every_outcome(tmp_path: Path, capsys: pytest.CaptureFixtur
     a, b = evaluation(tmp_path, "a", hits(14)), evaluation(tmp_path, "b", hits(9))
     shown = page(capsys, tmp_path / "compare.html", a, b)
     rates, differences, grid = shown.svgs
-    assert {"a", "b", "position"} <= {e.text for e in grid.iter(f"{SVG}text")}
+    assert {"a", "b", "start"} <= {e.text for e in grid.iter(f"{SVG}text")}
     assert marks(grid, "hit") == 14 + 9
     assert marks(grid, "miss") == 2 * (2 + 7), "a square and a cross each"
     assert {"a   14/16", "b   9/16"} <= {e.text for e in rates.iter(f"{SVG}text")}
     assert "a - b" in {e.text for e in differences.iter(f"{SVG}text")}
     for i, (x, y) in enumerate(zip(hits(14), hits(9), strict=True)):
-        (row,) = (row for row in shown.rows if len(row) == 7 and row[0] == str(i))
-        assert row[1:5] == [f"{0.01 * i:.3f}", f"{-0.01 * i:.3f}", f"{0.1 * i:.2f}", str(100 + i)]
-        assert row[5:] == ["✓" if hit else "✗ missed" for hit in (x, y)]
+        (row,) = (row for row in shown.rows if len(row) == 5 and row[0] == str(i))
+        assert json.loads(row[1]) == {"cube": [0.01 * i, -0.01 * i, 0.1 * i]}
+        assert row[2] == str(100 + i)
+        assert row[3:] == ["✓" if hit else "✗ failed" for hit in (x, y)]
 
 
 def marks(element: ElementTree.Element, colour: str) -> int:
@@ -340,9 +359,9 @@ def marks(element: ElementTree.Element, colour: str) -> int:
 
 def test_failures_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = evaluation(tmp_path, "a", hits(15)), evaluation(tmp_path, "b", hits(16))
-    changed(a, lambda c: c["positions"][15].update(failure="missed", missed_by_m=0.031))
+    changed(a, lambda c: c["rollouts"][15].update(failure="missed", failure_text="missed by 3.1 cm"))
     shown = page(capsys, tmp_path / "compare.html", a, b)
-    assert "✗ missed by 3.1 cm" in [row[5] for row in shown.rows if len(row) == 7]
+    assert "✗ missed by 3.1 cm" in [row[3] for row in shown.rows if len(row) == 5]
     assert "1 missed" in printed(capsys, a, b)
 
 
@@ -396,7 +415,7 @@ def test_no_sentence_claims_more_than_its_interval(tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("drawn")
     paths = [str(evaluation(folder, n, o)) for n, o in zip("abc", zip(*drawn, strict=True), strict=True)]
     compared: list[Arm] = arms(read(paths), group=False)
-    for c in compare(compared, "positions"):
+    for c in compare(compared, "starts"):
         assert c.low <= c.difference <= c.high
         assert c.p_holm >= c.p
         says_separated = ": separated" in c.sentence()
@@ -420,5 +439,8 @@ def test_the_published_evaluations_can_be_compared(capsys: pytest.CaptureFixture
     results = ROOT / "docs" / "results"
     out = printed(capsys, results / "front_standardized.json", results / "front_before.json")
     named = "front_standardized v front_before"
-    assert f"{named}: separated: difference +38 % (+9 to +59 %), p = 0.031" in out
-    assert f"{named}: not separated: difference +7 % (-4 to +18 %), p = 0.3; about 530 positions" in out
+    assert f"{named}: separated: difference +38 pp (95 % interval +9 to +59), p = 0.031" in out
+    assert (
+        f"{named}: not separated: difference +7 pp (95 % interval -4 to +18), p = 0.3; about 530 starts"
+        in out
+    )

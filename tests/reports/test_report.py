@@ -14,25 +14,18 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from s2robot.core.errors import UserError
-from s2robot.reports.evaluation import FIELDS, RolloutVideo, headline, write_report
+from s2robot.reports.evaluation import PAGE_FIELDS, RolloutVideo, headline, write_report
+from s2robot.reports.result import SCHEMA, tally
 from s2robot.statistics import wilson
+from s2robot.tasks.cube_pick import CubePickTask, start_at
 from s2robot.utils.video import encode_mp4, read_mp4
 
 
-def result(positions: list[dict[str, Any]]) -> dict[str, Any]:
-    hits, trials = sum(p["success"] for p in positions), len(positions)
-    return {
-        "successes": hits,
-        "trials": trials,
-        "success_rate": hits / trials,
-        "wilson_95": list(wilson(hits, trials)),
-        "positions": positions,
-    }
-
-
-def evaluation(positions: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+def evaluation(rollouts: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     common = {
-        "spawn_region": {"x": [-0.12, 0.12], "y": [-0.15, 0.15]},
+        "schema": SCHEMA,
+        "task": CubePickTask().to_dict(),
+        "random_starts": None,
         "rate": 10.0,
         "max_steps": 50,
         "seed": 7,
@@ -40,11 +33,23 @@ def evaluation(positions: list[dict[str, Any]], **changes: Any) -> dict[str, Any
         "checkpoint_sha256": "0123abcd" * 8,
         "config": {"env": {"rate": 10, "cameras": ["front", "wrist"]}},
     }
-    return result(positions) | common | changes
+    numbered = [rollout | {"index": i} for i, rollout in enumerate(rollouts)]
+    return tally(numbered) | common | changes
 
 
-def position(x: float = 0.0, y: float = 0.0, success: bool = True, steps: int = 30) -> dict[str, Any]:
-    return {"x": x, "y": y, "yaw": 0.3, "success": success, "steps": steps, "seed": 11}
+def rollout(
+    x: float = 0.0, y: float = 0.0, success: bool = True, steps: int = 30, yaw: float = 0.3, seed: int = 11
+) -> dict[str, Any]:
+    return {
+        "index": 0,
+        "start": start_at((x, y, yaw)).to_dict(),
+        "success": success,
+        "steps": steps,
+        "seed": seed,
+        "failure": None if success else "missed",
+        "failure_text": None if success else "missed by 2.3 cm",
+        "metrics": {},
+    }
 
 
 def film(brightness: int = 100) -> bytes:
@@ -57,15 +62,14 @@ def written(tmp_path: Path, shown: dict[str, Any], *more: Any, **named: Any) -> 
     return Page(path)
 
 
-outcomes = st.fixed_dictionaries(
-    {
-        "x": st.floats(-0.12, 0.12),
-        "y": st.floats(-0.15, 0.15),
-        "yaw": st.floats(-3.2, 3.2),
-        "success": st.booleans(),
-        "steps": st.integers(1, 50),
-        "seed": st.integers(0, 2**32),
-    }
+outcomes = st.builds(
+    rollout,
+    x=st.floats(-0.12, 0.12),
+    y=st.floats(-0.15, 0.15),
+    yaw=st.floats(-3.2, 3.2),
+    success=st.booleans(),
+    steps=st.integers(1, 50),
+    seed=st.integers(0, 2**32),
 )
 
 
@@ -73,34 +77,43 @@ outcomes = st.fixed_dictionaries(
     max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )  # shrinking would draw for minutes
 @given(st.lists(outcomes, min_size=1, max_size=16), st.lists(outcomes, max_size=4))
-def test_every_figure_is_the_evaluations(tmp_path_factory, positions, further):
-    shown = evaluation(positions, extra=result(further) if further else None)
+def test_every_figure_is_the_evaluations(tmp_path_factory, rollouts, further):
+    further = [r | {"index": i} for i, r in enumerate(further)]
+    shown = evaluation(rollouts, random_starts=tally(further) if further else None)
     page = written(tmp_path_factory.mktemp("report"), shown)
-    hits = [p["success"] for p in positions]
+    hits = [r["success"] for r in rollouts]
     low, high = wilson(sum(hits), len(hits))
-    assert f"Picked up the cube at {sum(hits)} of {len(hits)} positions" in page.text
+    assert f"Picked up the cube in {sum(hits)} of {len(hits)} rollouts" in page.text
     interval = f"95 % interval {100 * low:.0f}-{100 * high:.0f} %"
     assert f"{100 * sum(hits) / len(hits):.0f} %, {interval}" in page.text
-    assert ("further positions" in page.text) == bool(further)
-    rows = page.position_rows()
-    for part, shown_rows in ((positions, rows[: len(positions)]), (further, rows[len(positions) :])):
+    assert ("from random starts" in page.text) == bool(further)
+    rows = page.rollout_rows()
+    for part, shown_rows in ((rollouts, rows[: len(rollouts)]), (further, rows[len(rollouts) :])):
         failures_first = sorted(range(len(part)), key=lambda i: part[i]["success"])
         assert [int(row[0]) for row in shown_rows] == failures_first
         for row in shown_rows:
-            p = part[int(row[0])]
-            assert row[1:4] == [f"{p['x']:.3f}", f"{p['y']:.3f}", f"{p['yaw']:.2f}"]
-            assert ("picked up" in row[4], "missed" in row[4]) == (p["success"], not p["success"])
-            assert row[5:] == [f"{p['steps']} ({p['steps'] / 10:.1f} s)", str(p["seed"])]
+            r = part[int(row[0])]
+            x, y, yaw = r["start"]["place"]
+            assert row[1:4] == [f"{x:.3f}", f"{y:.3f}", f"{yaw:.2f}"]
+            assert ("picked up" in row[4], "missed" in row[4]) == (r["success"], not r["success"])
+            assert row[5:] == [f"{r['steps']} ({r['steps'] / 10:.1f} s)", str(r["seed"])]
 
 
 def test_headline():
-    shown = result([position(success=i >= 4) for i in range(16)])
-    assert headline(shown) == "picked up the cube at 12 of 16 positions (75 %, 95 % interval 51-90 %)"
+    shown = evaluation([rollout(success=i >= 4) for i in range(16)])
+    assert headline(shown) == "picked up the cube in 12 of 16 rollouts (75 %, 95 % interval 51-90 %)"
+
+
+def test_headline_of_a_part_has_the_words_of_the_task():
+    task = CubePickTask(goal="pushed the T into place").to_dict()
+    shown = evaluation([rollout()], task=task)
+    part = tally([rollout(success=i >= 1) for i in range(4)])
+    assert headline(shown, part) == "pushed the T into place in 3 of 4 rollouts (75 %, 95 % interval 30-95 %)"
 
 
 def test_nothing_is_loaded_from_anywhere(tmp_path):
     curves = {"loss/train": [(0, 1.0), (10, 0.5)]}
-    page = written(tmp_path, evaluation([position()]), [RolloutVideo("0", True, film())], curves)
+    page = written(tmp_path, evaluation([rollout()]), [RolloutVideo("0", True, film())], curves)
     links = ("src", "href", "xlink:href", "poster", "srcset", "data", "action", "background")
     for tag, attributes in page.elements:
         assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
@@ -113,7 +126,7 @@ def test_nothing_is_loaded_from_anywhere(tmp_path):
 
 def test_hostile_text_stays_text(tmp_path):
     shown = evaluation(
-        [position()], config={HOSTILE: [HOSTILE]}, versions={HOSTILE: HOSTILE}, checkpoint_sha256=HOSTILE
+        [rollout()], config={HOSTILE: [HOSTILE]}, versions={HOSTILE: HOSTILE}, checkpoint_sha256=HOSTILE
     )
     curves = {f"{HOSTILE}/{HOSTILE}": [(0, 1.0)], "loss/a$b_{$": [(0, 1.0)]}
     page = written(tmp_path, shown, [RolloutVideo(HOSTILE, False, film())], curves, [(HOSTILE, 3.0)])
@@ -123,23 +136,23 @@ def test_hostile_text_stays_text(tmp_path):
 
 
 def test_videos_play_back_failures_first(tmp_path):
-    videos = [RolloutVideo(f"position {i}", i not in (1, 3), film(40 * i + 20)) for i in range(4)]
-    page = written(tmp_path, evaluation([position()]), videos)
+    videos = [RolloutVideo(f"rollout {i}", i not in (1, 3), film(40 * i + 20)) for i in range(4)]
+    page = written(tmp_path, evaluation([rollout()]), videos)
     order = (1, 3, 0, 2)
     assert page.videos() == [videos[i].mp4 for i in order]
     for i, mp4 in zip(order, page.videos(), strict=True):
         assert read_mp4(mp4).shape == (4, 16, 16, 3)
         assert read_mp4(mp4).mean() == pytest.approx(40 * i + 20, abs=4)
-    assert re.findall(r"(missed|picked up)\s+position (\d)", page.text) == [
-        ("missed", "1"),
-        ("missed", "3"),
-        ("picked up", "0"),
-        ("picked up", "2"),
+    assert re.findall(r"(✗|✓)\s+rollout (\d)", page.text) == [
+        ("✗", "1"),
+        ("✗", "3"),
+        ("✓", "0"),
+        ("✓", "2"),
     ]
 
 
 def test_the_map_has_x_up_and_y_to_the_left(tmp_path):
-    places = [position(0.0, 0.0), position(0.1, 0.0), position(0.0, 0.1)]
+    places = [rollout(0.0, 0.0), rollout(0.1, 0.0), rollout(0.0, 0.1)]
     table = written(tmp_path, evaluation(places)).svgs[0]
     near, far, left = (label_place(table, str(index)) for index in range(3))
     assert far[1] < near[1] - 20
@@ -157,7 +170,7 @@ def label_place(svg: ElementTree.Element, label: str) -> tuple[float, float]:
 
 @pytest.mark.parametrize("yaw", [0.2, 1.0, -0.3])
 def test_yaw_turns_a_cube_counterclockwise_seen_from_above(tmp_path, yaw):
-    table = written(tmp_path, evaluation([position() | {"yaw": yaw}])).svgs[0]
+    table = written(tmp_path, evaluation([rollout(yaw=yaw)])).svgs[0]
     (square,) = (e for e in table.iter(f"{SVG}path") if "fill: var(--hit)" in e.get("style", ""))
     corners = np.array(re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", square.attrib["d"]), dtype=float)
     right, down = corners[1] - corners[0]
@@ -166,7 +179,7 @@ def test_yaw_turns_a_cube_counterclockwise_seen_from_above(tmp_path, yaw):
 
 @pytest.mark.parametrize("success", [True, False])
 def test_hits_are_filled_and_misses_hollow_and_crossed(tmp_path, success):
-    table = written(tmp_path, evaluation([position(success=success)] * 3)).svgs[0]
+    table = written(tmp_path, evaluation([rollout(success=success)] * 3)).svgs[0]
     styles = [e.get("style", "") for e in table.iter() if re.search(r"--(hit|miss)", e.get("style", ""))]
     filled = [style for style in styles if "fill: var(--hit)" in style]
     hollow = [style for style in styles if "fill: none" in style and "stroke: var(--miss)" in style]
@@ -181,7 +194,7 @@ def test_curves_share_a_figure_by_group(tmp_path):
         "learning_rate": [(0, 1e-3), (200, 0.0)],
         "unseen": [],
     }
-    page = written(tmp_path, evaluation([position()]), [], curves)
+    page = written(tmp_path, evaluation([rollout()]), [], curves)
     assert len(page.svgs) == 3, "the map, the losses and the learning rate"
     losses = {element.text for element in page.svgs[1].iter(f"{SVG}text")}
     assert {"train", "validation", "step"} <= losses
@@ -192,38 +205,38 @@ def test_curves_share_a_figure_by_group(tmp_path):
 
 def test_what_made_it_is_told(tmp_path):
     stages = [("record", 61.2), ("train", 178.6)]
-    page = written(tmp_path, evaluation([position()]), [], None, stages)
+    page = written(tmp_path, evaluation([rollout()]), [], None, stages)
     assert ["record", "1 min 01 s"] in page.rows
     assert ["together", "4 min 00 s"] in page.rows
     for told in ("0123abcd" * 8, "2.14.1", "50 steps at 10.0 Hz", "rate: 10\n", "- wrist\n"):
         assert told in page.text
     assert "Training" not in page.text
-    assert "Rollouts" not in page.text
+    assert "Films" not in page.text
 
 
 def test_ids_are_unique(tmp_path):
     curves = {"a": [(0, 1.0), (1, 2.0)], "b": [(0, 1.0), (1, 2.0)]}
-    ids = [a["id"] for _, a in written(tmp_path, evaluation([position()]), [], curves).elements if "id" in a]
+    ids = [a["id"] for _, a in written(tmp_path, evaluation([rollout()]), [], curves).elements if "id" in a]
     assert len(ids) == len(set(ids)) > 0
 
 
 def test_the_same_evaluation_makes_the_same_file(tmp_path):
-    shown = evaluation([position(), position(0.1, 0.1, success=False)])
+    shown = evaluation([rollout(), rollout(0.1, 0.1, success=False)])
     assert written(tmp_path, shown).source == written(tmp_path, shown).source
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", PAGE_FIELDS)
 def test_a_missing_field_is_named_and_the_earlier_report_kept(tmp_path, field):
     path = tmp_path / "report.html"
     path.write_text("earlier")
-    shown = evaluation([position()])
+    shown = evaluation([rollout()])
     del shown[field]
-    with pytest.raises(UserError, match=f"evaluation lacks {field}; it has"):
+    with pytest.raises(UserError, match=f"evaluation is no evaluation: it lacks {field}"):
         write_report(path, shown, [])
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     assert path.read_text() == "earlier"
 
 
 def test_an_attempt_without_steps_to_success_is_shown(tmp_path):
-    page = written(tmp_path, evaluation([position(success=False) | {"steps": None}]))
-    assert page.position_rows()[0][5] == "-"
+    page = written(tmp_path, evaluation([rollout(success=False) | {"steps": None}]))
+    assert page.rollout_rows()[0][5] == "-"
