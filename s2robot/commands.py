@@ -82,7 +82,7 @@ COMMANDS = (
 """In the order of the pipeline."""
 
 FAMILIES = {"demos": "look after a demo store"}
-"""What the verbs have in common that share their first word."""
+"""What the commands have in common that share their first word."""
 
 
 def find_command(name: str) -> Command:

@@ -64,8 +64,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert s2robot(*arguments) == 2
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
-    verb = " ".join(map(str, arguments[: 2 if arguments[0] in cli.FAMILIES else 1]))
-    said = [line for line in captured.err.splitlines() if line.startswith(f"s2robot {verb}: ")]
+    command = " ".join(map(str, arguments[: 2 if arguments[0] in cli.FAMILIES else 1]))
+    said = [line for line in captured.err.splitlines() if line.startswith(f"s2robot {command}: ")]
     assert said == captured.err.splitlines()[-1:], captured.err
     return said[0]
 

@@ -1,4 +1,4 @@
-"""One YAML a verb, groups beside it, overrides on top: composed by Hydra, checked here."""
+"""One YAML a command, groups beside it, overrides on top: composed by Hydra, checked here."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from s2robot.config.overrides import check_choice, check_value, chooses, parse
 from s2robot.core.errors import UserError
 
 
-def compose(verb: str, overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:
-    """The configuration of a verb under `name=value` overrides. Interpolations stay live.
+def compose(command: str, overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:
+    """The configuration of a command under `name=value` overrides. Interpolations stay live.
 
     Args:
-        verb: names the YAML file, e.g. `train`.
+        command: names the YAML file, e.g. `train`.
         overrides: in Hydra's grammar, e.g. `["demos=runs/demos", "env=toy", "env.cameras=[front]"]`.
         folder: where the YAML files lie; the package's own where None.
 
@@ -24,7 +24,7 @@ def compose(verb: str, overrides: Sequence[str] = (), folder: Path | None = None
         UserError: malformed override, unknown option or choice, a value of another type than the default's
             (null takes any), or no value for an option that must be given (`???`).
     """
-    defaults, lines = _checked(verb, overrides, folder)
+    defaults, lines = _checked(command, overrides, folder)
     with one_line_errors():
         config = run_hydra(defaults.name, lines, defaults.folder)
         _require_all_given(config, defaults)
@@ -32,9 +32,9 @@ def compose(verb: str, overrides: Sequence[str] = (), folder: Path | None = None
     return config
 
 
-def chosen_defaults(verb: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Defaults:
-    """The defaults of a verb under those of the overrides that choose from a group. Raises as `compose`."""
-    return _checked(verb, overrides, folder)[0]
+def chosen_defaults(command: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Defaults:
+    """The defaults of a command under those of the overrides that choose from a group. Raises as `compose`."""
+    return _checked(command, overrides, folder)[0]
 
 
 def metavar(comment: str) -> str:
@@ -43,13 +43,13 @@ def metavar(comment: str) -> str:
     return first if first.isupper() and first.isalpha() else "PATH"
 
 
-def _checked(verb: str, overrides: Sequence[str], folder: Path | None) -> tuple[Defaults, list[str]]:
+def _checked(command: str, overrides: Sequence[str], folder: Path | None) -> tuple[Defaults, list[str]]:
     """The defaults that hold under the groups chosen, and the overrides as Hydra shall read them."""
     given = [parse(text) for text in overrides]
-    defaults = load_defaults(verb, folder=folder)
+    defaults = load_defaults(command, folder=folder)
     choices = [check_choice(override, defaults) for override in given if chooses(override, defaults)]
     if choices:
-        defaults = load_defaults(verb, choices, defaults.folder)
+        defaults = load_defaults(command, choices, defaults.folder)
     values = [check_value(override, defaults) for override in given if not chooses(override, defaults)]
     return defaults, choices + values
 

@@ -1,4 +1,4 @@
-"""What a verb does when nothing is overridden: the values, groups and comments of its YAML files."""
+"""What a command does when nothing is overridden: the values, groups and comments of its YAML files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIABLE = "S2ROBOT_CONFIG_DIR"
 
 @dataclass(frozen=True)
 class Defaults:
-    """A verb's configuration before values are overridden.
+    """A command's configuration before values are overridden.
 
     Attributes:
         name: of the top YAML file.
@@ -80,14 +80,14 @@ class Defaults:
         return found
 
 
-def load_defaults(verb: str, choices: Sequence[str] = (), folder: Path | None = None) -> Defaults:
-    """The defaults of a verb under choices such as `env=toy`. Raises UserError for an unknown verb.
+def load_defaults(command: str, choices: Sequence[str] = (), folder: Path | None = None) -> Defaults:
+    """The defaults of a command under choices such as `env=toy`. Raises UserError for an unknown command.
 
-    Those of a verb of two words, `demos list`, are in `demos_list.yaml`.
+    Those of a command of two words, `demos list`, are in `demos_list.yaml`.
     """
-    folder, name = folder or config_folder(), verb.replace(" ", "_")
+    folder, name = folder or config_folder(), command.replace(" ", "_")
     if not (folder / f"{name}.yaml").is_file():
-        raise unknown("configuration", verb, names_in(folder))
+        raise unknown("configuration", command, names_in(folder))
     with one_line_errors():
         config = run_hydra(name, choices, folder, return_hydra_config=True)
     chosen: Mapping[str, str | None] = config.hydra.runtime.choices

@@ -111,12 +111,12 @@ def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.Captur
     assert all(len(line) <= 100 for line in printed)
 
 
-def test_help_of_a_family_lists_its_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_a_family_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
     for family, *help_ in (["demos"], ["demos", "--help"]):
         assert cli.main([family, *help_]) == 0
         printed = capsys.readouterr().out.splitlines()
         listed = [" ".join(line.split()[:2]) for line in printed if line.startswith("  ")]
-        assert listed == [verb.name for verb in COMMANDS if verb.name.startswith(f"{family} ")]
+        assert listed == [command.name for command in COMMANDS if command.name.startswith(f"{family} ")]
         assert printed[0] == f"usage: s2robot {family} COMMAND [option=value ...]"
         assert all(len(line) <= 100 for line in printed)
 
@@ -132,22 +132,24 @@ def test_version() -> None:
     assert s2robot_process("--version").stdout == f"s2robot {s2robot.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", COMMANDS, ids=lambda verb: verb.name)
-def test_every_verb_shows_its_options(verb: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([*verb.name.split(), "--help"]) == 0
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_shows_its_options(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*command.name.split(), "--help"]) == 0
     page = capsys.readouterr().out
-    assert page.startswith(f"s2robot {verb.name}: {verb.help}\n")
-    assert f"s2robot {verb.name} " in page.partition("usage:")[0], "the YAML opens with an example"
+    assert page.startswith(f"s2robot {command.name}: {command.help}\n")
+    assert f"s2robot {command.name} " in page.partition("usage:")[0], "the YAML opens with an example"
     options = page.partition("options:")[2].splitlines()
     assert all(len(line) <= 100 for line in options)
     assert [line for line in options if "=" in line]
 
 
-@pytest.mark.parametrize("verb", COMMANDS, ids=lambda verb: verb.name)
-def test_every_verb_refuses_an_unknown_option(verb: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([*verb.name.split(), "no_such_option=1"]) == 2
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_refuses_an_unknown_option(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*command.name.split(), "no_such_option=1"]) == 2
     message = capsys.readouterr().err
-    assert message.startswith(f"s2robot {verb.name}: unknown option 'no_such_option': ")
+    assert message.startswith(f"s2robot {command.name}: unknown option 'no_such_option': ")
     assert message.count("\n") == 1
 
 
@@ -165,9 +167,9 @@ def test_no_option_bears_the_name_of_a_group_that_its_verb_does_not_choose_from(
     assert groups & {str(option) for option in defaults.config} <= set(defaults.groups)
 
 
-@pytest.mark.parametrize("verb", COMMANDS, ids=lambda verb: verb.name)
-def test_every_verb_leads_to_a_function(verb: Command) -> None:
-    assert callable(locate(verb.target))
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_leads_to_a_function(command: Command) -> None:
+    assert callable(locate(command.target))
 
 
 def test_an_unknown_verb_is_refused_in_one_line() -> None:

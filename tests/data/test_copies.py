@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from demos_verb import refused, run
+from demos_command import refused, run
 from hypothesis import given
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode

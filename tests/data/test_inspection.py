@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy_loop
-from demos_verb import refused, run
+from demos_command import refused, run
 from html_page import HOSTILE, Page
 from hypothesis import given
 from hypothesis import strategies as st

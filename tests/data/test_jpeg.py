@@ -142,9 +142,9 @@ def test_recording_states_size_and_error_and_keeps_to_its_codec(
 def test_lossy_frames_travel_once_and_are_not_compressed_again(tmp_path: Path) -> None:
     store = DemoStore.create(tmp_path / "demos", SPEC, JPEG)
     store.append(filmed(5))
-    for verb, source, out in (("export", "demos", "out.zarr"), ("import", "out.zarr", "back")):
+    for command, source, out in (("export", "demos", "out.zarr"), ("import", "out.zarr", "back")):
         arguments = ("format=diffusion_policy", f"demos={tmp_path / source}", f"out={tmp_path / out}")
-        assert toy_loop.s2robot(verb, *arguments) == 0
+        assert toy_loop.s2robot(command, *arguments) == 0
     back = DemoStore.open(tmp_path / "back").episode("000000")
     np.testing.assert_array_equal(back.images("front"), store.episode("000000").images("front"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demos_verb import refused, run, run_json
+from demos_command import refused, run, run_json
 from kill_writer import SPEC, made_episode
 
 from s2robot.data.store import DemoStore

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from demos_verb import refused, run, run_json
+from demos_command import refused, run, run_json
 from loopback import free_port
 from mistakes import refusal
 
@@ -138,9 +138,9 @@ def test_dropped_and_other_folders_are_left_out_there_too(s3: None, local: DemoS
 def test_the_verbs_that_read_take_a_url(
     url: str, local: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for verb in ("list", "stats"):
-        code, there = run_json(capsys, verb, url)
-        here = run_json(capsys, verb, local.path)[1]
+    for command in ("list", "stats"):
+        code, there = run_json(capsys, command, url)
+        here = run_json(capsys, command, local.path)[1]
         assert (code, there) == (0, here | {"path": url})
     assert run(capsys, "validate", url) == (0, [f"{url}: 4 episodes read, nothing wrong"])
     assert run(capsys, "replay", url, "workers=0")[0] == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demos_verb import refused, run, run_json
+from demos_command import refused, run, run_json
 
 from demos.toy import ToyExpert
 from envs.toy import Toy

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toy_loop
 import zarr
-from demos_verb import run, run_json
+from demos_command import run, run_json
 from hypothesis import given
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode
@@ -263,7 +263,7 @@ def test_findings_come_by_episode_whatever_was_found_first(tmp_path: Path) -> No
     assert str(findings[2]) == "000002: zarr.json is missing: it is not listed as an episode"
 
 
-# The verbs
+# The commands
 
 
 def break_two(store: DemoStore) -> None:

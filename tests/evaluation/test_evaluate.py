@@ -23,7 +23,7 @@ from s2robot.compare.read import read
 from s2robot.config import compose
 from s2robot.config.options import read_options
 from s2robot.core.spec import Observation
-from s2robot.evaluation import command as verb
+from s2robot.evaluation import command
 from s2robot.evaluation.options import EvaluateOptions
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
 from s2robot.policy.policy import N_ACTION_STEPS, Policy
@@ -246,13 +246,13 @@ def test_a_rollout_is_the_same_alone_and_in_any_order(
     evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = evaluation["rollouts"] + evaluation["random_starts"]["rollouts"]
-    monkeypatch.setattr(verb, "rollout_specs", lambda *given: stage.rollout_specs(*given)[::-1])
+    monkeypatch.setattr(command, "rollout_specs", lambda *given: stage.rollout_specs(*given)[::-1])
     backwards = evaluate(
         toy_checkpoint, tmp_path / "b", "starts=3", "random_starts=2", "max_steps=8", "seed=5"
     )
     assert backwards["rollouts"] + backwards["random_starts"]["rollouts"] == whole[::-1]
     one = lambda *given: [spec for spec in stage.rollout_specs(*given) if spec.index == 17]  # noqa: E731
-    monkeypatch.setattr(verb, "rollout_specs", one)
+    monkeypatch.setattr(command, "rollout_specs", one)
     alone = evaluate(toy_checkpoint, tmp_path / "a", "starts=0", "random_starts=2", "max_steps=8", "seed=5")
     assert alone["rollouts"] == whole[4:] and alone["rollouts"][0]["index"] == 17
 
@@ -272,8 +272,8 @@ def test_an_evaluation_that_was_killed_goes_on(
     evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
 ) -> None:
     options = arguments(toy_checkpoint, tmp_path, "starts=3", "random_starts=2", "max_steps=8", "seed=5")
-    command = [sys.executable, "-m", "s2robot.cli", *options]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    arguments = [sys.executable, "-m", "s2robot.cli", *options]
+    process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL)
     while len(list((tmp_path / "unfinished").glob("0*.json"))) < 2:
         assert process.poll() is None
         time.sleep(0.005)
@@ -299,7 +299,7 @@ def crash_after(rollouts: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise KeyboardInterrupt
         return stage.roll_out(made, job)
 
-    monkeypatch.setattr(verb, "roll_out", roll_out)
+    monkeypatch.setattr(command, "roll_out", roll_out)
 
 
 def test_only_the_same_evaluation_goes_on(

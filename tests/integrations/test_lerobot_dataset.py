@@ -171,8 +171,8 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> DemoStore:
     return store
 
 
-def moved(verb: str, source: Path, out: Path, *options: str) -> Path:
-    assert toy_loop.s2robot(verb, "format=lerobot", f"demos={source}", f"out={out}", *options) == 0
+def moved(command: str, source: Path, out: Path, *options: str) -> Path:
+    assert toy_loop.s2robot(command, "format=lerobot", f"demos={source}", f"out={out}", *options) == 0
     return out
 
 

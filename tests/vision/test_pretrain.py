@@ -78,9 +78,9 @@ def test_it_ends_in_an_encoder_and_its_card(pretrained: Path) -> None:
 def test_the_cards_command_makes_it_again(pretrained: Path, embedded: str | None) -> None:
     path = WEIGHTS / f"{embedded}.json" if embedded else pretrained / "card.json"
     card = json.loads(path.read_text())
-    program, verb, *overrides = shlex.split(card["command"])
-    assert (program, verb) == ("s2robot", "pretrain")
-    config = compose(verb, overrides)
+    program, command, *overrides = shlex.split(card["command"])
+    assert (program, command) == ("s2robot", "pretrain")
+    config = compose(command, overrides)
     again = {"architecture": config.encoder.architecture} | {
         k: config[k] for k in card["recipe"] if k in config
     }

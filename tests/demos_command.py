@@ -1,4 +1,4 @@
-"""`s2robot demos VERB ...` as a test runs it."""
+"""`s2robot demos COMMAND ...` as a test runs it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[in
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one line on standard error with which the verb ends."""
+    """The one line on standard error with which the command ends."""
     capsys.readouterr()
     assert toy_loop.s2robot("demos", *arguments) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("s2robot demos ")]
