@@ -1,4 +1,4 @@
-"""Configuration: `configs/COMMAND.yaml`, its groups (`configs/env/`, ...) and overrides, checked before use."""
+"""Configuration: `configs/COMMAND.yaml`, its groups (`configs/env/`, ...) and overrides, checked first."""
 
 from s2robot.config.compose import compose
 from s2robot.config.targets import instantiate

@@ -1,4 +1,4 @@
-"""The comments of a YAML file: the help texts of `s2robot COMMAND --help`, written once, beside the values."""
+"""The comments of a YAML file: the help texts of `s2robot COMMAND --help`, written beside the values."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def compose(command: str, overrides: Sequence[str] = (), folder: Path | None = N
 
 
 def chosen_defaults(command: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Defaults:
-    """The defaults of a command under those of the overrides that choose from a group. Raises as `compose`."""
+    """The defaults of a command under the overrides that choose from a group. Raises as `compose`."""
     return _checked(command, overrides, folder)[0]
 
 

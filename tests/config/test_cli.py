@@ -144,9 +144,7 @@ def test_every_command_shows_its_options(command: Command, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_every_command_refuses_an_unknown_option(
-    command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_command_refuses_unknown_options(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command.name.split(), "no_such_option=1"]) == 2
     message = capsys.readouterr().err
     assert message.startswith(f"s2robot {command.name}: unknown option 'no_such_option': ")

@@ -272,8 +272,8 @@ def test_an_evaluation_that_was_killed_goes_on(
     evaluated: Path, evaluation: dict[str, Any], toy_checkpoint: Path, tmp_path: Path
 ) -> None:
     options = arguments(toy_checkpoint, tmp_path, "starts=3", "random_starts=2", "max_steps=8", "seed=5")
-    arguments = [sys.executable, "-m", "s2robot.cli", *options]
-    process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL)
+    program = [sys.executable, "-m", "s2robot.cli", *options]
+    process = subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL)
     while len(list((tmp_path / "unfinished").glob("0*.json"))) < 2:
         assert process.poll() is None
         time.sleep(0.005)
