@@ -238,5 +238,5 @@ def roll_out(context: WorkerContext, spec: RolloutSpec) -> Rollout:
     }
     if context.store is not None:
         context.store.keep(recorder, outcome)
-    film = encode_mp4(collector.frames, env.metadata["render_fps"]) if spec.filmed else None
+    film = encode_mp4(collector.frames, env.unwrapped.robot_spec.rate) if spec.filmed else None
     return Rollout(spec.index, outcome, film)
