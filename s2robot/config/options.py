@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from omegaconf import DictConfig, OmegaConf
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AllowInfNan, TypeAdapter, ValidationError
 
 from s2robot.core.errors import UserError, unknown
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
-Share = Annotated[float, Ge(0), Le(1)]
-ShareBelowOne = Annotated[float, Ge(0), Lt(1)]
+Positive = Annotated[float, Gt(0), AllowInfNan(False)]
+NonNegative = Annotated[float, Ge(0), AllowInfNan(False)]
+Share = Annotated[float, Ge(0), Le(1), AllowInfNan(False)]
+ShareBelowOne = Annotated[float, Ge(0), Lt(1), AllowInfNan(False)]
 Component = Mapping[str, Any]
 """`_target_` and its arguments: what `instantiate` takes."""
 
@@ -29,6 +29,7 @@ _BOUNDS = {"ge": "{:g} or more", "gt": "more than {:g}", "le": "at most {:g}", "
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
+    "finite": "a finite number",
     "string": "text",
     "bool": "true or false",
     "tuple": "a list",

@@ -117,8 +117,7 @@ def collected_by(attributes: Mapping[str, Any]) -> str:
     by_person = attributes.get("by_person")
     if by_person is not None:
         return "person" if all(by_person) else "intervention"
-    device = attributes.get("config", {}).get("device")
-    return "scripted" if device == "scripted" else "unknown"
+    return "scripted" if attributes.get("config", {}).get("teleop") == "none" else "unknown"
 
 
 def _chosen(store: DemoStore, wanted: Filter) -> list[str]:

@@ -12,7 +12,16 @@ from omegaconf import OmegaConf
 
 from s2robot.commands import COMMANDS, Command
 from s2robot.config.defaults import load_defaults
-from s2robot.config.options import Count, Positive, options_of, read_options, to_plain
+from s2robot.config.options import (
+    Count,
+    NonNegative,
+    Positive,
+    Share,
+    ShareBelowOne,
+    options_of,
+    read_options,
+    to_plain,
+)
 from s2robot.config.targets import locate
 
 
@@ -88,3 +97,39 @@ def _differences(cls: type, section: Any, name: str) -> Iterator[str]:
         for inner in (hint, *get_args(hint)):
             if is_dataclass(inner) and isinstance(section.get(key), dict):
                 yield from _differences(inner, section[key], f"{name}.{key}")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    positive: Positive
+    non_negative: NonNegative
+    share: Share
+    share_below_one: ShareBelowOne
+
+
+WITHIN = {"positive": 0.5, "non_negative": 0.0, "share": 1.0, "share_below_one": 0.0}
+
+
+def test_values_within_their_bounds_are_taken() -> None:
+    assert read_options(Numbers, WITHIN) == Numbers(0.5, 0.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("name", WITHIN)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_is_not_finite_is_refused(name: str, value: float) -> None:
+    said = refusal(lambda: read_options(Numbers, WITHIN | {name: value}))
+    assert said.startswith(f"{name}=") and said.endswith(": expected a finite number")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("positive", 0.0, "positive=0.0: expected more than 0"),
+        ("non_negative", -0.1, "non_negative=-0.1: expected 0 or more"),
+        ("share", 1.1, "share=1.1: expected at most 1"),
+        ("share_below_one", 1.0, "share_below_one=1.0: expected less than 1"),
+        ("share_below_one", -0.1, "share_below_one=-0.1: expected 0 or more"),
+    ],
+)
+def test_a_bound_is_named(name: str, value: float, expected: str) -> None:
+    assert refusal(lambda: read_options(Numbers, WITHIN | {name: value})) == expected

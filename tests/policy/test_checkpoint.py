@@ -146,7 +146,13 @@ def test_weights_that_are_something_else(folder: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("width", 32), ("trunk_options", {"depth": 2, "heads": 2}), ("chunk_size", 8), ("action_dim", 8)],
+    [
+        ("width", 32),
+        ("trunk_options", {"depth": 2, "heads": 2}),
+        ("chunk_size", 8),
+        ("action_dim", 8),
+        ("cameras", {"front": [50, 192], "wrist": [50, 192]}),
+    ],
 )
 def test_weights_of_other_dimensions(folder: Path, option: str, value: Any) -> None:
     edit(folder, lambda config: config["policy"].update({option: value}))

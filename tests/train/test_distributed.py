@@ -62,12 +62,12 @@ def take_steps(rank: int, size: int, port: int, grad_accum_steps: int, out: Path
     """What a process of a training does, of which process 0 writes the losses down."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    plain = options("policy.action_noise=0.1")
+    given = options("policy.action_noise=0.1")
     with join_world() as world:
         assert (world.rank, world.size) == (rank, size)
         sizes = {"rank": rank, "processes": size, "grad_accum_steps": grad_accum_steps}
         batches = Batches(len(DATASET), 8, 0, 0, 4, **sizes)
-        trainer = Trainer(plain, begun(plain), world)
+        trainer = Trainer(given, begun(given), world)
         losses = [trainer.step([windows(*part) for part in parts]) for parts in batches]
         if world.leads:
             out.write_text(json.dumps(losses))

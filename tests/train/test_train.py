@@ -27,10 +27,13 @@ from toy_loop import curves, made_episode, record, refusal, s2robot, train, trai
 
 import s2robot.train.command as stage
 from envs.toy import Toy
+from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore, Episode
 from s2robot.policy.checkpoint import FILES, load_policy, read_config
 from s2robot.train.demos import split_episodes
+from s2robot.train.options import TrainOptions
 
 MODEL, STATE = "model.safetensors", "training_state.pt"
 FRONT = "cameras=[front]"
@@ -49,7 +52,9 @@ def test_the_loss_falls(toy_store: Path, tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(toy_store: Path, tmp_path: Path) -> None:
     made = {
-        name: weights(train(toy_store, tmp_path / name, FRONT, "policy.dropout=0.1", f"seed={seed}"))
+        name: weights(
+            train(toy_store, tmp_path / name, FRONT, "policy.transformer.dropout=0.1", f"seed={seed}")
+        )
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     }
     assert made["a"] == made["b"] != made["c"]
@@ -111,10 +116,13 @@ def test_held_out_episodes_are_whole_and_none_is_lost(count: int, share: float, 
     assert [[id(t) for t in part] for part in again] == [[id(t) for t in part] for part in (kept, held_out)]
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
-def test_a_share_that_is_none_is_refused(share: float) -> None:
-    with pytest.raises(UserError, match="^val_fraction=.*: expected a share from 0 to below 1$"):
-        split_episodes([made_episode(3)], share, 0)
+@pytest.mark.parametrize(
+    ("share", "expected"), [("-0.1", "0 or more"), ("1.0", "less than 1"), ("nan", "a finite number")]
+)
+def test_a_share_that_is_none_is_refused(share: str, expected: str) -> None:
+    config = compose("train", ["demos=x", "out=y", f"val_fraction={share}"])
+    with pytest.raises(UserError, match=f"^val_fraction=(?i:{share}): expected {expected}$"):
+        read_options(TrainOptions, config)
 
 
 def test_the_best_checkpoint_is_that_of_the_best_score_on_held_out_demos(
@@ -140,7 +148,14 @@ def test_without_held_out_demos_there_is_no_best(toy_store: Path, tmp_path: Path
 
 # ---------------------------------------------------------------------- resuming
 
-LONG = (FRONT, "steps=120", "checkpoint_every=6", "policy.dropout=0.1", "ema_decay=0.9", "val_fraction=0.25")
+LONG = (
+    FRONT,
+    "steps=120",
+    "checkpoint_every=6",
+    "policy.transformer.dropout=0.1",
+    "ema_decay=0.9",
+    "val_fraction=0.25",
+)
 
 
 def killed(arguments: list[str], out: Path, moment: Callable[[], bool]) -> None:
@@ -318,7 +333,7 @@ def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("policy.pooling=atention", "unknown pooling 'atention': did you mean 'attention'?"),
         ("cameras=[frnt]", "unknown camera 'frnt': did you mean 'front'?"),
         ("encoder.name=random-tyni", "unknown architecture 'tyni': valid: tiny"),
-        ("val_fraction=1.0", "val_fraction=1.0: expected a share from 0 to below 1"),
+        ("val_fraction=1.0", "val_fraction=1.0: expected less than 1"),
         ("lr=1.0e30", "the loss is"),
         ("policy.widht=3", "widht"),
         ("steps=many", "steps"),
@@ -333,9 +348,9 @@ def test_an_empty_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("device=cuda:99", "device=cuda:99: expected cpu, or cuda where there is a GPU"),
         ("cameras=[]", "cameras=[]: expected a list of one or more of front"),
         ("policy.chunk_size=0", "chunk_size=0: expected 1 or more"),
-        ("policy.dropout=2", "dropout=2: expected a share from 0 to 1"),
+        ("policy.transformer.dropout=2", "dropout=2: expected at most 1"),
         ("policy.grasp_weight=-1", "grasp_weight=-1: expected 0 or more"),
-        ("policy.heads=5", "expected a multiple of heads=5"),
+        ("policy.transformer.heads=5", "expected a multiple of heads=5"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_checkpoint(

@@ -9,12 +9,21 @@ from typing import Any
 import pytest
 from kill_writer import SPEC, made_episode
 from mistakes import refusal
+from omegaconf import OmegaConf
 
+from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.core.spec import RobotSpec
 from s2robot.data.store import DemoStore
 from s2robot.train.demos import choose_demos, collected_by, passes
+from s2robot.train.options import Filter, TrainOptions
 
-NO_FILTER = {"success": None, "operators": None, "collected_by": None}
+
+def options(demos: str | list[str], cameras: list[str] | None = None, **wanted: Any) -> TrainOptions:
+    """Of a training on these demos, of which it takes what is wanted."""
+    given: Any = OmegaConf.to_container(compose("train", ["demos=x", "out=y"]), resolve=True)
+    given["filter"] |= wanted
+    return read_options(TrainOptions, given | {"demos": demos, "cameras": cameras})
 
 
 def store(path: Path, spec: RobotSpec = SPEC, seed: int = 0, *attributes: dict[str, Any]) -> str:
@@ -30,12 +39,12 @@ def store(path: Path, spec: RobotSpec = SPEC, seed: int = 0, *attributes: dict[s
 def chosen(*stores: str, cameras: list[str] | None = None, **wanted: Any) -> Any:
     """Of one store by its path, of several as a list: as they come from the command line."""
     demos = stores[0] if len(stores) == 1 else list(stores)
-    return choose_demos({"demos": demos, "cameras": cameras, "filter": NO_FILTER | wanted})
+    return choose_demos(options(demos, cameras, **wanted))
 
 
 BY_PERSON = {"by_person": [True, True], "operator": "ada"}
 INTERVENTION = {"by_person": [False, True], "operator": "bob"}
-SCRIPTED = {"config": {"device": "scripted"}}
+SCRIPTED = {"config": {"teleop": "none"}}
 
 
 @pytest.mark.parametrize(
@@ -66,9 +75,9 @@ def test_filters_choose_episodes(tmp_path: Path, wanted: dict[str, Any], expecte
 
 
 def test_what_a_demo_does_not_say_passes_no_filter_of_it() -> None:
-    assert not passes({}, NO_FILTER | {"success": False})
-    assert not passes({}, NO_FILTER | {"operators": ["ada"]})
-    assert passes({}, NO_FILTER)
+    assert not passes({}, Filter(success=False))
+    assert not passes({}, Filter(operators=("ada",)))
+    assert passes({}, Filter())
 
 
 def test_several_stores_are_one_training(tmp_path: Path) -> None:
@@ -125,13 +134,11 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     DemoStore.create(empty, SPEC)
     assert refusal(lambda: chosen(path, path)) == f"demos=[{path},{path}]: a store is named twice"
     assert "holds no demos: `s2robot record`" in refusal(lambda: chosen(path, empty))
-    assert refusal(lambda: choose_demos({"demos": [], "cameras": None, "filter": NO_FILTER})) == (
-        "demos=[]: name at least one store"
-    )
+    assert refusal(lambda: choose_demos(options([]))) == ("demos=[]: name at least one store")
     said = refusal(lambda: chosen(path, operators=["ada"]))
     assert said == f"none of the 2 demos of {path} passes filter.operators=['ada']"
-    assert "unknown value of filter.collected_by 'persn': did you mean 'person'?" in refusal(
+    assert "unknown filter.collected_by 'persn': did you mean 'person'?" in refusal(
         lambda: chosen(path, collected_by=["persn"])
     )
-    assert "filter.success=yes: expected true, false or null" in refusal(lambda: chosen(path, success="yes"))
-    assert "filter.operators=ada: expected a list or null" in refusal(lambda: chosen(path, operators="ada"))
+    assert "filter.success=yes: expected true or false" in refusal(lambda: chosen(path, success="yes"))
+    assert "filter.operators=ada: expected a list" in refusal(lambda: chosen(path, operators="ada"))
