@@ -142,3 +142,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     )
     assert "filter.success=yes: expected true or false" in refusal(lambda: chosen(path, success="yes"))
     assert "filter.operators=ada: expected a list" in refusal(lambda: chosen(path, operators="ada"))
+
+
+def test_what_the_scripted_expert_recorded_is_collected_by_it(toy_store: Path) -> None:
+    assert len(chosen(str(toy_store), collected_by=["scripted"])) == 4
