@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demos.cube_pick import ActionNoise, Variation, cube_pick_demonstration, toy_demonstration
+from demos.cube_pick import ActionNoise, Variation, cube_pick_demonstration
+from demos.toy import toy_demonstration
 from envs.cube_pick import CubePick
 from envs.toy import Toy
 from s2robot.core.rollout import Outcome, run_episode
@@ -23,7 +24,9 @@ def made(env: CubePick, seed: int, noise: float = 1.0, miss_share: float = 0.0) 
 
 
 def run(demonstration: Demonstration, seed: int = 0) -> Outcome:
-    return run_episode(demonstration.env, demonstration.expert, seed=seed, options=demonstration.options)
+    return run_episode(
+        demonstration.env, demonstration.expert, seed=seed, options=dict(demonstration.start.options)
+    )
 
 
 def test_it_picks_the_cube_up(env: CubePick) -> None:
@@ -78,7 +81,7 @@ def test_the_cube_keeps_away_from_the_evaluation_positions(cube_pick: CubePick) 
     toy = Toy(image_size=16)
     for seed in range(100):
         for demonstration in (made(cube_pick, seed), toy_demonstration(toy, np.random.default_rng(seed))):
-            x, y, _ = demonstration.options["cube"]
+            x, y, _ = demonstration.start.options["cube"]
             assert min(np.hypot(x - a, y - b) for a, b, _ in evaluation_positions()) >= EXCLUSION_RADIUS
 
 
