@@ -19,7 +19,7 @@ class ReproduceOptions:
     out: str
     results: str
     plan_only: bool
-    cells: tuple[str, ...]
+    cells: tuple[str, ...] | None
     arms: tuple[str, ...] | None
     seeds: tuple[Natural, ...]
     small: tuple[str, ...]

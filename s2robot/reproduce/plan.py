@@ -133,8 +133,12 @@ PLANNED_DROPOUT = (("small-s2-dropout", "large-1x-dropout"), ("small-s2-dropout"
 """Likewise of the visual-dropout experiment."""
 
 
-def chosen_arms(cells: Sequence[str], only: Sequence[str] | None) -> list[Arm]:
-    """The arms of these cells, in the plan's order; of them those of these names. Raises UserError."""
+def chosen_arms(cells: Sequence[str] | None, only: Sequence[str] | None) -> list[Arm]:
+    """The arms of these cells (None: of all), in the plan's order; of them those of these names.
+
+    Raises UserError for an unknown cell or arm.
+    """
+    cells = list(CELLS) if cells is None else cells
     for cell in cells:
         if cell not in CELLS:
             raise unknown("cell", cell, CELLS)

@@ -22,7 +22,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert s2robot("record", *recording) == 0
     assert s2robot("encode", demos, features, *ENCODER, "workers=0") == 0
     assert s2robot("train", demos, features, *TRAIN, "steps=3", f"out={out / 'policy'}") == 0
-    evaluating = f"checkpoint={out / 'policy'}", f"out={out / 'evaluation'}", "positions=2", "max_steps=6"
+    evaluating = f"checkpoint={out / 'policy'}", f"out={out / 'evaluation'}", "starts=2", "max_steps=6"
     assert s2robot("evaluate", *evaluating, "workers=0") == 0
     return out
 

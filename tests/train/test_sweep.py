@@ -126,8 +126,8 @@ def test_every_combination_is_trained_and_a_failure_is_its_own(
 
 
 def test_an_evaluation_with_other_options_is_not_replaced(toy_store: Path, tmp_path: Path) -> None:
-    def evaluated(positions: int) -> int:
-        options = listed(f"positions={positions}", "max_steps=2", "workers=0")
+    def evaluated(starts: int) -> int:
+        options = listed(f"starts={starts}", "max_steps=2", "workers=0")
         return sweep(toy_store, tmp_path / "sweep", "seed=0,1", evaluate=options)
 
     assert evaluated(1) == 0
