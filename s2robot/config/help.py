@@ -15,6 +15,7 @@ from s2robot.config.overrides import as_override
 Row = tuple[str, str]
 """What one types, and what it means."""
 
+_MAX_VALUE = 70
 _MAX_NAME = 36  # columns: a longer option has a line of its own
 
 
@@ -67,7 +68,14 @@ def _row(name: str, defaults: Defaults, comments: Mapping[str, str]) -> Row:
     comment = comments.get(name, "")
     if defaults.must_be_given(name):
         return f"{name}={metavar(comment)}", f"{comment} (must be given)".strip()
-    return f"{name}={as_override(defaults.value(name))}", comment
+    return f"{name}={_shortened(as_override(defaults.value(name)))}", comment
+
+
+def _shortened(value: str) -> str:
+    """A long list by its first entries."""
+    if len(value) <= _MAX_VALUE or not value.startswith("["):
+        return value
+    return value[:_MAX_VALUE].rpartition(",")[0] + ",...]"
 
 
 def _render(tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:

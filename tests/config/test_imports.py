@@ -127,7 +127,11 @@ def test_what_is_imported_at_once_is_a_declared_dependency() -> None:
 def _modules_of(distributions: set[str]) -> set[str]:
     """The top-level modules that these distributions bring."""
     owners = importlib.metadata.packages_distributions()
-    return {module for module, names in owners.items() if {name.lower() for name in names} & distributions}
+    return {
+        module
+        for module, names in owners.items()
+        if {n.lower().replace("_", "-") for n in names} & distributions
+    }
 
 
 def test_every_dependency_has_a_tested_version() -> None:

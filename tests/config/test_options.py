@@ -89,7 +89,10 @@ def test_the_options_of_a_command_are_those_of_its_yaml(command: Command) -> Non
 
 def _differences(cls: type, section: Any, name: str) -> Iterator[str]:
     """Names that only the dataclass or only the YAML has."""
-    if any(hasattr(cls, name) for name in ("_gather", "_gathered", "of")) or "_target_" in section:
+    if (
+        any(hasattr(cls, name) for name in ("_gather", "__get_pydantic_core_schema__"))
+        or "_target_" in section
+    ):
         return  # its section holds the options of a part too, by its own rules
     own = {field.name for field in fields(cls)}
     yield from (f"{name}.{key}" for key in own.symmetric_difference(section))

@@ -17,7 +17,6 @@ from s2robot.data.formats import find_format, format_options
 from s2robot.data.formats.target import new_path, size_of
 from s2robot.data.formats.transfer import Incoming, Notes, Outgoing
 from s2robot.data.store import DemoStore
-from s2robot.integrations.lerobot.environment import EnvironmentOptions
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class ImportOptions:
     proprio: tuple[str, ...] | None
     cameras: tuple[str, ...] | None
     image_size: Count
-    lerobot: EnvironmentOptions
+    lerobot: Mapping[str, Any]  # read by the format: data imports no integrations
     options: Mapping[str, Any]
 
 
@@ -57,7 +56,7 @@ class ExportOptions:
     frames_per_chunk: Count
     images: Literal["image", "video"]
     instruction: str
-    lerobot: EnvironmentOptions
+    lerobot: Mapping[str, Any]  # read by the format: data imports no integrations
     options: Mapping[str, Any]
 
 
