@@ -12,6 +12,7 @@ import numpy as np
 
 from envs.realtime.world import Link, Shared, Snapshot, render, simulate
 from s2robot.core.errors import UserError
+from s2robot.core.task import Start
 from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode, refuse_latched
 from s2robot.robot.arms.models import PANDA_HOME, panda_kinematics, panda_limits
 from s2robot.robot.cameras.camera import Frame
@@ -225,6 +226,10 @@ class LiveCubePick(RobotEnv):
         """(x, y, yaw) of the cube now (m, rad; table frame): for experts and tests, never a policy."""
         world = self._world.snapshot()
         return float(world.scene[3]), float(world.scene[4]), world.yaw
+
+    def start(self) -> Start:
+        """As `CubePick.start`."""
+        return Start(place=self.cube_pose())
 
     def scene(self) -> Scene:
         """Gripper and cube now (m, table frame): for the evaluation, never a policy."""

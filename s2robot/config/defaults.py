@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,9 @@ def load_defaults(command: str, choices: Sequence[str] = (), folder: Path | None
     groups = {g: choice for g, choice in chosen.items() if not g.startswith("hydra/")}
     with open_dict(config):
         del config["hydra"]
-    return Defaults(name, folder, groups, config)
+    defaults = Defaults(name, folder, groups, config)
+    existing = {g: choice if choice in defaults.choices(g) else None for g, choice in groups.items()}
+    return replace(defaults, groups=existing)  # an `optional` choice may have no file
 
 
 def _with_included(path: Path) -> list[Path]:
