@@ -40,7 +40,7 @@ FIRST_SCREEN = {
     "`mvp-small-sim`, the same frames": ("large-1x-from224",),
     "the ViT of tiny, untrained, S²": ("random-s2",),
     "none: no vision": ("blind",),
-    "none: no vision, told where the cube is": ("oracle",),
+    "none: no vision, given the cube's position": ("oracle",),
     "the scripted expert, who knows where the cube is": ("expert",),
 }
 """Row -> its arms of `docs/results/table10/`, in the order of the columns."""

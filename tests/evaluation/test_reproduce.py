@@ -225,12 +225,12 @@ def test_planned_comparisons_are_corrected_for_each_other(tmp_path: Path) -> Non
     assert claim.separated and claim.difference == pytest.approx(0.3, abs=0.02)
     assert claim.p_holm == pytest.approx(min(1, 2 * claim.p)) and not other.separated
     page = render(read_arms(tmp_path))
-    assert "- small-s2 v large-1x: separated: difference +30 %" in page
+    assert "- small-s2 v large-1x: separated: difference +30 pp (95 % interval" in page
     assert page.index("## The claim") < page.index("## headline")
     assert "Grasp conditioning" not in page, "none of its arms is there"
 
 
-def test_the_second_round_stands_beside_the_claim_and_does_not_change_it(tmp_path: Path) -> None:
+def test_grasp_conditioning_stands_beside_the_claim_and_does_not_change_it(tmp_path: Path) -> None:
     def written(*arms: str) -> str:
         for name in arms:
             for seed in range(3):
@@ -240,7 +240,7 @@ def test_the_second_round_stands_beside_the_claim_and_does_not_change_it(tmp_pat
     first = written("small-s2", "large-1x").partition("## headline")[0]
     page = written("small-s2-conditioned", "large-1x-conditioned")
     assert page.startswith(first)
-    assert "- small-s2-conditioned v large-1x-conditioned: separated: difference +30 %" in page
+    assert "- small-s2-conditioned v large-1x-conditioned: separated: difference +30 pp (95 % interval" in page
     assert page.index("## The claim") < page.index("## Grasp conditioning") < page.index("## headline")
 
 
