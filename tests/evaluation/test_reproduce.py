@@ -240,7 +240,8 @@ def test_grasp_conditioning_stands_beside_the_claim_and_does_not_change_it(tmp_p
     first = written("small-s2", "large-1x").partition("## headline")[0]
     page = written("small-s2-conditioned", "large-1x-conditioned")
     assert page.startswith(first)
-    assert "- small-s2-conditioned v large-1x-conditioned: separated: difference +30 pp (95 % interval" in page
+    named = "small-s2-conditioned v large-1x-conditioned"
+    assert f"- {named}: separated: difference +30 pp (95 % interval" in page
     assert page.index("## The claim") < page.index("## Grasp conditioning") < page.index("## headline")
 
 
