@@ -6,16 +6,16 @@ import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
 
 from s2robot.config import compose
 from s2robot.config.defaults import config_folder
 from s2robot.config.overrides import as_override, parse
-from s2robot.core.errors import UserError, unknown
+from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
 from s2robot.data.tools.table import table
 from s2robot.sweep.job import run_job
@@ -25,14 +25,25 @@ LAUNCHERS = {"basic": "basic", "local": "submitit_local", "slurm": "submitit_slu
 """The value of `launcher`, and the name that Hydra knows it by."""
 
 
-def main(cfg: DictConfig) -> int:
+@dataclass(frozen=True)
+class SweepOptions:
+    """Of one sweep; the meanings are the comments of `configs/sweep.yaml`."""
+
+    out: str
+    over: tuple[str, ...]
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...] | None
+    launcher: Literal["basic", "local", "slurm"]
+    options: tuple[str, ...]
+
+
+def main(options: SweepOptions) -> int:
     """Runs every combination, prints the table; 1 where a job ended with a mistake."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    varied = check_sweep(plain)
-    out = Path(plain["out"]).resolve()
+    varied = check_sweep(options)
+    out = Path(options.out).resolve()
     with disk_errors(f"write to {out}"):
         out.mkdir(parents=True, exist_ok=True)
-    with _arguments(["s2robot sweep", *hydra_arguments(plain, out)]):
+    with _arguments(["s2robot sweep", *hydra_arguments(options, out)]):
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(run_job)()
     rows = collect(out, varied)
     write_results(out, rows)
@@ -40,35 +51,33 @@ def main(cfg: DictConfig) -> int:
     return int(any(row["error"] for row in rows))
 
 
-def check_sweep(plain: dict[str, Any]) -> list[str]:
+def check_sweep(options: SweepOptions) -> list[str]:
     """The names of the options that vary. Raises UserError for a mistake in any value before any job runs."""
-    if plain["launcher"] not in LAUNCHERS:
-        raise unknown("launcher", plain["launcher"], LAUNCHERS)
-    if plain["launcher"] != "basic" and not importlib.util.find_spec("submitit"):
-        raise UserError(f'launcher={plain["launcher"]} needs submitit: pip install "s2robot[slurm]"')
-    if not plain["over"]:
+    if options.launcher != "basic" and not importlib.util.find_spec("submitit"):
+        raise UserError(f'launcher={options.launcher} needs submitit: pip install "s2robot[slurm]"')
+    if not options.over:
         raise UserError('over=[]: name options of train with their values, e.g. over=["seed=0,1,2"]')
-    fixed = [f"out={plain['out']}", *plain["train"]]
+    fixed = [f"out={options.out}", *options.train]
     names = []
-    for text in plain["over"]:
+    for text in options.over:
         name = text.partition("=")[0]
         for value in _values(text):
             compose("train", [*fixed, f"{name}={value}"])
         names.append(name)
-    if plain["evaluate"] is not None:
-        compose("evaluate", ["checkpoint=policy", "out=evaluation", *plain["evaluate"]])
+    if options.evaluate is not None:
+        compose("evaluate", ["checkpoint=policy", "out=evaluation", *options.evaluate])
     return names
 
 
-def hydra_arguments(plain: dict[str, Any], out: Path) -> list[str]:
-    """What Hydra is told: every job has a folder in `out`, named by its number."""
-    given = [str(parse(text).input_line) for text in (*plain["train"],)]
-    evaluation = [] if plain["evaluate"] is None else [f"+evaluation={_quoted(plain['evaluate'])}"]
-    launcher = [f"hydra.launcher.{option}" for option in plain["options"]]
+def hydra_arguments(options: SweepOptions, out: Path) -> list[str]:
+    """The arguments of Hydra's multirun: every job has a folder in `out`, named by its number."""
+    given = [str(parse(text).input_line) for text in options.train]
+    evaluation = [] if options.evaluate is None else [f"+evaluation={_quoted(options.evaluate)}"]
+    launcher = [f"hydra.launcher.{option}" for option in options.options]
     return [
         *("--multirun", f"hydra.sweep.dir={out}", "hydra.sweep.subdir=${hydra.job.num}"),
-        f"hydra/launcher={LAUNCHERS[plain['launcher']]}",
-        *(*launcher, *given, *plain["over"], *evaluation),
+        f"hydra/launcher={LAUNCHERS[options.launcher]}",
+        *(*launcher, *given, *options.over, *evaluation),
     ]
 
 

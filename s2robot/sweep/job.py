@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from s2robot.commands import run_command
 from s2robot.core.errors import UserError
@@ -18,7 +18,7 @@ JOB = "job.json"
 """What a job says of itself: its options, those of its evaluation, and the mistake that ended it, if any."""
 
 
-def run_job(cfg: DictConfig) -> None:
+def run_job(config: Mapping[str, Any]) -> None:
     """Trains and, where the sweep asks for it, evaluates, into the folder that Hydra gives this job.
 
     A mistake in its options ends this job alone. One that is finished is left as it is.
@@ -26,7 +26,7 @@ def run_job(cfg: DictConfig) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     options = [option for option in hydra.overrides.task if not option.startswith("+")]
-    evaluation = None if cfg.get("evaluation") is None else list(cfg.evaluation)
+    evaluation = None if config.get("evaluation") is None else list(config["evaluation"])
     job: dict[str, Any] = {"options": options, "evaluation": evaluation, "error": None}
     kept = json.loads((folder / JOB).read_text()) if (folder / JOB).is_file() else None
     if kept == job:

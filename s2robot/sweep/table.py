@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s2robot.reports.result import read_evaluation
 from s2robot.sweep.job import JOB
 from s2robot.utils.atomic_io import write_atomic, write_json
 
@@ -41,9 +42,10 @@ def _row(folder: Path, over: Sequence[str]) -> Row:
     given = dict(option.split("=", 1) for option in job["options"])
     failed = job["error"] is not None  # what lies there may be another training's
     curves = {} if failed else _read(folder / "policy" / "curves.json")
-    evaluation = {} if failed else _read(folder / "policy" / "evaluation" / "evaluation.json")
+    evaluated = folder / "policy" / "evaluation" / "evaluation.json"
+    evaluation = read_evaluation(evaluated) if evaluated.is_file() and not failed else {}
     scores = [value for _, value in curves.get("action/validation", [])]
-    further = evaluation.get("random_starts") or {}
+    random_starts = evaluation.get("random_starts") or {}
     return {
         "job": folder.name,
         **{name: given.get(name) for name in over},
@@ -52,7 +54,7 @@ def _row(folder: Path, over: Sequence[str]) -> Row:
         "best": min(scores, default=None),
         "rollouts": _last(curves, "success/rollouts"),
         "successes": _count(evaluation),
-        "further": _count(further),
+        "random_starts": _count(random_starts),
         "error": job["error"],
     }
 

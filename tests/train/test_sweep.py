@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from mistakes import refusal
-from omegaconf import OmegaConf
 from toy_loop import TRAIN, s2robot
 
 from s2robot.config import compose
-from s2robot.sweep.command import check_sweep, hydra_arguments
+from s2robot.config.options import read_options
+from s2robot.reports.result import FIELDS, SCHEMA
+from s2robot.sweep.command import SweepOptions, check_sweep, hydra_arguments
 from s2robot.sweep.table import cells, collect, write_results
 
 DATA = (".json", ".safetensors")
@@ -23,10 +24,8 @@ def listed(*options: str) -> str:
     return "[" + ",".join(f'"{option}"' for option in options) + "]"
 
 
-def options(*overrides: str) -> dict[str, Any]:
-    cfg = compose("sweep", ["out=x", 'train=["demos=a"]', *overrides])
-    plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    return plain
+def options(*overrides: str) -> SweepOptions:
+    return read_options(SweepOptions, compose("sweep", ["out=x", 'train=["demos=a"]', *overrides]))
 
 
 def test_the_options_that_vary_are_named() -> None:
@@ -55,13 +54,13 @@ def test_a_mistake_in_any_value_is_told_before_any_job(overrides: list[str], sai
 
 
 def test_hydra_is_told_where_and_how() -> None:
-    plain = options(
-        'over=["seed=0,1"]', "launcher=slurm", 'options=["partition=gpu"]', 'evaluate=["extra=1"]'
+    given_options = options(
+        'over=["seed=0,1"]', "launcher=slurm", 'options=["partition=gpu"]', 'evaluate=["random_starts=1"]'
     )
-    given = hydra_arguments(plain, Path("/runs/sweep"))
+    given = hydra_arguments(given_options, Path("/runs/sweep"))
     assert given[0] == "--multirun"
     assert {"hydra.sweep.dir=/runs/sweep", "hydra/launcher=submitit_slurm", "seed=0,1"} <= set(given)
-    assert {"hydra.launcher.partition=gpu", "+evaluation=['extra=1']", "demos=a"} <= set(given)
+    assert {"hydra.launcher.partition=gpu", "+evaluation=['random_starts=1']", "demos=a"} <= set(given)
 
 
 def job(folder: Path, options: list[str], curves: dict[str, Any] | None, error: str | None = None) -> None:
@@ -69,7 +68,14 @@ def job(folder: Path, options: list[str], curves: dict[str, Any] | None, error: 
     (folder / "job.json").write_text(json.dumps({"options": options, "error": error}))
     if curves is not None:
         (folder / "policy" / "curves.json").write_text(json.dumps(curves))
-        result = {"successes": 3, "trials": 4, "random_starts": None}
+        result = {
+            "schema": SCHEMA,
+            **{name: {} for name in FIELDS},
+            "successes": 3,
+            "trials": 4,
+            "rollouts": [],
+            "random_starts": {"successes": 5, "trials": 9},
+        }
         (folder / "policy" / "evaluation" / "evaluation.json").write_text(json.dumps(result))
 
 
@@ -80,7 +86,7 @@ def test_results_are_one_row_a_job_in_their_order(tmp_path: Path) -> None:
     rows = collect(tmp_path, ["lr"])
     assert [row["job"] for row in rows] == ["2", "10"]
     assert (rows[0]["lr"], rows[0]["action/validation"], rows[0]["best"]) == ("1", 0.25, 0.2)
-    assert (rows[0]["successes"], rows[0]["further"], rows[0]["error"]) == ("3/4", None, None)
+    assert (rows[0]["successes"], rows[0]["random_starts"], rows[0]["error"]) == ("3/4", "5/9", None)
     assert (rows[1]["action/train"], rows[1]["error"]) == (None, "no such camera")
     assert cells(rows)[1][2:] == ["-"] * 6 + ["no such camera"]
     write_results(tmp_path, rows)

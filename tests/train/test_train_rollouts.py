@@ -16,7 +16,7 @@ OPTIONS = (
     "cameras=[front]",
     "val_fraction=0.25",
     "evaluate_every=6",
-    'evaluate=["positions=2","max_steps=3"]',
+    'evaluate=["starts=2","max_steps=3"]',
     "report=true",
 )
 
@@ -86,7 +86,7 @@ def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [option for option in OPTIONS if not option.startswith("evaluate=")]
-    said = refusal(capsys, *training(toy_store, tmp_path, *options, 'evaluate=["positions=99"]'))
+    said = refusal(capsys, *training(toy_store, tmp_path, *options, 'evaluate=["starts=99"]'))
     assert f"the rollouts of {tmp_path}/rollouts/000006 failed (" in said
     assert "expected 0 to 16 positions" in said
     assert load_policy(tmp_path / "rollouts" / "000006")
@@ -95,7 +95,7 @@ def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ('evaluate=["positons=2"]', "unknown option 'positons'"),
+        ('evaluate=["strats=2"]', "unknown option 'strats'"),
         ("evaluate_every=-1", "evaluate_every=-1: expected 0 (never) or more"),
     ],
 )
