@@ -88,7 +88,7 @@ def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
     options = [option for option in OPTIONS if not option.startswith("evaluate=")]
     said = refusal(capsys, *training(toy_store, tmp_path, *options, 'evaluate=["starts=99"]'))
     assert f"the rollouts of {tmp_path}/rollouts/000006 failed (" in said
-    assert "expected 0 to 16 positions" in said
+    assert "starts=99: expected 0 to 16" in said
     assert load_policy(tmp_path / "rollouts" / "000006")
 
 
@@ -96,7 +96,7 @@ def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
     ("option", "said"),
     [
         ('evaluate=["strats=2"]', "unknown option 'strats'"),
-        ("evaluate_every=-1", "evaluate_every=-1: expected 0 (never) or more"),
+        ("evaluate_every=-1", "evaluate_every=-1: expected 0 or more"),
     ],
 )
 def test_mistakes_are_told_before_training(
