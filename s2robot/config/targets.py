@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import hydra
@@ -54,6 +55,13 @@ def locate(target: str) -> Any:
         if _is_simulation_missing(error):
             raise _no_checkout(error) from error
         raise
+
+
+def check_installed(config: Mapping[str, Any]) -> None:
+    """Raises UserError where a config names the simulation and there is no checkout, before work starts."""
+    package = str(config.get("_target_")).partition(".")[0]
+    if package in _CHECKOUT_ONLY and importlib.util.find_spec(package) is None:
+        raise _no_checkout(ModuleNotFoundError(f"No module named {package!r}"))
 
 
 def _is_simulation_missing(error: BaseException) -> bool:

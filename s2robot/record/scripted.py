@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from s2robot.config import instantiate
+from s2robot.config.targets import check_installed
 from s2robot.core.errors import UserError
 from s2robot.core.rollout import Outcome, run_episode
 from s2robot.data.lossy import lossy_frames
@@ -59,6 +60,7 @@ def _check(options: RecordOptions) -> None:
             "teleop=none: a scripted expert needs the simulator's state, which no robot "
             "knows: give teleop=browser"
         )
+    check_installed(options.env)
     if options.checkpoint is not None:
         raise UserError(f"checkpoint={options.checkpoint}: it acts beside a person, give teleop=browser")
     if options.expert is None:
