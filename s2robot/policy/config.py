@@ -24,7 +24,7 @@ class PolicyOptions:
         trunk_options, head_options: theirs. In YAML they stand in a section of the trunk's or head's name.
         pooling: a name of `POOLINGS`.
         width: of the visual tokens and of the vector of a step.
-        vision: False leaves the features unread: the control that must fail where the cube must be seen.
+        vision: False leaves the features unread: the control that must fail where vision is needed.
         pooling_dropout: share of what a pooling read from the tokens that is dropped in training.
         action_dropout: share of the windows whose past actions are dropped in training, since a policy that
             reads them may copy them (de Haan et al. 2019, causal confusion; Wen et al. 2020, copycats).

@@ -43,7 +43,7 @@ class Demos:
     """What is trained on.
 
     Attributes:
-        spec: of the robot, seen through the cameras that the policy sees.
+        spec: of the robot, with the cameras that the policy uses.
     """
 
     sources: tuple[Source, ...]

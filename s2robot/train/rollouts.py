@@ -108,7 +108,7 @@ class Rollouts:
                 write_atomic(self._folder.out / BEST / name, (best / name).read_bytes())
 
     def _best(self) -> Path | None:
-        """Of equals the later one counts: it has seen more."""
+        """Of equals the later one counts: it was trained longer."""
         rates = dict(self.curve(sys.maxsize).get(CURVE, []))
         if not (self._keep_best and rates):
             return None

@@ -61,7 +61,7 @@ class FlowHead(nn.Module):
         return chunk.unflatten(-1, self._chunk)
 
     def errors(self, hidden: Tensor, target: Tensor, random: BatchRandom | None) -> Tensor:
-        """Squared, of the end seen from a random time on the way from noise to the target (..., Ta, Da)."""
+        """Squared, of the end predicted at a random time between noise and target (..., Ta, Da)."""
         random = random or BatchRandom(_fixed())
         goal = target.flatten(-2)
         noise = random.normal(goal.shape).to(goal)
