@@ -7,7 +7,7 @@ a grey table is the cube, a dark one the gripper, which shrinks as it comes down
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -32,7 +32,7 @@ _HALF_VIEW = {"front": 0.2, "wrist": 0.1}  # m from the middle of the frame to i
 class Toy(gymnasium.Env[Observation, np.ndarray]):
     """Move over the cube, go down, close, go up. Arguments as those of `CubePick`."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(
         self,

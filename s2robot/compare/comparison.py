@@ -153,7 +153,7 @@ def _one_training(
     first: list[bool], second: list[bool], confidence: float, anytime: bool, level: float
 ) -> dict[str, Any]:
     """What a comparison says of outcomes (P,) of one training seed each."""
-    pairs = Pairs.count(first, second)
+    pairs = Pairs.of(first, second)
     p, limits = (anytime_p, anytime_interval) if anytime else (mcnemar, newcombe)
     low, high = limits(first, second, confidence)
     alone = pairs.only_first / sum(pairs), pairs.only_second / sum(pairs)

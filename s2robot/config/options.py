@@ -109,7 +109,7 @@ def _expected(error: Any) -> str:
     if error["type"] == "literal_error":
         return context["expected"].replace("'", "")
     kind = error["type"].partition("_")[0]
-    return _KINDS.get(kind, error["msg"])
+    return str(_KINDS.get(kind) or error["msg"])
 
 
 def _split(expected: str) -> list[str]:

@@ -91,12 +91,12 @@ class Jpeg(ArrayBytesCodec):
         """What it does to frames, uint8 (T, H, W, 3)."""
         return FrameError.between(frames, self.to_frames(self.to_bytes(frames), frames.shape))
 
-    async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        data = await asyncio.to_thread(self.to_bytes, chunk_array.as_numpy_array())
+    async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
+        data = await asyncio.to_thread(self.to_bytes, chunk_data.as_numpy_array())
         return chunk_spec.prototype.buffer.from_bytes(data)
 
-    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        frames = await asyncio.to_thread(self.to_frames, chunk_bytes.to_bytes(), chunk_spec.shape)
+    async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        frames = await asyncio.to_thread(self.to_frames, chunk_data.to_bytes(), chunk_spec.shape)
         return chunk_spec.prototype.nd_buffer.from_numpy_array(frames)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:

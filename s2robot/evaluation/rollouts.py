@@ -31,7 +31,8 @@ _FILMED = 16  # the first so many seeds, of a task without fixed starts
 _VIDEO_SIDE = 224  # px
 
 
-class RolloutSpec(NamedTuple):
+@dataclass(frozen=True)
+class RolloutSpec:
     """A rollout to be made.
 
     Attributes:
@@ -238,5 +239,5 @@ def roll_out(context: WorkerContext, spec: RolloutSpec) -> Rollout:
     }
     if context.store is not None:
         context.store.keep(recorder, outcome)
-    film = encode_mp4(collector.frames, env.unwrapped.robot_spec.rate) if spec.filmed else None
+    film = encode_mp4(collector.frames, env.get_wrapper_attr("robot_spec").rate) if spec.filmed else None
     return Rollout(spec.index, outcome, film)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors, sync
@@ -20,7 +20,8 @@ from s2robot.utils.atomic_io import write_atomic, write_json
 from s2robot.utils.hashing import first_difference, plain
 
 
-class Rollout(NamedTuple):
+@dataclass(frozen=True)
+class Rollout:
     """One that is finished: its number, its outcome as in `evaluation.json`, its H.264 file if filmed."""
 
     index: int

@@ -60,7 +60,7 @@ def grid_map(evaluation: Result) -> Markup | None:
     placed = [*_placed(evaluation), *_placed(evaluation.get("random_starts") or {})]
     if region is None or len(placed) < _ENOUGH * GRID**2:
         return None
-    edges = [np.linspace(*region[axis], GRID + 1) for axis in ("x", "y")]
+    edges = [np.linspace(low, high, GRID + 1) for low, high in (region["x"], region["y"])]
     successes, trials = grid_counts(placed, edges[0], edges[1])
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
@@ -107,8 +107,8 @@ def _draw_cell(axes: Axes, x: np.ndarray, y: np.ndarray, successes: int, trials:
 
 def _draw_squares(axes: Axes, placed: Sequence[Placed], side: float, alpha: float) -> None:
     """Squares of `side` (m), turned by the angle: filled for a success, hollow and crossed for a failure."""
-    hits = [corners(*place, side) for place, success in placed if success]
-    misses = [corners(*place, side) for place, success in placed if not success]
+    hits = [corners(x, y, angle, side) for (x, y, angle), success in placed if success]
+    misses = [corners(x, y, angle, side) for (x, y, angle), success in placed if not success]
     edges = {"facecolors": "none", "edgecolors": DAY["miss"], "linewidths": 1.3}
     axes.add_collection(PolyCollection(hits, facecolors=DAY["hit"], edgecolors="none", alpha=alpha))
     axes.add_collection(PolyCollection(misses, alpha=alpha, **edges))

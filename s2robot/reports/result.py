@@ -102,8 +102,8 @@ def certainty(result: Result) -> str:
 
 def count_failures(rollouts: Iterable[Result], labels: Sequence[str]) -> dict[str, int]:
     """How many failed for which reason, in the order of the task's labels."""
-    found = [rollout.get("failure") for rollout in rollouts]
-    order = dict.fromkeys([*labels, *filter(None, found)])
+    found = [str(rollout["failure"]) for rollout in rollouts if rollout.get("failure")]
+    order = dict.fromkeys([*labels, *found])
     return {label: found.count(label) for label in order if label in found}
 
 

@@ -25,7 +25,7 @@ class Pairs(NamedTuple):
     neither: int
 
     @classmethod
-    def count(cls, a: Sequence[bool], b: Sequence[bool]) -> Pairs:
+    def of(cls, a: Sequence[bool], b: Sequence[bool]) -> Pairs:
         """The four counts of outcomes, position by position.
 
         Raises UserError for lengths that differ, no outcomes, or outcomes that are not true or false.
@@ -55,7 +55,7 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
     Raises:
         UserError: lengths that differ, no outcomes, or outcomes that are not true or false.
     """
-    pairs = Pairs.count(a, b)
+    pairs = Pairs.of(a, b)
     discordant = pairs.only_first + pairs.only_second
     return float(binomtest(pairs.only_first, discordant).pvalue) if discordant else 1.0
 
@@ -66,7 +66,7 @@ def newcombe(a: Sequence[bool], b: Sequence[bool], confidence: float = 0.95) -> 
     Newcombe's method 10 (Statistics in Medicine 17, 1998, pp. 2635-2650): both Wilson intervals, squared and
     added, with the correlation of the pairs. Raises UserError as `mcnemar` and `wilson`.
     """
-    pairs = Pairs.count(a, b)
+    pairs = Pairs.of(a, b)
     trials = sum(pairs)
     counts = pairs.both + pairs.only_first, pairs.both + pairs.only_second
     first, second = ((count / trials, *wilson(count, trials, confidence)) for count in counts)

@@ -30,7 +30,7 @@ _DIFFERENCES = np.linspace(-1, 1, 401)
 
 def anytime_p(a: Sequence[bool], b: Sequence[bool]) -> float:
     """The p value of equal policies, valid however often one looks. Raises UserError as `mcnemar`."""
-    wealth = _log_wealth(Pairs.count(a, b), np.zeros(1))[0]
+    wealth = _log_wealth(Pairs.of(a, b), np.zeros(1))[0]
     return float(min(1.0, np.exp(-wealth)))
 
 
@@ -40,7 +40,7 @@ def anytime_interval(a: Sequence[bool], b: Sequence[bool], confidence: float = 0
     Raises UserError as `mcnemar`, and unless 0 < confidence < 1.
     """
     check_share("confidence", confidence)
-    wealth = _log_wealth(Pairs.count(a, b), _DIFFERENCES[1:-1])
+    wealth = _log_wealth(Pairs.of(a, b), _DIFFERENCES[1:-1])
     held = np.flatnonzero(wealth < -np.log1p(-confidence))
     return float(_DIFFERENCES[held[0]]), float(_DIFFERENCES[held[-1] + 2])
 

@@ -34,7 +34,7 @@ def test_published_intervals_of_a_paired_difference(table, interval, digits):
 def test_published_test_of_a_paired_difference():
     """Approval of a prime minister at two polls; Agresti, Categorical Data Analysis, section 10.1."""
     poll = outcomes(794, 150, 86, 570)
-    assert Pairs.count(*poll).difference == pytest.approx(0.04)
+    assert Pairs.of(*poll).difference == pytest.approx(0.04)
     assert newcombe(*poll) == pytest.approx((0.021, 0.058), abs=1.1e-3), (
         "Agresti's Wald interval, near enough"
     )

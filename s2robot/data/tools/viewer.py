@@ -52,7 +52,7 @@ def write_rrd(store: DemoStore, ids: Sequence[str], path: Path) -> Path:
 def _rerun() -> Any:
     """The package, which is an extra."""
     try:
-        import rerun
+        import rerun  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError('rerun=true needs the viewer\'s package: pip install "s2robot[rerun]"') from None
     return rerun

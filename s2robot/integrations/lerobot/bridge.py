@@ -138,9 +138,9 @@ def train(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
         loader = torch.utils.data.DataLoader(windows, options["batch_size"], shuffle=True)
         optimiser = torch.optim.AdamW(policy.get_optim_params(), 1e-5)
         batches = chain.from_iterable(repeat(loader))
-        losses = []
+        losses, began = [], time.perf_counter()
         for step in range(options["steps"] + 1):
-            if step == 1:
+            if step == 1:  # the first one warms up
                 began = time.perf_counter()
             loss, _ = policy.forward(before(next(batches)))
             optimiser.zero_grad()

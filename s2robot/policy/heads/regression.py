@@ -29,7 +29,9 @@ class RegressionHead(nn.Linear):
         super().__init__(config.width, config.chunk_size * config.action_dim)
         self._chunk = (config.chunk_size, config.action_dim)
 
-    def forward(self, hidden: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, hidden: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """hidden (..., width) -> normalised actions (..., Ta, Da)."""
         return super().forward(hidden).unflatten(-1, self._chunk)
 

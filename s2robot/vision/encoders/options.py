@@ -71,7 +71,9 @@ def _gathered(section: Any) -> Any:
     if not isinstance(section, dict):
         return section
     names = {field.name for field in fields(EncoderOptions)}
-    own = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items() if k in names}
+    own: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in section.items() if k in names
+    }
     arguments = {k: v for k, v in section.items() if k not in names}
     if arguments and "_target_" not in arguments:
         raise unknown("option of encoder", next(iter(arguments)), sorted(names))
