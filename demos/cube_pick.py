@@ -98,7 +98,7 @@ class ScriptedExpert:
         return np.append(self._kinematics.solve(joints, goal), command).astype(np.float32)
 
     def _cube(self) -> np.ndarray:
-        x, y, _ = self._env.cube_pose()
+        x, y, _ = self._env.cube()
         cube = np.array([x, y, self._env.cube_height() + self._env.cube_rest()])
         return cube if self._miss is None else cube + self._miss
 

@@ -24,7 +24,7 @@ class ToyExpert:
 
     def act(self, observation: Observation) -> np.ndarray:
         gripper = observation["proprio"][:3]
-        cube = np.append(self._env.cube_pose()[:2], 0.0)
+        cube = np.append(self._env.cube()[:2], 0.0)
         aligned = np.linalg.norm(cube[:2] - gripper[:2]) < 0.005
         self._closed = self._closed or bool(aligned and gripper[2] < 0.01)
         self.action_loss_mask.append(True)

@@ -116,13 +116,13 @@ class Toy(gymnasium.Env[Observation, np.ndarray]):
         """As `CubePick.frames`."""
         return {name: self._frame(name) for name in self.robot_spec.cameras}
 
-    def cube_pose(self) -> CubePose:
+    def cube(self) -> CubePose:
         """(x, y, yaw) of the cube now: for the expert and for tests."""
         return float(self._cube[0]), float(self._cube[1]), 0.0
 
     def start(self) -> Start:
         """As `CubePick.start`."""
-        return Start(place=self.cube_pose())
+        return Start(place=self.cube())
 
     def scene(self) -> Scene:
         """As `CubePick.scene`."""

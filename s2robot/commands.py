@@ -37,13 +37,19 @@ COMMANDS = (
     Command("demos stats", "lengths, rates, values and sizes on disk", f"{_TOOL}.stats:main", ("path",)),
     Command("demos inspect", "one page that shows what a store holds", f"{_TOOL}.inspection:main", ("path",)),
     Command(
-        "demos validate", "read every byte and say what is wrong", f"{_TOOL}.check:validate_store", ("path",)
+        "demos validate",
+        "read every byte of a store and report what is damaged",
+        f"{_TOOL}.check:validate_store",
+        ("path",),
     ),
     Command("demos repair", "move broken episodes aside", f"{_TOOL}.check:repair_store", ("path",)),
     Command(
-        "demos replay", "act what was recorded in the simulator again", f"{_TOOL}.replay:main", ("path",)
+        "demos replay",
+        "repeat recorded actions in the simulator and compare the outcome",
+        f"{_TOOL}.replay:main",
+        ("path",),
     ),
-    Command("demos drop", "hide episodes for good", f"{_TOOL}.edit:drop", ("path", "ids...")),
+    Command("demos drop", "drop episodes from a store", f"{_TOOL}.edit:drop", ("path", "ids...")),
     Command("demos merge", "several stores into a new one", f"{_TOOL}.edit:merge", ("stores...",)),
     Command("demos split", "a store into two new ones", f"{_TOOL}.edit:split", ("path",)),
     Command(
@@ -62,26 +68,40 @@ COMMANDS = (
     Command(
         "pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain.command:main"
     ),
-    Command("probe", "how well features tell where the cube is", "s2robot.advise.probe:main"),
+    Command("probe", "how well a small head reads positions from features", "s2robot.advise.probe:main"),
     Command("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.command:main"),
     Command("train", "train a policy on demos", "s2robot.train:main"),
     Command("sweep", "train many policies that differ in a few options", "s2robot.sweep.command:main"),
-    Command("evaluate", "count the cubes that a policy picks up", "s2robot.evaluation.command:main"),
+    Command(
+        "evaluate",
+        "roll a policy out from the task's starts and count its successes",
+        "s2robot.evaluation.command:main",
+    ),
     Command(
         "compare",
-        "tell evaluations apart, or say why not",
+        "compare success rates: paired differences, intervals, tests",
         "s2robot.compare.command:main",
         ("evaluations...",),
     ),
     Command("calibrate", "aim a robot's cameras, find its table", "s2robot.deploy.calibrate:main"),
-    Command("deploy", "let a policy drive a robot, and count", "s2robot.deploy.command:main"),
-    Command("reproduce", "run an experiment of many arms", "s2robot.reproduce.command:main", ("what",)),
-    Command("serve", "answer a policy over a network", "s2robot.serve.command:main"),
-    Command("bench", "measure a part of it, beside others", "s2robot.bench.command:main", ("what",)),
+    Command("deploy", "run a policy on a robot and record success", "s2robot.deploy.command:main"),
+    Command(
+        "reproduce",
+        "run a published experiment: record, train and evaluate all of it",
+        "s2robot.reproduce.command:main",
+        ("what",),
+    ),
+    Command("serve", "serve a policy over a network", "s2robot.serve.command:main"),
+    Command(
+        "bench",
+        "measure speed: encode, disk, rollout, train, processes, store",
+        "s2robot.bench.command:main",
+        ("what",),
+    ),
 )
 """In the order of the pipeline."""
 
-FAMILIES = {"demos": "look after a demo store"}
+FAMILIES = {"demos": "inspect and edit demo stores"}
 """What the commands have in common that share their first word."""
 
 
@@ -102,6 +122,6 @@ def run_command(name: str, overrides: Sequence[str] = ()) -> int:
     from s2robot.config.targets import locate
 
     command = find_command(name)
-    config = compose(name, overrides)  # before the import: a typing error is told within a second
+    config = compose(name, overrides)  # before the import: a typing error shows within a second
     function = locate(command.target)
     return function(read_options(options_of(function), config)) or 0

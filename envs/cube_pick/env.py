@@ -1,7 +1,7 @@
 """`s2robot/CubePick-v0`: a Panda picks a cube up from a table, in robosuite (MuJoCo).
 
 Observation and action are those of a real arm: camera frames, joint angles, gripper opening and gripper pose.
-Only `cube_pose()` and success see the simulator's state.
+Only `cube()` and success see the simulator's state.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -175,7 +175,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
 
     # ------------------------------------------------------------------ privileged state
 
-    def cube_pose(self) -> CubePose:
+    def cube(self) -> CubePose:
         """(x, y, yaw) of the cube now (m, rad; table frame): for experts and tests, never a policy."""
         qpos = self._simulation.sim.data.get_joint_qpos(self._cube_joint)
         yaw = Rotation.from_quat(qpos[3:], scalar_first=True).as_euler("zyx")[0]
@@ -191,7 +191,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
 
     def start(self) -> Start:
         """Where this episode began: the seed decides it, the place is that of the cube now."""
-        return Start(place=self.cube_pose())
+        return Start(place=self.cube())
 
     def kinematics(self) -> ArmKinematics:
         """The inverse kinematics of the arm: for experts and for steering by a person."""
@@ -278,7 +278,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
         quaternion = Rotation.from_matrix(self._data.site_xmat[site].reshape(3, 3)).as_quat()
         if quaternion @ self._home_quaternion < 0:  # q and -q are one rotation: keep to one half-space
             quaternion = -quaternion
-        oracle = self.cube_pose()[:2] if self._oracle else ()
+        oracle = self.cube()[:2] if self._oracle else ()
         opening = fingers[0] - fingers[1]
         return np.concatenate([joints, [opening], position, quaternion, oracle]).astype(np.float32)
 

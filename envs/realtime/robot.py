@@ -222,14 +222,14 @@ class LiveCubePick(RobotEnv):
             **options,
         )
 
-    def cube_pose(self) -> CubePose:
+    def cube(self) -> CubePose:
         """(x, y, yaw) of the cube now (m, rad; table frame): for experts and tests, never a policy."""
         world = self._world.snapshot()
         return float(world.scene[3]), float(world.scene[4]), world.yaw
 
     def start(self) -> Start:
         """As `CubePick.start`."""
-        return Start(place=self.cube_pose())
+        return Start(place=self.cube())
 
     def scene(self) -> Scene:
         """Gripper and cube now (m, table frame): for the evaluation, never a policy."""

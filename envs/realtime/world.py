@@ -208,7 +208,7 @@ class _World:
     def _publish(self) -> None:
         env = self._env
         scene, proprio, qpos = env.scene(), env._proprio(), env.mujoco[1].qpos.copy()
-        places, yaw = np.array([*scene.gripper, *scene.cube]), env.cube_pose()[2]
+        places, yaw = np.array([*scene.gripper, *scene.cube]), env.cube()[2]
         joints, opening = proprio[:7].astype(float), float(proprio[7])
         success = self._held * SLICE >= HOLD
         now, done = self._clock.now(), self._answered

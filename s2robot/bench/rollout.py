@@ -90,7 +90,7 @@ def steady_rate(rollouts: Sequence[Measured]) -> float:
     begin = max(own[0].ended for own in by_worker.values())
     end = min(own[-1].ended for own in by_worker.values())
     if end <= begin:
-        raise UserError("the workers were never at work together: give more positions=")
+        raise UserError("the workers were never at work together: give more rollout.starts=")
     inside = [max(0.0, min(r.ended, end) - max(r.began, begin)) / (r.ended - r.began) for r in rollouts]
     return sum(share * r.steps for share, r in zip(inside, rollouts, strict=True)) / (end - begin)
 

@@ -55,11 +55,11 @@ class Comparison:
 
     def sentence(self) -> str:
         """`a v b: not separated: difference +6 pp (95 % interval -3 to +15), p = 0.2; about 90 ...`."""
-        verdict = "separated" if self.separated else "not separated"
+        outcome = "separated" if self.separated else "not separated"
         limits = f"{percent(self.low, sign=True)} to {percent(self.high, sign=True)}"
         interval = f"{100 * self.confidence:g} % interval {limits}"
         text = (
-            f"{self.first} v {self.second}: {verdict}: "
+            f"{self.first} v {self.second}: {outcome}: "
             f"difference {percent(self.difference, sign=True)} pp ({interval}), {p_in_words(self.p)}"
         )
         if self.p_holm != self.p:

@@ -1,4 +1,4 @@
-"""What every arm is: joints that are told and asked for their angles, and a gripper. Units: rad, m, s."""
+"""What every arm is: joints that are sent and asked for their angles, and a gripper. Units: rad, m, s."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ArmLimits:
 
 
 class ArmError(Exception):
-    """The arm, or the way to it, does not do what it is told: the message is the driver's."""
+    """The arm, or the way to it, does not do what it is sent: the message is the driver's."""
 
 
 def refuse_latched(mode: Mode) -> None:

@@ -55,14 +55,14 @@ class Stopped(Exception):
 def stale_state(state: ArmState | None, now: float, deadlines: Deadlines) -> str | None:
     """In words, that an arm's state is too old at `now` (s), or from the future; None where it is neither."""
     if state is None:
-        return "the arm has told no state"
+        return "the arm has sent no state"
     return _stale("the arm's state", now - state.time, deadlines.state)
 
 
 def stale_image(times: Mapping[str, float], now: float, deadlines: Deadlines) -> str | None:
     """Likewise of the first camera whose newest frame is, by the times (s) when they were captured."""
-    told = (_stale(f"camera {name}", now - time, deadlines.image) for name, time in times.items())
-    return next(filter(None, told), None)
+    stale = (_stale(f"camera {name}", now - time, deadlines.image) for name, time in times.items())
+    return next(filter(None, stale), None)
 
 
 def _stale(source: str, age: float, most: float) -> str | None:

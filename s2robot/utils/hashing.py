@@ -37,7 +37,7 @@ def sha256_json(obj: Any) -> str:
 
 
 def first_difference(kept: Any, asked: Any, name: str = "") -> str | None:
-    """`another horizon (2, not 4)`: the first leaf in which two trees of JSON differ."""
+    """`another n_action_steps (2, not 4)`: the first leaf in which two trees of JSON differ."""
     if kept == asked:
         return None
     if not (isinstance(kept, dict) and isinstance(asked, dict)):

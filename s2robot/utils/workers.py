@@ -67,7 +67,7 @@ def _start(start: Callable[..., Any], start_args: tuple[Any, ...]) -> None:
     global _context
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
-    # Made by the first job: what an initializer raises would be told as a process that died.
+    # Made by the first job: what an initializer raises would be reported as a process that died.
     _context = cache(partial(start, *start_args))
 
 

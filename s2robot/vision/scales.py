@@ -37,7 +37,7 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """What `multiscale_forward` is told, checked: its docstring explains each. Raises UserError."""
+    """The arguments of `multiscale_forward`, checked: its docstring explains each. Raises UserError."""
 
     sizes: tuple[int, ...]
     tile: int

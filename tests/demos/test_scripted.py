@@ -52,7 +52,7 @@ def test_one_seed_is_one_demo(cube_pick: CubePick) -> None:
     ends = []
     for _ in range(2):
         outcome = run(made(cube_pick, 4))
-        ends.append((outcome.steps, cube_pick.cube_pose()))
+        ends.append((outcome.steps, cube_pick.cube()))
     assert ends[0] == ends[1]
 
 

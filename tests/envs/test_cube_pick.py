@@ -170,7 +170,7 @@ def test_the_cube_is_put_exactly_where_told(
     cube_pick: CubePick, x: float, y: float, yaw: float, seed: int
 ) -> None:
     cube_pick.reset(seed=seed, options={"cube": (x, y, yaw)})
-    there = cube_pick.cube_pose()
+    there = cube_pick.cube()
     assert there[:2] == (x, y)
     assert np.cos(there[2] - yaw) == pytest.approx(1)
     assert cube_pick.cube_height() == 0
@@ -180,7 +180,7 @@ def test_without_a_pose_it_is_anywhere_in_the_rectangle(cube_pick: CubePick) -> 
     poses = []
     for seed in range(12):
         cube_pick.reset(seed=seed)
-        poses.append(cube_pick.cube_pose())
+        poses.append(cube_pick.cube())
     x, y, yaw = np.array(poses).T
     assert (abs(x) <= X_RANGE[1]).all() and (abs(y) <= Y_RANGE[1]).all()
     assert np.ptp(x) > 0.1 and np.ptp(y) > 0.1 and np.ptp(yaw) > 2
@@ -190,7 +190,7 @@ def test_the_cube_rests_where_it_lies(cube_pick: CubePick) -> None:
     cube_pick.reset(seed=0, options={"cube": (0.05, -0.08, 0.7)})
     for _ in range(5):
         cube_pick.step(np.array([0, 0, 0, -1], np.float32))
-    np.testing.assert_allclose(cube_pick.cube_pose(), (0.05, -0.08, 0.7), atol=1e-3)
+    np.testing.assert_allclose(cube_pick.cube(), (0.05, -0.08, 0.7), atol=1e-3)
     assert abs(cube_pick.cube_height()) < 1e-3
 
 
@@ -324,8 +324,8 @@ def test_a_cube_outside_the_rectangle_is_refused(cube_pick: CubePick, pose: Any,
 
 
 def test_an_unknown_reset_option_is_refused(cube_pick: CubePick) -> None:
-    said = refusal(lambda: cube_pick.reset(options={"cube_pose": (0.0, 0.0, 0.0)}))
-    assert said == "unknown reset option 'cube_pose': did you mean 'cube'? valid: cube"
+    said = refusal(lambda: cube_pick.reset(options={"cub": (0.0, 0.0, 0.0)}))
+    assert said == "unknown reset option 'cub': did you mean 'cube'? valid: cube"
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_the_arm_starts_where_it_starts_without_changes(
     env._perturbation = Perturbation(env.mujoco[0], {kind: 1.0})
     after = env.reset(seed=3, options={"cube": POSE})[0]["proprio"]
     assert before.tobytes() == after.tobytes()
-    assert env.cube_pose()[:2] == POSE[:2]
+    assert env.cube()[:2] == POSE[:2]
 
 
 def test_without_a_strength_everything_is_undone(env: CubePick, clean: dict[str, np.ndarray]) -> None:

@@ -48,7 +48,7 @@ def test_the_same_seed_is_the_same_episode() -> None:
 def test_the_cube_lies_where_it_is_put_and_shows_there() -> None:
     env = Toy(cameras=["front"], image_size=64)
     observation, _ = env.reset(seed=0, options={"cube": (0.1, -0.1, 0.3)})
-    assert env.cube_pose()[:2] == (0.1, -0.1)
+    assert env.cube()[:2] == (0.1, -0.1)
     red = np.argwhere((observation["images"]["front"] == (200, 30, 40)).all(-1))
     np.testing.assert_allclose(red.mean(0), [48, 16], atol=1)
     assert np.array_equal(env.render(), observation["images"]["front"])
@@ -77,7 +77,7 @@ def test_mistakes_are_told_in_one_line() -> None:
     assert refusal(lambda: env.reset(options={"cube": (1, 0, 0)})).startswith("cube=(1, 0, 0)")
     said = refusal(lambda: env.reset(options={"cube": (0, 0)}))
     assert said.startswith("cube=(0, 0): expected (x")
-    said = refusal(lambda: env.reset(options={"cube_pose": (0, 0, 0)}))
-    assert said == "unknown reset option 'cube_pose': did you mean 'cube'? valid: cube"
+    said = refusal(lambda: env.reset(options={"cub": (0, 0, 0)}))
+    assert said == "unknown reset option 'cub': did you mean 'cube'? valid: cube"
     env.reset(seed=0)
     assert "not finite" in refusal(lambda: env.step(np.full(4, np.nan)))

@@ -120,7 +120,7 @@ class Goes:
     def reset(self) -> None:
         self.left = list(self.steps)
         self.command = -1.0
-        self.cube = np.append(self.env.cube_pose()[:2], 0.0)
+        self.cube = np.append(self.env.cube()[:2], 0.0)
 
     def act(self, observation: Observation) -> np.ndarray:
         gap = np.zeros(3)
@@ -203,7 +203,7 @@ class Pushes:
         self.env = env
 
     def reset(self) -> None:
-        x, y, _ = self.env.cube_pose()
+        x, y, _ = self.env.cube()
         self.left = [
             np.array([x - 0.07, y, 0.1]),
             np.array([x - 0.07, y, 0.02]),

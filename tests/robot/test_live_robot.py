@@ -58,7 +58,7 @@ def robot() -> Iterator[LiveCubePick]:
 @pytest.mark.slow
 def test_it_goes_where_it_is_told_at_its_rate(robot: LiveCubePick) -> None:
     before, _ = robot.reset(seed=1, options={"cube": (0.05, 0.03, 0.4)})
-    assert np.allclose(robot.cube_pose()[:2], (0.05, 0.03), atol=1e-3)
+    assert np.allclose(robot.cube()[:2], (0.05, 0.03), atol=1e-3)
     for _ in range(8):
         after, _, _, truncated, info = robot.step(np.array([0.02, 0, 0.01, 1], np.float32))
         assert not truncated, info["stopped"]

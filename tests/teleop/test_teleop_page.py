@@ -252,7 +252,7 @@ def toy_cube(start: int) -> tuple[float, float, float]:
     """Where the toy lays the cube at a start of seed 0."""
     env = Toy(image_size=16)
     env.reset(seed=int(np.random.SeedSequence([0, start]).generate_state(1)[0]))
-    return env.cube_pose()
+    return env.cube()
 
 
 def check_demo(out: Path, operator_name: str) -> None:
@@ -310,7 +310,7 @@ def test_a_person_picks_the_cube_up_in_the_simulator(
     from envs.cube_pick.simulation import CUBE_HALF_SIZE
 
     cube_pick.reset(seed=int(np.random.SeedSequence([0, 0]).generate_state(1)[0]))
-    x, y, _ = cube_pick.cube_pose()
+    x, y, _ = cube_pick.cube()
     cube = np.array([x, y, CUBE_HALF_SIZE]) - cube_pick.base_position
     out = tmp_path / "demos"
     page = browser.new_page()

@@ -76,11 +76,13 @@ class LeRobotArm:
     def connect(self) -> None:
         self._bridge, self._lost = Bridge(self._find_python(), "robot", Path(), own_home=False), None
         try:
-            told = self._ask(self._config, _START)
+            features = self._ask(self._config, _START)
             wanted = [*self._names, self._gripper]
-            missing = [name for name in wanted if name not in told["observed"] or name not in told["action"]]
+            missing = [
+                name for name in wanted if name not in features["observed"] or name not in features["action"]
+            ]
             if missing:
-                raise ArmError(f"it has no {', '.join(missing)}, but {', '.join(told['action'])}")
+                raise ArmError(f"it has no {', '.join(missing)}, but {', '.join(features['action'])}")
         except ArmError as error:
             self._bridge.close()
             raise UserError(f"{self._config['type']} does not start: {error}") from error

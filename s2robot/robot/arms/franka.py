@@ -101,7 +101,7 @@ class FrankaArm(FciArm):
         return Measured(np.array(state.q, float), state.time, self._fault(state))
 
     def _read(self) -> Any:
-        """The newest state as franka-rs has it. A loop that has ended without being told to is a fault."""
+        """The newest state as franka-rs has it. A loop that has ended by itself is a fault."""
         targets = self._targets
         if targets is not None and targets.running:
             return self._call(targets.state)

@@ -66,7 +66,7 @@ class Hand:
                     self._move(closing)
                     done = closing
                 self.width = self._read()
-            except Exception as error:  # an arm without fingers is no danger: told, and tried again
+            except Exception as error:  # an arm without fingers is no danger: reported, and tried again
                 self.problem = str(error)
                 log.warning("hand: %s", error)
 

@@ -114,8 +114,8 @@ class FrankyArm(FciArm):
         """The arm's reflex in its own words."""
         franky = _library()
         if state.robot_mode in (franky.RobotMode.Reflex, franky.RobotMode.UserStopped):
-            told = (_names(state.current_errors), _names(state.last_motion_errors), state.robot_mode.name)
-            return next(filter(None, told))
+            reasons = (_names(state.current_errors), _names(state.last_motion_errors), state.robot_mode.name)
+            return next(filter(None, reasons))
         return _names(state.current_errors) or (self._lost if self._mode is Mode.FAULT else None)
 
     def _brake(self) -> None:
