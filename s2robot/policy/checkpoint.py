@@ -10,7 +10,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from s2robot.config.targets import check_trusted
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.policy.config import PolicyConfig
@@ -70,7 +69,6 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{folder}/config.yaml is no checkpoint of schema {_SCHEMA}: train the policy again")
     if absent := [key for key in _REQUIRED if key not in config]:
         raise UserError(f"{folder}/config.yaml is damaged: it lacks {', '.join(absent)}")
-    check_trusted(config["env"])
     return config
 
 

@@ -44,3 +44,23 @@ def test_the_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> Non
     recording = s2robot("record", "out=demos")
     assert (recording.returncode, recording.stderr.count("\n")) == (2, 1)
     assert "run from a checkout" in recording.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "serve --help",
+        "record robot=franka teleop=browser --help",
+        "deploy --help",
+        "evaluate --help",
+    ],
+)
+def test_a_robot_s_computer_has_help_without_the_checkout(command: str, wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    packages = next(path for path in sys.path if path.endswith("site-packages"))
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{packages}"}
+    whole = [sys.executable, "-S", "-P", "-m", "s2robot.cli", *command.split()]
+    done = subprocess.run(whole, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") > 10

@@ -21,11 +21,12 @@ SPEC = RobotSpec(
     rate=10.0,
 )
 
+camera_names = st.text(min_size=1).filter(lambda name: not {"", ".", ".."} & set(name.split("/")))
 names = st.lists(st.text(min_size=1), max_size=4, unique=True)
 
 
 @given(
-    cameras=st.dictionaries(st.text(), st.tuples(st.integers(1), st.integers(1), st.just(3)), max_size=3),
+    cameras=st.dictionaries(camera_names, st.tuples(st.integers(1), st.integers(1), st.just(3)), max_size=3),
     proprio=names,
     action=names,
     action_space=st.text(),

@@ -134,7 +134,7 @@ def test_recording_states_size_and_error_and_keeps_to_its_codec(
     common = ("record", "env=toy", "expert=toy", f"out={out}", "workers=0", "episodes=3")
     message = toy_loop.refusal(capsys, *common)
     assert "keeps its frames as {'name': 'jpeg', 'quality': 80}, not as lossless" in message
-    assert "unknown value of images 'jpg'" in toy_loop.refusal(capsys, *common, "images=jpg")
+    assert "unknown images 'jpg': did you mean 'jpeg'?" in toy_loop.refusal(capsys, *common, "images=jpg")
     toy_loop.record(out, 3, "images=jpeg", "quality=80")
     assert len(DemoStore.open(out)) == 3
 

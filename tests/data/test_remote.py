@@ -18,11 +18,14 @@ from demos_command import refused, run, run_json
 from loopback import free_port
 from mistakes import refusal
 
+from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.data import copies
 from s2robot.data.files import open_files
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import validate
 from s2robot.train.demos import Source, load_episode_features
+from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
 from s2robot.vision.cache import encode_store
 from s2robot.vision.encoders.options import EncoderOptions
@@ -31,8 +34,13 @@ from s2robot.vision.features import FeatureExtractor
 obstore = pytest.importorskip("obstore", reason='pip install "s2robot[s3]"')
 
 BUCKET = "demos"
-ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
-ENCODER_OPTIONS = EncoderOptions.of(ENCODER)
+ENCODER_OPTIONS = EncoderOptions.of({"name": "random-tiny", "architecture": "tiny", "sizes": [224]})
+
+
+def training(*overrides: str) -> TrainOptions:
+    """The options of a training with the small encoder."""
+    given = ("demos=-", "out=-", "encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false")
+    return read_options(TrainOptions, compose("train", [*given, "encode_workers=0", *overrides]))
 
 
 def find_server() -> str:
@@ -145,7 +153,7 @@ def test_the_verbs_that_read_take_a_url(
     assert run(capsys, "validate", url) == (0, [f"{url}: 4 episodes read, nothing wrong"])
     assert run(capsys, "replay", url, "workers=0")[0] == 0
     page = tmp_path / "page.html"
-    assert run(capsys, "inspect", url, f"out={page}", "sheets=1")[0] == 0
+    assert run(capsys, "inspect", url, f"out={page}", "contact_sheets=1")[0] == 0
     assert url in page.read_text()
 
 
@@ -188,13 +196,13 @@ def test_nothing_is_written_there(url: str, local: DemoStore, capsys: pytest.Cap
 
 def test_training_reads_a_remote_store_and_keeps_its_features_here(url: str, tmp_path: Path) -> None:
     remote = DemoStore.open(url)
-    options = {"encoder": ENCODER, "bf16": False, "workers": 0, "features": None, "augment": {}}
+    options = training()
     source = Source(remote, tuple(remote.ids()))
     assert "is not on this machine" in refusal(
         lambda: load_episode_features(source, remote.spec, options, World())
     )
     spec = remote.spec.select_cameras(["front"])
-    tracks = load_episode_features(source, spec, options | {"features": str(tmp_path / "features")}, World())
+    tracks = load_episode_features(source, spec, training(f"features={tmp_path / 'features'}"), World())
     assert [track.length for track in tracks] == [e.length for e in remote.episodes()]
     np.testing.assert_array_equal(tracks[2].action, remote.episode("000002").action)
     assert len(list((tmp_path / "features").glob("*/*/front.npy"))) == 4
@@ -236,7 +244,7 @@ def test_features_in_a_bucket_are_computed_once_for_all_machines(
     other = machine(tmp_path, "other", monkeypatch)
     assert same(of_front(local, features), expected)
     assert len(list(other.glob("features/*/*/*/front.npy"))) == len(expected), "memory-mapped from a copy"
-    options = {"encoder": ENCODER, "bf16": False, "workers": 0, "features": features, "augment": {}}
+    options = training(f"features={features}")
     source = Source(local, tuple(local.ids()))
     tracks = load_episode_features(source, local.spec.select_cameras(["front"]), options, World())
     found = zip(local.ids(), (np.array(track.features["front"][:]) for track in tracks), strict=True)
