@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 
@@ -35,6 +36,10 @@ def arm(box: XArmEmulator) -> Iterator[XArm]:
     yield arm
     box.silent = False
     arm.close()
+
+
+def test_the_sockets_of_others_keep_their_timeout(arm: XArm) -> None:
+    assert socket.getdefaulttimeout() is None
 
 
 def waits_for(condition, seconds: float = 20.0) -> bool:  # type: ignore[no-untyped-def]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from importlib.util import find_spec
 from typing import Any
@@ -51,11 +52,14 @@ class XArm:
     def connect(self) -> None:
         from xarm.wrapper import XArmAPI
 
+        timeout = socket.getdefaulttimeout()
         try:
             self._api = XArmAPI(self._host, is_radian=True, do_not_open=True, enable_report=False)
             self._api.connect()
         except Exception as error:  # the SDK raises nothing more special
             raise UserError(f"no xArm at {self._host}: {error}") from error
+        finally:
+            socket.setdefaulttimeout(timeout)  # the SDK sets 1 s for all sockets of the process
         if self._api.axis != len(self.limits.low):
             axes = self._api.axis
             self._api.disconnect()
