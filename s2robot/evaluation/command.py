@@ -56,7 +56,7 @@ def main(options: EvaluateOptions) -> int:
     common, spec = make_config(options)
     todo = rollout_specs(options, common.task())
     if options.store is not None:
-        check_origin(options.store, {"device": "policy", **origin(common)})
+        check_origin(options.store, {"collected_by": "policy", **origin(common)})
     unfinished = Unfinished.begin(out, _identity(common), options.overwrite)
     rollouts = _roll_out_all(common, todo, unfinished, options.workers)
     evaluation = _evaluation(common, spec, [rollout.outcome for rollout in rollouts])

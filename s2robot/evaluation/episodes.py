@@ -25,7 +25,7 @@ class RolloutStore:
     """
 
     def __init__(self, path: str | Path, spec: RobotSpec, origin: Mapping[str, Any]) -> None:
-        self.origin = {"device": "policy", **origin}
+        self.origin = {"collected_by": "policy", **origin}
         check_origin(path, self.origin)
         self._store = DemoStore.open_or_create(path, spec, {"record": self.origin})
 
