@@ -51,9 +51,9 @@ class Options:
 
 
 def test_a_new_device_is_one_file_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "wheel.py").write_text(WHEEL)
+    (tmp_path / "steering_wheel.py").write_text(WHEEL)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(DEVICES, "wheel", "wheel:KIND")
+    monkeypatch.setitem(DEVICES, "wheel", "steering_wheel:KIND")
     device = make_device(find_kinds("wheel", supervises=False), Options(), TeleopContext(Toy(image_size=16)))
     assert device.invitation == "turn the wheel (front)"
     assert device.command().motion.tolist() == [0.5, 0.5, 0.5]
