@@ -123,7 +123,8 @@ def time_parts(context: WorkerContext, clock: Clock) -> None:
     for name in ("reset", "step"):
         setattr(context.env, name, clock.timed("physics", getattr(context.env, name)))
     actor: Any = context.actor
-    actor.policy.extractor = clock.timed("encoding", actor.policy.extractor)
+    extractor = actor.policy.extractor
+    extractor.of_cameras = clock.timed("encoding", extractor.of_cameras)
     actor.act = clock.timed("policy", actor.act)
 
 

@@ -79,4 +79,5 @@ def test_the_command_measures_and_writes(
     assert all(result["ms_per_step"][part] > 0 for part in PARTS)
     assert result["shares"]["encoding"] > result["shares"]["physics"], "the toy has hardly any"
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*PARTS, "1"]
-    assert "each worker needs 2" in refusal(capsys, *given, "rollout.starts=3", "rollout.workers=[1,2]")
+    other = (*given[:-1], f"out={tmp_path / 'other.json'}")
+    assert "each worker needs 2" in refusal(capsys, *other, "rollout.starts=3", "rollout.workers=[1,2]")
