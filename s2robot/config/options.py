@@ -52,8 +52,6 @@ def read_options(cls: type[T], config: DictConfig | Mapping[str, Any]) -> T:
 
     Raises UserError for the first value that does not fit, in one line that says what was given and expected.
     """
-    if cls is DictConfig:  # TODO(typed options): until every command has its dataclass
-        return config  # type: ignore[return-value]
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     try:
         # As JSON: strict, but lists become tuples and sections dataclasses.
