@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-import re
-import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from s2robot.core.errors import UserError
+from s2robot.utils.processes import is_left_over, temporary_tag
 
 STAGING = ".staging"
 
 _SYNCS = 8  # at a time
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOSYS}
 _PAUSE, _LOOKS = 0.05, 40  # s between checks that a folder stays away, and how many at most
 
 
@@ -32,11 +34,11 @@ def disk_errors(task: str) -> Iterator[None]:
 
 @contextmanager
 def staged(root: Path, name: str) -> Iterator[Path]:
-    """A new folder `.staging/<name>-<pid>-<random>`, gone on leaving unless it was renamed away.
+    """A new folder `.staging/<name>-<tag of this process>`, gone on leaving unless it was renamed away.
 
     Raises UserError where the disk refuses, there or in the body.
     """
-    folder = root / STAGING / f"{name}-{os.getpid()}-{secrets.token_hex(4)}"
+    folder = root / STAGING / f"{name}-{temporary_tag()}"
     try:
         with disk_errors(f"write to {root}"):
             folder.parent.mkdir(exist_ok=True)
@@ -61,30 +63,15 @@ def _remove_for_good(folder: Path) -> None:
 
 
 def clean_staging(root: Path) -> int:
-    """Removes the staging folders whose writer no longer runs on this machine; returns how many."""
+    """Removes the staging folders whose writer has surely ended; returns how many.
+
+    Those of other machines, containers and boots stay: their writers may still be at work.
+    """
     area = root / STAGING
-    leftovers = [p for p in area.iterdir() if not _writer_runs(p.name)] if area.is_dir() else []
+    leftovers = [path for path in area.iterdir() if is_left_over(path.name)] if area.is_dir() else []
     for folder in leftovers:
         shutil.rmtree(folder, ignore_errors=True)
     return len(leftovers)
-
-
-def _writer_runs(staged_name: str) -> bool:
-    match = re.fullmatch(r".+-([0-9]+)-[0-9a-f]+", staged_name)
-    if not match:
-        return True  # not one of ours: leave it alone
-    return is_running(int(match[1]))
-
-
-def is_running(process: int) -> bool:
-    """Whether a process of that number runs on this machine."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):  # another user's process; not a process id at all
-        return True
-    return True
 
 
 def rename_new(source: Path, target: Path) -> bool:
@@ -109,9 +96,25 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """The content of a file, or the entries of a folder, onto the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """The content of a file, or the entries of a folder, onto the disk.
+
+    Some file systems (SMB, FUSE, WSL) cannot sync a folder: that is said once, and it goes on.
+    """
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC or not path.is_dir():
+            raise
+        _say_no_folder_sync()
+
+
+@cache
+def _say_no_folder_sync() -> None:
+    print(
+        "s2robot: this file system does not sync folders: a power cut may undo what was written last",
+        file=sys.stderr,
+    )

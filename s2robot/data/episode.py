@@ -145,6 +145,23 @@ def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> 
         _create_array(group, name, series, episode.length, codecs)[:] = series
 
 
+def check_staged(folder: Path, spec: RobotSpec) -> None:
+    """Raises UserError where files are gone of an episode that has just been written."""
+    try:
+        steps = json.loads((folder / MARKER).read_text())["attributes"]["length"]
+        for name in (*SERIES, *(f"images/{camera}" for camera in spec.cameras)):
+            array = folder / name
+            metadata = json.loads((array / MARKER).read_text())
+            size = metadata["chunk_grid"]["configuration"]["chunk_shape"][0]
+            if metadata["shape"][0] != steps or len(list(array.glob("c*"))) != -(-steps // size):
+                raise LookupError(name)
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"files of the episode in {folder} went away while it was written: it is not kept; "
+            "is anything else clearing that folder?"
+        ) from error
+
+
 def _write_frames(folder: Path, group: zarr.Group, name: str, frames: np.ndarray, codec: Jpeg | None) -> None:
     from zarr.codecs import Crc32cCodec
 

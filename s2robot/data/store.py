@@ -2,7 +2,7 @@
 
     PATH/zarr.json              Zarr v3 root group: schema, robot spec, versions
     PATH/000012/                one Zarr v3 group an episode, immutable
-    PATH/.staging/              episodes under construction: never read, cleaned when their writer is dead
+    PATH/.staging/              episodes under construction: never read, removed when their writer has ended
     PATH/.dropped/000012        tombstone: the episode stays on disk and is no longer listed
     PATH/.broken/000012/        an episode that `repair` moved aside, whatever is left of it
 
@@ -24,7 +24,7 @@ from typing import Any
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.durable import clean_staging, disk_errors, rename_new, staged, sync, sync_tree
-from s2robot.data.episode import MARKER, Episode, check_episode, check_json, write_episode
+from s2robot.data.episode import MARKER, Episode, check_episode, check_json, check_staged, write_episode
 from s2robot.data.files import Files, LocalFiles, local_path, open_files
 from s2robot.data.reader import EpisodeReader, copy_episode
 from s2robot.data.schema import check_vacant, new_root, root_attributes
@@ -42,7 +42,7 @@ DROPPED, BROKEN = ".dropped", ".broken"
 class DemoStore:
     """A folder of episodes of one robot; made by `create`, `open` or `open_or_create`.
 
-    Several processes on one machine may append to it and read it at the same time.
+    Several processes, also of several containers and machines, may append to it and read it at the same time.
 
     Attributes:
         files: where it lies. `str()` of a store is that place as a user writes it.
@@ -189,7 +189,7 @@ class DemoStore:
         return target
 
     def clean_staging(self) -> int:
-        """Removes what writers left behind that are no longer alive on this machine; returns how many."""
+        """Removes what writers left behind that have surely ended; returns how many."""
         return clean_staging(self.path)
 
     def digest(self) -> str:
@@ -203,6 +203,7 @@ class DemoStore:
         with staged(self.path, episode_id or "next") as staging:
             write(staging)
             sync_tree(staging)
+            check_staged(staging, self.spec)
             committed = self._commit(staging, episode_id)
             sync(self.path)
         return committed

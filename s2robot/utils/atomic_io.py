@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from s2robot.utils.hashing import plain
+from s2robot.utils.processes import is_left_over, temporary_tag
 
 
 def write_json(path: str | Path, obj: Any) -> None:
@@ -18,13 +21,26 @@ def write_json(path: str | Path, obj: Any) -> None:
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
     """Writes a file so that a crash leaves the old one or the new one, never a part. Makes its folder."""
+    data = content.encode() if isinstance(content, str) else content
+    with replacing(path) as staging:
+        staging.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write a file to, which takes its place on leaving. Makes the folder.
+
+    After an error nothing is left of it; what a killed process left is removed by the next to write the file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if is_left_over(left.name):
+            left.unlink(missing_ok=True)
+    staging = path.with_name(f".{path.name}.{temporary_tag()}")
     try:
-        with open(staging, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
+        yield staging
+        with staging.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(staging, path)
     finally:

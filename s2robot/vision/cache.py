@@ -11,7 +11,6 @@ s3://BUCKET/PREFIX: see `bucket.py`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from s2robot.data.durable import disk_errors
 from s2robot.data.files import is_url
 from s2robot.data.memmap import MappedArray
 from s2robot.data.store import DemoStore
-from s2robot.utils.atomic_io import write_json
+from s2robot.utils.atomic_io import replacing, write_json
 from s2robot.utils.distributed import World, join_world
 from s2robot.utils.hashing import sha256_json
 from s2robot.utils.workers import run_jobs
@@ -120,13 +119,10 @@ class FeatureCache:
     def save(self, path: Path, features: np.ndarray) -> None:
         """Writes features whole or not at all."""
         with disk_errors(f"write {path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "identity.json").exists():
                 write_json(self.folder / "identity.json", self._identity)
-            staging = path.with_suffix(f".{os.getpid()}.part")
-            with staging.open("wb") as file:
+            with replacing(path) as staging, staging.open("wb") as file:
                 np.save(file, features)
-            staging.replace(path)
 
     def size(self) -> int:
         """Bytes of all features in it."""

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode
 from mistakes import refusal
+from processes import ended_tag
 from test_store import assert_holds, snapshot
 
 from s2robot.core.spec import RobotSpec
@@ -206,7 +207,7 @@ def test_drop_hides_all_that_are_named_or_none(
 def test_a_merge_that_was_killed_is_cleaned_by_the_next(
     two: tuple[DemoStore, DemoStore], tmp_path: Path
 ) -> None:
-    dead = tmp_path / ".staging" / "all-999999999-0f"
+    dead = tmp_path / ".staging" / f"all-{ended_tag()}"
     shutil.copytree(two[0].path, dead)
     copies.merge(two, tmp_path / "all")
     assert not (tmp_path / ".staging").exists()

@@ -20,6 +20,7 @@ import zarr
 from kill_writer import SPEC, made_episode
 from mistakes import refusal
 from numcodecs import Blosc
+from processes import ended_tag
 
 from s2robot.config.options import Positive
 from s2robot.core.spec import GripperSpec, RobotSpec
@@ -27,6 +28,7 @@ from s2robot.data.formats import FORMATS
 from s2robot.data.formats.target import new_path
 from s2robot.data.formats.transfer import Incoming, Notes, nominal_time
 from s2robot.data.store import DemoStore, Episode
+from s2robot.utils.processes import temporary_tag
 from s2robot.utils.video import read_mp4
 
 LENGTHS = (20, 1, 37)
@@ -448,13 +450,12 @@ def test_an_error_leaves_no_part_of_the_target(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    (tmp_path / f".{dead.pid}-0a1b2c3d.out").mkdir()
-    (tmp_path / f".{os.getpid()}-0a1b2c3d.out").mkdir()
+    running = f".{temporary_tag()}.out"
+    for name in (running, f".{ended_tag()}.out"):
+        (tmp_path / name).mkdir()
     with new_path(tmp_path / "out") as path:
         path.write_text("mine")
-    assert {p.name for p in tmp_path.iterdir()} == {"out", f".{os.getpid()}-0a1b2c3d.out"}
+    assert {p.name for p in tmp_path.iterdir()} == {"out", running}
 
 
 def test_a_file_is_no_folder_for_a_target(tmp_path: Path) -> None:

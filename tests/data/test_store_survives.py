@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -17,9 +19,12 @@ import numpy as np
 import pytest
 from kill_writer import SPEC, made_episode
 from mistakes import refusal
+from processes import ended_tag, foreign_tag
 from stores import SERIES, assert_intact, cut, empty, flip
 
+from s2robot.data import durable
 from s2robot.data.store import DemoStore
+from s2robot.utils.processes import temporary_tag
 
 
 @pytest.fixture
@@ -149,16 +154,74 @@ def test_two_writers_of_the_same_ids_have_one_winner_each(
     assert_intact(store)
 
 
-def test_staging_is_cleaned_of_dead_writers_only(store: DemoStore) -> None:
-    with subprocess.Popen(["true"]) as process:
-        pass
-    staging = store.path / ".staging"
-    names = {f"a-b-{process.pid}-0f", f"000000-{os.getpid()}-0f", "notes", "x-99999999999999999999-0f"}
-    for name in names:
+def test_staging_is_cleaned_of_writers_that_surely_ended_alone(store: DemoStore) -> None:
+    staging, dead = store.path / ".staging", f"a-b-{ended_tag()}"
+    kept = {f"000000-{temporary_tag()}", f"000000-{foreign_tag()}", "notes"}
+    for name in (dead, *kept):
         (staging / name / "images").mkdir(parents=True)
     assert DemoStore.open(store.path).clean_staging() == 1
-    assert {p.name for p in staging.iterdir()} == names - {f"a-b-{process.pid}-0f"}
+    assert {p.name for p in staging.iterdir()} == kept
     assert store.clean_staging() == 0
+
+
+def test_writers_in_containers_of_their_own_lose_nothing(tmp_path: Path) -> None:
+    """Each has a PID namespace of its own, and opens the store before every episode."""
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no new PID namespace here")
+    path, code = (
+        tmp_path / "demos",
+        (
+            "import sys; from kill_writer import *; path, seed = sys.argv[1], int(sys.argv[2])\n"
+            "for n in range(12): DemoStore.open_or_create(path, SPEC).append(made_episode(seed, n))"
+        ),
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    isolated = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]
+    other_numbers = ('"$@"; true', 'true & true & true & wait; "$@"; true')
+    writers = [
+        subprocess.Popen(
+            [*isolated, shell, "sh", sys.executable, "-c", code, path, str(seed)], env=environment
+        )
+        for seed, shell in enumerate(other_numbers)
+    ]
+    assert [writer.wait(120) for writer in writers] == [0, 0]
+    store = DemoStore.open(path)
+    assert len(store) == 24
+    assert_intact(store)
+
+
+def test_an_episode_whose_files_went_away_while_it_was_written_is_not_committed(
+    store: DemoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sync_and_lose(folder: Path) -> None:
+        """As where the folder was cleared: zarr makes groups that are missing, without attributes."""
+        (folder / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+
+    monkeypatch.setattr("s2robot.data.store.sync_tree", sync_and_lose)
+    assert "went away while it was written" in refusal(lambda: store.append(made_episode(0, 0)))
+    monkeypatch.setattr("s2robot.data.store.sync_tree", lambda folder: (folder / "time/c.0").unlink())
+    assert "went away while it was written" in refusal(lambda: store.append(made_episode(0, 0)))
+    assert store.ids() == []
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES])
+def test_a_file_system_that_cannot_sync_folders_is_used_and_that_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int
+) -> None:
+    fsync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(handle)
+
+    durable._say_no_folder_sync.cache_clear()
+    monkeypatch.setattr(os, "fsync", refuse)
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    for n in range(2):
+        store.append(made_episode(0, n))
+    assert_intact(store)
+    assert capsys.readouterr().err.count("does not sync folders") == 1
 
 
 def test_all_of_an_episode_is_on_disk_before_append_returns(

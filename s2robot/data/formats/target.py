@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from s2robot.core.errors import UserError
-from s2robot.data.durable import disk_errors, is_running
+from s2robot.data.durable import disk_errors
+from s2robot.utils.processes import is_left_over, temporary_tag
 
 
 @contextmanager
@@ -23,10 +23,9 @@ def new_path(out: Path) -> Iterator[Path]:
     """
     _check_free(out)
     for left in out.parent.glob(f".*-*.{glob.escape(out.name)}"):
-        pid = left.name[1:].partition("-")[0]
-        if pid.isdecimal() and not is_running(int(pid)):
+        if is_left_over(left.name):
             _remove(left)
-    staging = out.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{out.name}")
+    staging = out.with_name(f".{temporary_tag()}.{out.name}")
     try:
         with disk_errors(f"write {out}"):
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from s2robot.core.spec import RobotSpec
 from s2robot.data.durable import disk_errors
 from s2robot.data.reader import Damaged
 from s2robot.data.store import DemoStore, EpisodeReader
+from s2robot.utils.atomic_io import replacing
 
 _QUALITY = 90  # of JPEG
 _MAGIC = b"RRF"  # with which an .rrd file begins
@@ -34,18 +34,13 @@ def write_rrd(store: DemoStore, ids: Sequence[str], path: Path) -> Path:
     """
     check_writable(path)
     rerun = _rerun()
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
     recording = rerun.RecordingStream("s2robot_demos")
-    try:
-        with disk_errors(f"write {path}"):
-            recording.save(staging)
-            for episode_id in tqdm(ids, desc="rerun", unit="demo"):
-                with suppress(Damaged):
-                    _log(rerun, recording, store.episode(episode_id), store.spec)
-            recording.disconnect()
-            os.replace(staging, path)
-    finally:
-        staging.unlink(missing_ok=True)
+    with disk_errors(f"write {path}"), replacing(path) as staging:
+        recording.save(staging)
+        for episode_id in tqdm(ids, desc="rerun", unit="demo"):
+            with suppress(Damaged):
+                _log(rerun, recording, store.episode(episode_id), store.spec)
+        recording.disconnect()
     return path
 
 

@@ -6,7 +6,7 @@ batch i are pure functions of the seed.
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 import shlex
 import time
@@ -28,7 +28,8 @@ from s2robot.config.checks import check_folder
 from s2robot.config.options import Component, Count, Natural, NonNegative, to_plain
 from s2robot.config.overrides import as_override
 from s2robot.core.errors import UserError, unknown
-from s2robot.utils.atomic_io import write_atomic, write_json
+from s2robot.data.durable import disk_errors
+from s2robot.utils.atomic_io import replacing, write_atomic, write_json
 from s2robot.utils.distributed import World, join_world
 from s2robot.utils.hashing import first_difference, sha256_file, sha256_json
 from s2robot.utils.provenance import has_bf16, versions
@@ -139,10 +140,8 @@ def _start_source(config: Component, seed: int) -> FrameSource:
 def _render_shard(source: FrameSource, job: tuple[int, int, Path]) -> int:
     shard, states, path = job
     frames = [f for i in range(states) for f in source(shard * SHARD + i).values()]
-    staging = path.with_suffix(f".{os.getpid()}.part")
-    with staging.open("wb") as file:
+    with disk_errors(f"write {path}"), replacing(path) as staging, staging.open("wb") as file:
         np.save(file, np.stack(frames))
-    staging.rename(path)
     return states
 
 
@@ -285,7 +284,6 @@ def _save(
     losses: list[float],
     seconds: float,
 ) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     state = {
         "schema": _SCHEMA,
         "recipe": _recipe(options),
@@ -294,8 +292,10 @@ def _save(
         "losses": losses,
         "seconds": seconds,
     }
-    torch.save(state, out / f"{_STATE}.part")
-    (out / f"{_STATE}.part").replace(out / _STATE)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with disk_errors(f"save {out}"):
+        write_atomic(out / _STATE, buffer.getvalue())
 
 
 def _resume(
