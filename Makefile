@@ -36,6 +36,11 @@ lint: setup  ## ruff and pyright
 	.venv/bin/ruff format --check --quiet
 	.venv/bin/pyright
 
+.PHONY: docs
+docs: setup  ## the documentation site, into build/site; a dead link or an unknown reference fails
+	PYTHONPATH=. .venv/bin/zensical build --strict
+	echo "build/site/index.html"
+
 # What pip does not bring: shared libraries for rendering; before the installation also venv, and a compiler
 # with headers for `evdev`, which robosuite needs and which is built from source.
 .PHONY: system
