@@ -82,7 +82,7 @@ def _one_line(error: ValidationError) -> UserError:
         choices = [choice.strip().strip("'") for choice in _split(first.get("ctx", {}).get("expected", ""))]
         return unknown(name, first["input"], choices)
     expected = " or ".join(dict.fromkeys(_expected(e) for e in same))
-    return UserError(f"{name}={_shown(first['input'])}: expected {expected}")
+    return UserError(f"{name}={shown(first['input'])}: expected {expected}")
 
 
 def _name(location: tuple[int | str, ...]) -> str:
@@ -114,5 +114,6 @@ def _split(expected: str) -> list[str]:
     return expected.replace(" or ", ", ").split(", ")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of an option as messages quote it."""
     return str(value) if isinstance(value, str) else json.dumps(value, default=str)

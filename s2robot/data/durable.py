@@ -23,13 +23,17 @@ _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno
 _PAUSE, _LOOKS = 0.05, 40  # s between checks that a folder stays away, and how many at most
 
 
+class DiskError(UserError):
+    """What the file system refuses: disk full, no permission."""
+
+
 @contextmanager
 def disk_errors(task: str) -> Iterator[None]:
-    """Turns what the file system refuses (disk full, no permission) into a UserError `cannot <task>: why`."""
+    """Turns what the file system refuses into a DiskError `cannot <task>: why`."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot {task}: {error.strerror or error}") from error
+        raise DiskError(f"cannot {task}: {error.strerror or error}") from error
 
 
 @contextmanager

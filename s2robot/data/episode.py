@@ -13,6 +13,8 @@ import numpy as np
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.core.task import Start
+from s2robot.data.durable import DiskError
+from s2robot.data.streams import Frames, blocks
 
 if TYPE_CHECKING:
     import zarr
@@ -29,10 +31,10 @@ MARKER = "zarr.json"
 
 @dataclass
 class Episode:
-    """One episode in memory: T steps, every array of length T.
+    """One episode before it is written: T steps, every array of length T.
 
     Attributes:
-        images: camera -> uint8 (T, H, W, 3).
+        images: camera -> uint8 (T, H, W, 3), an array or frames that are read as they are written.
         proprio: float32 (T, Dp).
         action: float32 (T, Da), what was asked for.
         action_applied: float32 (T, Da), what the robot took.
@@ -41,7 +43,7 @@ class Episode:
             `length`.
     """
 
-    images: dict[str, np.ndarray]
+    images: Mapping[str, Frames]
     proprio: np.ndarray
     action: np.ndarray
     action_applied: np.ndarray
@@ -146,7 +148,7 @@ def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> 
 
 
 def check_staged(folder: Path, spec: RobotSpec) -> None:
-    """Raises UserError where files are gone of an episode that has just been written."""
+    """Raises DiskError where files are gone of an episode that has just been written."""
     try:
         steps = json.loads((folder / MARKER).read_text())["attributes"]["length"]
         for name in (*SERIES, *(f"images/{camera}" for camera in spec.cameras)):
@@ -156,13 +158,13 @@ def check_staged(folder: Path, spec: RobotSpec) -> None:
             if metadata["shape"][0] != steps or len(list(array.glob("c*"))) != -(-steps // size):
                 raise LookupError(name)
     except (OSError, LookupError, TypeError, ValueError) as error:
-        raise UserError(
+        raise DiskError(
             f"files of the episode in {folder} went away while it was written: it is not kept; "
             "is anything else clearing that folder?"
         ) from error
 
 
-def _write_frames(folder: Path, group: zarr.Group, name: str, frames: np.ndarray, codec: Jpeg | None) -> None:
+def _write_frames(folder: Path, group: zarr.Group, name: str, frames: Frames, codec: Jpeg | None) -> None:
     from zarr.codecs import Crc32cCodec
 
     from s2robot.data.frames import lossless, write_frames
@@ -173,11 +175,13 @@ def _write_frames(folder: Path, group: zarr.Group, name: str, frames: np.ndarray
         write_frames(array, frames, lambda key, content: Path(folder, name, key).write_bytes(content))
     else:
         codecs = {"serializer": codec, "compressors": [Crc32cCodec()]}
-        _create_array(group, name, frames, steps, codecs)[:] = frames
+        array = _create_array(group, name, frames, steps, codecs)
+        for start, block in blocks(frames, steps):
+            array[start : start + len(block)] = block
 
 
 def _create_array(
-    group: zarr.Group, name: str, like: np.ndarray, chunk_steps: int, codecs: dict[str, Any]
+    group: zarr.Group, name: str, like: np.ndarray | Frames, chunk_steps: int, codecs: dict[str, Any]
 ) -> zarr.Array:
     return group.create_array(
         name,

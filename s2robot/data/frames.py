@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import google_crc32c
 import numpy as np
 from numcodecs.blosc import Blosc
 
+from s2robot.data.streams import Frames, blocks
 from s2robot.utils.provenance import usable_cores
 
 if TYPE_CHECKING:
@@ -57,25 +58,41 @@ def is_quick(array: zarr.Array) -> bool:
     )
 
 
-def write_frames(array: zarr.Array, frames: np.ndarray, write: Callable[[str, bytes], object]) -> None:
+def write_frames(array: zarr.Array, frames: Frames, write: Callable[[str, bytes], object]) -> None:
     """Frames, uint8 (T, H, W, 3), as `array[:] = frames` writes them into a new array of `lossless` codecs.
+
+    They are read in this thread, a block after the other, and encoded in others.
 
     Args:
         write: puts a chunk's content into its file, by its key.
 
-    Raises what `write` raises.
+    Raises what `write` and reading the frames raise.
     """
     steps = array.chunks[0]
 
-    def encode(chunk: int) -> None:
-        part = frames[chunk * steps : (chunk + 1) * steps]
+    def encode(chunk: int, part: np.ndarray) -> None:
         stored = _buffer(prod(array.chunks)).reshape([array.chunks[axis] for axis in ROWS_FIRST])
         whole = stored.transpose(ROWS_FIRST)
         whole[: len(part)], whole[len(part) :] = part, 0
         data = Blosc(**_LZ4, shuffle=Blosc.NOSHUFFLE).encode(stored)
         write(_key(array, chunk), data + google_crc32c.value(data).to_bytes(4, "little"))
 
-    list(_threads(os.getpid()).map(encode, range(-(-len(frames) // steps))))
+    pending: list[Future[None]] = []
+    try:
+        for start, block in blocks(frames, steps):
+            _results(pending)  # two blocks are in memory: one is read while the other is encoded
+            pending = [
+                _threads(os.getpid()).submit(encode, (start + i) // steps, block[i : i + steps])
+                for i in range(0, len(block), steps)
+            ]
+    finally:
+        wait(pending)
+    _results(pending)
+
+
+def _results(pending: list[Future[None]]) -> None:
+    for future in pending:
+        future.result()
 
 
 def read_frames(array: zarr.Array, read: Callable[[str], bytes], start: int, stop: int) -> np.ndarray:

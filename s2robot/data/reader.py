@@ -17,6 +17,7 @@ from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.data.episode import MARKER
 from s2robot.data.files import Files, LocalFiles
+from s2robot.data.streams import LazyFrames
 
 if TYPE_CHECKING:
     import zarr
@@ -106,6 +107,13 @@ class EpisodeReader:
         if not steps:
             return np.empty((0, *self._spec.cameras[camera]), np.uint8)
         return self.read(name, min(steps), max(steps) + 1)[:: steps.step]
+
+    def frames(self, camera: str) -> LazyFrames:
+        """All frames of one camera, read when they are asked for. Raises UserError for an unknown camera."""
+        if camera not in self._spec.cameras:
+            raise unknown("camera", camera, self._spec.cameras)
+        shape = (self.length, *self._spec.cameras[camera])
+        return LazyFrames(shape, lambda start, stop: self.read(f"images/{camera}", start, stop))
 
     def digest(self) -> str:
         """sha256, in hex, of what the episode holds.

@@ -10,6 +10,7 @@ import numpy as np
 
 from s2robot.core.task import Start, Task
 from s2robot.data.store import DemoStore
+from s2robot.data.streams import blocks
 from s2robot.deploy.operator import Mark
 from s2robot.deploy.rollout import Rollout
 from s2robot.reports.evaluation import RolloutVideo, write_report
@@ -95,9 +96,10 @@ def _videos(store: DemoStore) -> list[RolloutVideo]:
         outcome = episode.attributes.get("outcome")
         if outcome is None:
             continue
-        frames = episode.images(next(iter(store.spec.cameras)))
+        frames = episode.frames(next(iter(store.spec.cameras)))
         every = max(1, frames.shape[1] // _VIDEO_SIDE)
-        mp4 = encode_mp4(frames[:, ::every, ::every], store.spec.rate)
+        small = (frame[::every, ::every] for _, block in blocks(frames) for frame in block)
+        mp4 = encode_mp4(small, store.spec.rate)
         why = "" if outcome["success"] else f", {outcome_text(outcome)}"
         title = f"start {outcome['index']}: {outcome['steps']} steps{why}"
         videos.append(RolloutVideo(title, outcome["success"], mp4))

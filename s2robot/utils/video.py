@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -44,15 +45,16 @@ def encode_mp4(frames: Iterable[np.ndarray], fps: float) -> bytes:
     return buffer.getvalue()
 
 
-def read_mp4(source: bytes | str | Path) -> np.ndarray:
-    """All frames of a video, a file's content or its path, as uint8 RGB (T, H, W, 3).
+def read_mp4(source: bytes | str | Path, count: int | None = None) -> np.ndarray:
+    """The frames of a video, a file's content or its path, as uint8 RGB (T, H, W, 3): all, or the first few.
 
     Raises UserError where there is no such file, or no video in it.
     """
     name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
     try:
         with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            decoded = islice(container.decode(video=0), count)
+            frames = [frame.to_ndarray(format="rgb24") for frame in decoded]
     except FFmpegError as error:
         raise UserError(f"cannot read a video from {name}: {error.strerror}") from error
     except IndexError as error:

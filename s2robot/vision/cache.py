@@ -26,6 +26,7 @@ from s2robot.data.durable import disk_errors
 from s2robot.data.files import is_url
 from s2robot.data.memmap import MappedArray
 from s2robot.data.store import DemoStore
+from s2robot.data.streams import blocks
 from s2robot.utils.atomic_io import replacing, write_json
 from s2robot.utils.distributed import World, join_world
 from s2robot.utils.hashing import sha256_json
@@ -231,10 +232,11 @@ def _start(
 
     def encode(episode_id: str, camera: str) -> None:
         episode = store.episode(episode_id)
-        frames = episode.images(camera)
-        if changed is not None:
-            frames = changed[0].apply(frames, changed[1], episode.digest(), camera)
-        features = [extractor(frames[i : i + _BATCH]) for i in range(0, len(frames), _BATCH)]
+        features = []
+        for _, frames in blocks(episode.frames(camera), _BATCH):
+            if changed is not None:
+                frames = changed[0].apply(frames, changed[1], episode.digest(), camera)
+            features += [extractor(frames[i : i + _BATCH]) for i in range(0, len(frames), _BATCH)]
         path = cache.path(store, episode_id, camera)
         cache.save(path, np.concatenate(features))
         if bucket:

@@ -26,7 +26,7 @@ from s2robot.config.options import Positive
 from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.data.formats import FORMATS
 from s2robot.data.formats.target import new_path
-from s2robot.data.formats.transfer import Incoming, Notes, nominal_time
+from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Notes, nominal_time
 from s2robot.data.store import DemoStore, Episode
 from s2robot.utils.processes import temporary_tag
 from s2robot.utils.video import read_mp4
@@ -301,7 +301,7 @@ class Csv:
         rate = options.rate or 1.0
         spec = RobotSpec({}, ("a",), tuple(f"a{i}" for i in range(action.shape[1])), "unknown", rate)
         episode = Episode({}, action[:, :1], action, action.copy(), nominal_time(len(action), rate))
-        return Incoming(spec, {}, 1, [(None, episode)], Notes(lost=["frames"]))
+        return Incoming(spec, {}, 1, [IncomingEpisode("one", lambda: episode)], Notes(lost=["frames"]))
 
 
 def test_a_format_is_a_class_and_a_line(
@@ -350,8 +350,8 @@ def test_nothing_is_overwritten(demos: DemoStore, tmp_path: Path, capsys: pytest
         ([4, 4], {"rate": 10}, "expected rising ends"),
         ([0, 9], {"rate": 10}, "expected rising ends"),
         ([4, 10], {"rate": 10}, "the last episode ends at 10"),
-        ([4, 9], {"rate": 10, "img": 0.5}, "not made of whole numbers"),
-        ([4, 9], {"rate": 10, "state": np.nan}, "expected finite numbers"),
+        ([9], {"rate": 10, "img": 0.5}, "not made of whole numbers"),
+        ([9], {"rate": 10, "state": np.nan}, "expected finite numbers"),
         (
             [4, 9],
             {"rate": 10, "proprio": "[stat]"},
@@ -400,7 +400,7 @@ def test_damage_to_our_own_file_is_never_read_as_frames(
     else:
         sidecar = {"schema": 2 if harm == "attributes" else 1, "episodes": 3}
         (source / ".zattrs").write_text(json.dumps({"s2robot": sidecar}))
-    message = import_refusal(capsys, source, tmp_path / "store")
+    message = import_refusal(capsys, source, tmp_path / "store", "strict=true")
     expected = {
         "cut": "data/front",
         "gone": "30.0.0.0 is missing",

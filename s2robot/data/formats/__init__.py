@@ -14,23 +14,24 @@ A format is a class with a method `read`, `write` or both, and one line in `FORM
 
 `Incoming`, `Outgoing` and `Notes` are in `s2robot.data.formats.transfer`. The options are the frozen
 dataclass that annotates the method's parameter `options`. Each of its fields is taken from the command's
-option of that name (configs/import.yaml, configs/export.yaml), else from the command's section `options` (on
-the command line `+options.separator=:`), else from its default in the dataclass.
+option of that name (configs/import.yaml, configs/export.yaml) where that is not null, else from the command's
+section `options` (on the command line `+options.separator=:`), else from its default in the dataclass. An
+option that is given and that the format does not have is refused.
 
-`read` returns the spec and an iterator over the episodes, so that one is in memory at a time. `write` makes a
-file or folder at `target`, which gets its name when all is written. Both raise UserError for what the format
-cannot hold.
+`read` returns the spec and an iterator over the episodes, of which one is in memory at a time. An episode
+that cannot be loaded is set aside, the others are imported. `write` makes a file or folder at `target`, which
+gets its name when all is written. Both raise UserError for what the format cannot hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, Literal, get_type_hints
 
-from s2robot.config.options import read_options
+from s2robot.config.options import read_options, shown
 from s2robot.config.targets import locate
-from s2robot.core.errors import unknown
+from s2robot.core.errors import UserError, unknown
 
 FORMATS = {
     "diffusion_policy": "s2robot.data.formats.diffusion_policy:DiffusionPolicy",
@@ -56,19 +57,34 @@ def find_format(name: str, direction: Direction) -> Any:
     return locate(FORMATS[name])()
 
 
-def format_options(method: Any, given: Mapping[str, Any], further: Mapping[str, Any]) -> Any:
+def format_options(form: str, method: Any, given: Mapping[str, Any], further: Mapping[str, Any]) -> Any:
     """The options of a format's `read` or `write`, as its dataclass.
 
     Args:
-        given: the command's options; those that the format does not know are left out.
-        further: the command's section `options`. Raises UserError for one that the format does not know.
+        form: the format's name, for messages.
+        given: options of the command that some formats have; null ones count as not given.
+        further: the command's section `options`.
+
+    Raises UserError for an option that the format does not have.
     """
-    cls = get_type_hints(method)["options"]
-    names = [field.name for field in fields(cls)]
+    names = option_names(method)
+    for name, value in given.items():
+        is_given = any(v is not None for v in (value.values() if isinstance(value, Mapping) else [value]))
+        if is_given and name not in names:
+            takes = ", ".join(n for n in names if n in given) or "none of these options"
+            raise UserError(f"{name}={shown(value)}: format={form} has no such option; it has {takes}")
     for name in further:
         if name not in names:
             raise unknown("option of this format", name, names)
-    return read_options(cls, {name: given[name] for name in names if name in given} | dict(further))
+    cls = get_type_hints(method)["options"]
+    required = {field.name for field in fields(cls) if field.default is MISSING}
+    chosen = {n: given[n] for n in names if n in given and (given[n] is not None or n in required)}
+    return read_options(cls, chosen | dict(further))
+
+
+def option_names(method: Any) -> list[str]:
+    """The options that a format's `read` or `write` takes."""
+    return [field.name for field in fields(get_type_hints(method)["options"])]
 
 
 def import_help() -> str:

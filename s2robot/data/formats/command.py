@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,10 @@ from s2robot.config.options import Count, Natural, Positive, to_plain
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.data.copies import chosen
-from s2robot.data.formats import find_format, format_options
+from s2robot.data.durable import DiskError
+from s2robot.data.formats import find_format, format_options, option_names
 from s2robot.data.formats.target import new_path, size_of
-from s2robot.data.formats.transfer import Incoming, Notes, Outgoing
+from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Outgoing
 from s2robot.data.store import DemoStore
 
 
@@ -35,11 +37,13 @@ class ImportOptions:
     format: str
     demos: str
     out: str
+    strict: bool
+    success: bool | None
     gripper: GripperOptions
     rate: Positive | None
     proprio: tuple[str, ...] | None
     cameras: tuple[str, ...] | None
-    image_size: Count
+    image_size: Count | None
     lerobot: Mapping[str, Any]  # read by the format: data imports no integrations
     options: Mapping[str, Any]
 
@@ -53,9 +57,9 @@ class ExportOptions:
     out: str
     cameras: tuple[str, ...] | None
     episodes: tuple[str, ...] | None
-    frames_per_chunk: Count
-    images: Literal["image", "video"]
-    instruction: str
+    frames_per_chunk: Count | None
+    images: Literal["image", "video"] | None
+    instruction: str | None
     lerobot: Mapping[str, Any]  # read by the format: data imports no integrations
     options: Mapping[str, Any]
 
@@ -63,7 +67,9 @@ class ExportOptions:
 def export_demos(options: ExportOptions) -> None:
     """Writes the demos at `demos` to `out` in another format, whole or not at all."""
     write = find_format(options.format, "write").write
-    own = format_options(write, to_plain(options), options.options)
+    plain = to_plain(options)
+    given = {name: plain[name] for name in ("frames_per_chunk", "images", "instruction", "lerobot")}
+    own = format_options(options.format, write, given, options.options)
     store = DemoStore.open(options.demos)
     cameras = None if options.cameras is None else list(options.cameras)
     ids = store.ids() if options.episodes is None else chosen(store, options.episodes)
@@ -73,26 +79,94 @@ def export_demos(options: ExportOptions) -> None:
     out = Path(options.out)
     with new_path(out) as target:
         notes = write(outgoing, target, own)
-    _report(out, len(outgoing.ids), sum(outgoing.lengths()), f"as {options.format}", notes)
+    _report(out, len(outgoing.ids), sum(outgoing.lengths()), f"as {options.format}", notes.lines())
 
 
 def import_demos(options: ImportOptions) -> None:
-    """Makes a demo store at `out` of the file or folder at `demos`, whole or not at all."""
+    """Makes a demo store at `out` of the file or folder at `demos`, whole or not at all.
+
+    Episodes that are broken are left out, each in a line that says why; with `strict` they end the import.
+    """
     read = find_format(options.format, "read").read
-    own = format_options(read, to_plain(options), options.options)
+    plain = to_plain(options)
+    given = {name: plain[name] for name in ("rate", "proprio", "cameras", "image_size", "lerobot")}
+    own_names = option_names(read)
+    for name in ("rate", "cameras"):  # applied here, to whatever the format says
+        if name not in own_names:
+            del given[name]
+    own = format_options(options.format, read, given, options.options)
     source, out = Path(options.demos), Path(options.out)
     if not source.exists():
         raise UserError(f"{source} does not exist: demos= names what to import")
     with new_path(out) as target:
         incoming = read(source, own)
-        spec = with_gripper(incoming.spec, options.gripper)
-        steps = _fill(incoming, spec, target, f"{options.format}: {source.name}")
-    _report(out, incoming.count, steps, f"from {source}", incoming.notes)
+        spec = _spec(incoming.spec, options)
+        filling = _Filling(DemoStore.create(target, spec, _attributes(incoming, options)), options)
+        filling.take(incoming)
+    _report(out, filling.demos, filling.steps, f"from {source}", [*filling.lines(), *incoming.notes.lines()])
     if not spec.grippers:
         print(
             "  no gripper: the format does not name one, so policies are trained without a grasp target; "
             "gripper.index=6 gripper.open=1 gripper.closed=0 would name one"
         )
+
+
+def _spec(spec: RobotSpec, options: ImportOptions) -> RobotSpec:
+    """The new store's. Raises UserError where the options contradict what the file states."""
+    if options.rate is not None and not math.isclose(options.rate, spec.rate, rel_tol=1e-6):
+        raise UserError(
+            f"rate={options.rate:g}: {options.demos} states {spec.rate:g} Hz: leave rate= out, nothing is "
+            "resampled"
+        )
+    cameras = None if options.cameras is None else list(options.cameras)
+    return with_gripper(spec.select_cameras(cameras), options.gripper)
+
+
+def _attributes(incoming: Incoming, options: ImportOptions) -> dict[str, Any]:
+    return {**incoming.attributes, "imported": f"{options.format}: {Path(options.demos).name}"}
+
+
+@dataclass
+class _Filling:
+    """A new store, the episodes that went into it and those that were set aside."""
+
+    store: DemoStore
+    options: ImportOptions
+    demos: int = 0
+    steps: int = 0
+    set_aside: list[str] = field(default_factory=list)
+
+    def take(self, incoming: Incoming) -> None:
+        """Appends every episode. Raises UserError where none is left, or the disk refuses."""
+        with tqdm(total=incoming.count, desc="import", unit="demo") as progress:
+            for episode in incoming.episodes:
+                self._take(episode)
+                progress.update()
+        if not self.demos:
+            more = f" (so are {len(self.set_aside) - 1} others)" if len(self.set_aside) > 1 else ""
+            raise UserError(
+                f"no episode can be imported: {next(iter(self.set_aside), 'there is none')}{more}"
+            )
+
+    def lines(self) -> list[str]:
+        """What the summary says of them."""
+        return [f"  set aside: {text}" for text in self.set_aside]
+
+    def _take(self, incoming: IncomingEpisode) -> None:
+        try:
+            episode = incoming.load()
+            episode.images = {name: episode.images[name] for name in self.store.spec.cameras}
+            if self.options.success is not None:
+                episode.attributes = {**episode.attributes, "success": self.options.success}
+            self.store.append(episode, incoming.id)
+        except DiskError:
+            raise
+        except UserError as error:
+            if self.options.strict:
+                raise UserError(f"{incoming.name}: {error}") from error
+            self.set_aside.append(f"{incoming.name}: {error}")
+        else:
+            self.demos, self.steps = self.demos + 1, self.steps + episode.length
 
 
 def with_gripper(spec: RobotSpec, gripper: GripperOptions) -> RobotSpec:
@@ -106,19 +180,7 @@ def with_gripper(spec: RobotSpec, gripper: GripperOptions) -> RobotSpec:
     return replace(spec, grippers=(GripperSpec(index, opened, closed),))
 
 
-def _fill(incoming: Incoming, spec: RobotSpec, target: Path, origin: str) -> int:
-    """Appends every episode to a new store; returns the number of steps."""
-    store = DemoStore.create(target, spec, {**incoming.attributes, "imported": origin})
-    steps = 0
-    with tqdm(total=incoming.count, desc="import", unit="demo") as progress:
-        for episode_id, episode in incoming.episodes:
-            store.append(episode, episode_id)
-            steps += episode.length
-            progress.update()
-    return steps
-
-
-def _report(out: Path, episodes: int, steps: int, how: str, notes: Notes) -> None:
+def _report(out: Path, episodes: int, steps: int, how: str, lines: Iterable[str]) -> None:
     print(f"{out}: {episodes} demos, {steps} steps, {size_of(out) / 1e6:.1f} MB, {how}")
-    for line in notes.lines():
+    for line in lines:
         print(line)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,9 +25,19 @@ import zarr
 from numcodecs import Zstd
 
 from s2robot.config.options import Count, Positive
+from s2robot.core.spec import RobotSpec
 from s2robot.data.formats.replay_buffer import ReplayArrays, open_replay_buffer
-from s2robot.data.formats.transfer import EpisodeMeta, Incoming, Notes, Outgoing, Sidecar, nominal_time
+from s2robot.data.formats.transfer import (
+    EpisodeMeta,
+    Incoming,
+    IncomingEpisode,
+    Notes,
+    Outgoing,
+    Sidecar,
+    nominal_time,
+)
 from s2robot.data.store import Episode
+from s2robot.data.streams import blocks
 
 SERIES = {"proprio": "float32", "action": "float32", "action_applied": "float32", "time": "float64"}
 
@@ -128,7 +139,8 @@ def _fill(arrays: Mapping[str, zarr.Array], outgoing: Outgoing) -> None:
     for episode in outgoing.episodes:
         steps = slice(first, first + episode.length)
         for camera in outgoing.spec.cameras:
-            arrays[camera][steps] = episode.images(camera)
+            for start, block in blocks(episode.frames(camera), arrays[camera].chunks[0]):
+                arrays[camera][first + start : first + start + len(block)] = block
         for name in SERIES:
             arrays[name][steps] = getattr(episode, name)
         first = steps.stop
@@ -141,23 +153,23 @@ def _zip(folder: Path, target: Path) -> None:
             archive.write(file, file.relative_to(folder).as_posix())
 
 
-def _episodes(
-    arrays: ReplayArrays, sidecar: Sidecar, metas: list[EpisodeMeta]
-) -> Iterator[tuple[str | None, Episode]]:
+def _episodes(arrays: ReplayArrays, sidecar: Sidecar, metas: list[EpisodeMeta]) -> Iterator[IncomingEpisode]:
     first = 0
-    for end, (episode_id, attributes) in zip(arrays.ends, metas, strict=True):
+    for number, (end, (episode_id, attributes)) in enumerate(zip(arrays.ends, metas, strict=True)):
         steps = slice(first, int(end))
-        action = arrays.series("action", steps)
-        time = arrays.time(steps)
-        yield (
-            episode_id,
-            Episode(
-                images={camera: arrays.frames(camera, steps) for camera in sidecar.spec.cameras},
-                proprio=arrays.series("proprio", steps),
-                action=action,
-                action_applied=arrays.applied(steps, action),
-                time=nominal_time(len(action), sidecar.spec.rate) if time is None else time,
-                attributes=attributes,
-            ),
-        )
+        load = partial(_episode, arrays, sidecar.spec, steps, attributes)
+        yield IncomingEpisode(episode_id or f"episode {number}", load, episode_id)
         first = steps.stop
+
+
+def _episode(arrays: ReplayArrays, spec: RobotSpec, steps: slice, attributes: dict[str, Any]) -> Episode:
+    action = arrays.series("action", steps)
+    time = arrays.time(steps)
+    return Episode(
+        images={camera: arrays.frames(camera, steps) for camera in spec.cameras},
+        proprio=arrays.series("proprio", steps),
+        action=action,
+        action_applied=arrays.applied(steps, action),
+        time=nominal_time(len(action), spec.rate) if time is None else time,
+        attributes=attributes,
+    )

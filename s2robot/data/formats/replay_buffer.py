@@ -16,6 +16,7 @@ from zarr.storage import ZipStore
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.data.formats.transfer import Notes, Sidecar
+from s2robot.data.streams import LazyFrames
 
 # What zarr, its stores and codecs raise on files that are cut short, altered, gone or of another kind.
 _DAMAGE = (ValueError, RuntimeError, LookupError, TypeError, OSError, zipfile.BadZipFile)
@@ -45,8 +46,12 @@ class ReplayArrays:
     times: zarr.Array | None
     notes: Notes
 
-    def frames(self, camera: str, steps: slice) -> np.ndarray:
-        """uint8 (T, H, W, 3). Raises UserError for floats that are no whole numbers from 0 to 255."""
+    def frames(self, camera: str, steps: slice) -> LazyFrames:
+        """uint8 (T, H, W, 3). Reading raises UserError for floats that are no whole numbers from 0 to 255."""
+        shape = (steps.stop - steps.start, *self.cameras[camera].shape[1:])
+        return LazyFrames(shape, lambda a, b: self._frames(camera, slice(steps.start + a, steps.start + b)))
+
+    def _frames(self, camera: str, steps: slice) -> np.ndarray:
         frames = self._read(self.cameras[camera], steps)
         whole = frames.astype(np.uint8)
         if not np.array_equal(whole, frames):
@@ -59,7 +64,7 @@ class ReplayArrays:
         values = np.concatenate(columns, axis=1)
         single = values.astype(np.float32)
         if not np.array_equal(single, values):
-            self._note(f"{name}: {values.dtype} rounded to float32")
+            self.notes.lose(f"{name}: {values.dtype} rounded to float32")
         return single
 
     def applied(self, steps: slice, action: np.ndarray) -> np.ndarray:
@@ -73,10 +78,6 @@ class ReplayArrays:
     def _read(self, array: zarr.Array, steps: slice) -> np.ndarray:
         with reading(self.source, array.path):
             return np.asarray(array[steps])
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes.lost:
-            self.notes.lost.append(text)
 
 
 def open_replay_buffer(

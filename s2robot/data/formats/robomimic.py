@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ import numpy as np
 from s2robot.config.options import Count
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
-from s2robot.data.formats.transfer import Incoming, Notes
+from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Notes
 from s2robot.data.store import Episode
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def read(source: Path, *, cameras: Sequence[str] | None, image_size: int) -> Inc
     return Incoming(spec, attributes, len(demos), episodes, notes)
 
 
-def _episodes(source: Path, demos: list[str], spec: RobotSpec, notes: Notes) -> Iterator[tuple[str, Episode]]:
+def _episodes(source: Path, demos: list[str], spec: RobotSpec, notes: Notes) -> Iterator[IncomingEpisode]:
     scene, model = None, ""
     with _opened(source) as file:
         for name in demos:
@@ -92,7 +93,8 @@ def _episodes(source: Path, demos: list[str], spec: RobotSpec, notes: Notes) -> 
                     scene.close()
                 scene, model = _scene(demo, source, name), demo.attrs["model_file"]
                 scene.open_renderer(spec)
-            yield name, _episode(demo, scene, spec, notes, f"{name} of {source}")
+            load = partial(_episode, demo, scene, spec, notes, f"{name} of {source}")
+            yield IncomingEpisode(name, load, name)
     if scene is not None:
         scene.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -34,6 +34,11 @@ class Notes:
 
     kept: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+
+    def lose(self, text: str) -> None:
+        """Adds to `lost`, once."""
+        if text not in self.lost:
+            self.lost.append(text)
 
     def lines(self) -> Iterator[str]:
         yield from (f"  kept: {text}" for text in self.kept)
@@ -125,6 +130,23 @@ class Sidecar:
         return [(None, {})] * count
 
 
+@dataclass(frozen=True)
+class IncomingEpisode:
+    """One episode of a file that is imported.
+
+    Attributes:
+        name: what the summary calls it: `demo_3`, `episode 3`.
+        load: makes it, and is called at most once, before the next one is taken. Raises UserError where the
+            episode is broken: it is set aside, the others are imported. Frames may be `LazyFrames`, which
+            raise likewise.
+        id: in the new store; None takes the next number.
+    """
+
+    name: str
+    load: Callable[[], Episode]
+    id: str | None = None
+
+
 @dataclass
 class Incoming:
     """What a file of another format holds; `notes` is complete when all episodes were read.
@@ -132,13 +154,13 @@ class Incoming:
     Attributes:
         attributes: for the new store's root.
         count: of the episodes.
-        episodes: id (None: the next number) and content of each.
+        episodes: read one after the other, so that one is in memory at a time.
     """
 
     spec: RobotSpec
     attributes: Mapping[str, Any]
     count: int
-    episodes: Iterable[tuple[str | None, Episode]]
+    episodes: Iterable[IncomingEpisode]
     notes: Notes
 
 

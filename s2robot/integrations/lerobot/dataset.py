@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from s2robot.core.spec import RobotSpec
 from s2robot.data.formats.transfer import (
     EpisodeMeta,
     Incoming,
+    IncomingEpisode,
     Notes,
     Outgoing,
     Sidecar,
@@ -29,6 +31,7 @@ from s2robot.data.formats.transfer import (
 )
 from s2robot.data.frame_error import FrameError
 from s2robot.data.store import Episode
+from s2robot.integrations.lerobot.bridge import Message
 from s2robot.integrations.lerobot.environment import EnvironmentOptions
 from s2robot.integrations.lerobot.process import Bridge
 from s2robot.utils.atomic_io import write_json
@@ -225,21 +228,27 @@ def _losses(features: dict[str, Any], cameras: dict[str, str]) -> Notes:
 
 def _episodes(
     bridge: Bridge, spec: RobotSpec, cameras: dict[str, str], metas: list[EpisodeMeta], notes: Notes
-) -> Iterator[tuple[str | None, Episode]]:
+) -> Iterator[IncomingEpisode]:
     with bridge:
-        for episode_id, attributes in metas:
-            head, arrays = bridge.receive()
-            action = _flat(arrays["action"])
-            applied, time = arrays.get(_SERIES["action_applied"]), arrays.get(_SERIES["time"])
-            episode = Episode(
-                images={camera: arrays[cameras[camera]] for camera in spec.cameras},
-                proprio=_flat(arrays["observation.state"]),
-                action=action,
-                action_applied=action.copy() if applied is None else _flat(applied),
-                time=nominal_time(len(action), spec.rate) if time is None else time.reshape(-1),
-                attributes=attributes if episode_id else {"instruction": ", ".join(head["tasks"])},
-            )
-            yield episode_id, episode
+        for number, (episode_id, attributes) in enumerate(metas):
+            load = partial(_episode, bridge.receive(), spec, cameras, attributes if episode_id else None)
+            yield IncomingEpisode(episode_id or f"episode {number}", load, episode_id)
+
+
+def _episode(
+    message: Message, spec: RobotSpec, cameras: dict[str, str], attributes: dict[str, Any] | None
+) -> Episode:
+    head, arrays = message
+    action = _flat(arrays["action"])
+    applied, time = arrays.get(_SERIES["action_applied"]), arrays.get(_SERIES["time"])
+    return Episode(
+        images={camera: arrays[cameras[camera]] for camera in spec.cameras},
+        proprio=_flat(arrays["observation.state"]),
+        action=action,
+        action_applied=action.copy() if applied is None else _flat(applied),
+        time=nominal_time(len(action), spec.rate) if time is None else time.reshape(-1),
+        attributes={"instruction": ", ".join(head["tasks"])} if attributes is None else attributes,
+    )
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
