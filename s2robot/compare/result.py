@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from s2robot.compare.comparison import PARTS, Comparison, common_trials, compare, percent
-from s2robot.compare.read import Arm, Evaluation, Trial
+from s2robot.compare.read import Arm, Evaluation, Trial, arms, read
 from s2robot.reports.result import count_failures
 from s2robot.statistics.rates import wilson
 from s2robot.statistics.seeds import ArmRate
@@ -68,6 +69,28 @@ class Outcomes:
                 for c in self.comparisons
             ],
         }
+
+
+def compare_evaluations(*evaluations: str | Path, confidence: float = 0.95, **how: Any) -> Outcomes:
+    """Success rates on the same starts: each arm's, and the differences of every two.
+
+    Args:
+        evaluations: `evaluation.json` files, or the folders that hold them; those that differ in the training
+            seed alone are one arm.
+        confidence: of the intervals.
+        how: `anytime=True`, `first_alone=True`: as `s2robot.compare.comparison.compare`.
+
+    Raises UserError for evaluations that cannot be read, or were not tried on the same starts.
+
+    Examples:
+        >>> outcomes = s2robot.compare_evaluations("runs/policy/evaluation", "runs/other/evaluation")
+        >>> [(row.name, row.trials) for row in outcomes.rows]
+        [('policy', 2), ('other', 2)]
+        >>> print(outcomes.comparisons[0].sentence())
+        policy v other: not separated: difference ...
+    """
+    compared = arms(read([str(path) for path in evaluations]), group=True)
+    return examine(compared, "starts", confidence, **how)
 
 
 def examine(compared: Sequence[Arm], part: str, confidence: float, **how: Any) -> Outcomes:

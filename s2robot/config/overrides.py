@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +19,8 @@ from s2robot.core.errors import UserError, unknown
 
 _NAMED = re.compile(r"~(?!/)|\+|[\w.@-]*=")  # a path with = in it has a slash before, or is written path=...
 _OPTION = r"[+~]?[\w.@/]+="
+_PLAIN_TEXT = re.compile(r"[A-Za-z_][\w./-]*")
+_NO_TEXT = ("true", "false", "null", "none", "nan", "inf")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -138,6 +141,36 @@ def as_override(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}:{as_override(entry)}" for key, entry in value.items()) + "}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def as_overrides(options: Mapping[str, Any]) -> list[str]:
+    """Python values as overrides; a mapping gives the options of a section.
+
+    >>> as_overrides({"env": "toy", "policy": {"width": 64}, "encoder": {"sizes": (224, 448)}})
+    ['env=toy', 'policy.width=64', 'encoder.sizes=[224,448]']
+    """
+    return [f"{name}={_written(value)}" for name, value in _flat(options, "")]
+
+
+def _flat(options: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _written(value: Any) -> str:
+    """A value in Hydra's grammar, which reads it as what it is."""
+    if isinstance(value, str | Path):
+        text = str(value)
+        is_plain = _PLAIN_TEXT.fullmatch(text) and text.lower() not in _NO_TEXT
+        return text if is_plain else _quoted(text)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_written(entry)}" for key, entry in value.items()) + "}"
+    return json.dumps(value)
 
 
 def _fits(value: Any, default: Any) -> bool:

@@ -10,6 +10,13 @@ class UserError(Exception):
     """A mistake the user can mend: the command line prints its message as one line, without a traceback.
 
     The message says what was given, what was expected and what exists.
+
+    Examples:
+        >>> try:
+        ...     s2robot.make_env("cube_pik")
+        ... except s2robot.UserError as error:
+        ...     print(error)
+        unknown env 'cube_pik': did you mean 'cube_pick'? valid: ...
     """
 
 

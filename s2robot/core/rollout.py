@@ -50,7 +50,21 @@ def run_episode(
     options: dict[str, Any] | None = None,
     subscribers: Iterable[Subscriber] = (),
 ) -> Outcome:
-    """Runs one episode to its end (success, or the environment's limit of steps)."""
+    """Runs one episode to its end (success, or the environment's limit of steps).
+
+    Args:
+        env: a gymnasium environment with our observations (`make_env`), or a robot.
+        actor: a policy (`load_policy`), or anything with `reset()` and `act(observation)`.
+        seed, options: of the environment's reset; a task's starts bring their options.
+        subscribers: told of the first observation and of every step.
+
+    Examples:
+        >>> env = s2robot.make_env("toy")
+        >>> policy = s2robot.load_policy("runs/policy")
+        >>> outcome = s2robot.run_episode(env, policy, seed=0)
+        >>> outcome.steps <= env.max_steps
+        True
+    """
     subscribers = list(subscribers)
     observation, info = env.reset(seed=seed, options=options)
     actor.reset()

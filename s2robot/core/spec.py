@@ -47,6 +47,18 @@ class RobotSpec:
         action_space: what the action means: `ee_delta`, `joint`, ...
         rate: control steps a second (Hz).
         grippers: the action entries that command grippers; empty where none is known.
+
+    Examples:
+        >>> spec = s2robot.RobotSpec(
+        ...     cameras={"top": (96, 96, 3)},
+        ...     proprio=("x [m]", "y [m]"),
+        ...     action=("x [m]", "y [m]"),
+        ...     action_space="ee_position",
+        ...     rate=10.0,
+        ... )
+        >>> store = s2robot.DemoStore.create("runs/own", spec)
+        >>> store.spec.action_dim
+        2
     """
 
     cameras: Mapping[str, tuple[int, int, int]]

@@ -48,6 +48,16 @@ class DemoStore:
         files: where it lies. `str()` of a store is that place as a user writes it.
         spec: what the robot observes and takes; every episode agrees with it.
         attributes: of the root group: schema, schema_version, robot_spec, created_with and the creator's own.
+
+    Examples:
+        >>> store = s2robot.DemoStore.open("runs/demos")
+        >>> len(store), list(store.spec.cameras)
+        (4, ['front', 'wrist'])
+        >>> episode = store.episodes()[0]
+        >>> episode.images("front", slice(0, 2)).shape
+        (2, 64, 64, 3)
+        >>> episode.action.shape == (episode.length, store.spec.action_dim)
+        True
     """
 
     files: Files

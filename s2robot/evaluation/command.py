@@ -10,7 +10,9 @@ import torch
 from tqdm import tqdm
 
 from s2robot.config.checks import check_folder
-from s2robot.config.options import to_plain
+from s2robot.config.compose import compose
+from s2robot.config.options import read_options, to_plain
+from s2robot.config.overrides import as_overrides
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.evaluation.episodes import check_origin
@@ -27,9 +29,9 @@ from s2robot.evaluation.rollouts import (
     rollout_specs,
 )
 from s2robot.evaluation.unfinished import Rollout, Unfinished
-from s2robot.policy.checkpoint import checkpoint_sha256, read_config
+from s2robot.policy.checkpoint import checkpoint_sha256, find_checkpoint, read_config
 from s2robot.reports.evaluation import RolloutVideo, video_title, write_report
-from s2robot.reports.result import SCHEMA, headline, metric_medians, tally
+from s2robot.reports.result import SCHEMA, headline, metric_medians, read_evaluation, tally
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.provenance import git_state, machine, versions
 from s2robot.utils.workers import run_jobs
@@ -51,7 +53,7 @@ def main(options: EvaluateOptions) -> int:
     check_folder(out)
     if (out / "evaluation.json").exists() and not options.overwrite:
         raise UserError(f"{out} holds an evaluation already: give another out=, or overwrite=true")
-    stages, curves = _stages(options.stages), _curves(Path(options.checkpoint))
+    stages, curves = _stages(options.stages), _curves(find_checkpoint(options.checkpoint))
     torch.set_num_threads(1)
     common, spec = make_config(options)
     todo = rollout_specs(options, common.task())
@@ -66,6 +68,31 @@ def main(options: EvaluateOptions) -> int:
     unfinished.discard()
     _say(evaluation, out)
     return 0
+
+
+def evaluate_policy(checkpoint: str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
+    """Counts successes as `s2robot evaluate` does and returns what it wrote into `OUT/evaluation.json`.
+
+    Args:
+        checkpoint: the folder of a policy, or one that holds it.
+        out: folder for evaluation.json and report.html.
+        options: those of the command, e.g. `starts=4`, `perturbation="light"`, `overwrite=True`.
+            `workers=2` needs a script that guards its main part (`if __name__ == "__main__":`).
+
+    Raises UserError as the command.
+
+    Examples:
+        >>> evaluation = s2robot.evaluate_policy("runs/policy", "runs/new_evaluation", starts=2)
+        >>> evaluation["trials"], len(evaluation["rollouts"])
+        (2, 2)
+    """
+    overrides = as_overrides({"checkpoint": checkpoint, "out": out, "workers": 0, **options})
+    threads = torch.get_num_threads()
+    try:
+        main(read_options(EvaluateOptions, compose("evaluate", overrides)))
+    finally:
+        torch.set_num_threads(threads)  # a rollout takes one, a training that follows would be slow
+    return read_evaluation(Path(out))
 
 
 def _say(evaluation: dict[str, Any], out: Path) -> None:

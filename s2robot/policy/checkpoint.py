@@ -23,6 +23,7 @@ from s2robot.vision.features import make_recorded_extractor
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
 _SCHEMA = 2
+_OWN = ("schema", "policy", "robot_spec")  # what the model and the spec say
 _REQUIRED = ("policy", "robot_spec", "encoder", "encoder_identity", "bf16", "env")
 
 
@@ -48,19 +49,37 @@ def save_checkpoint(folder: Path, model: PolicyModel, spec: RobotSpec, settings:
     write_atomic(folder / "model.safetensors", save_tensors(state))
 
 
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """`config.yaml` of a checkpoint. Raises UserError where the folder holds none.
+def find_checkpoint(path: str | Path) -> Path:
+    """The folder of the checkpoint: the path itself, or the one folder in it that holds one.
 
-    Its environment, if any, names nothing but what is trusted (`s2robot.config.targets`).
+    Raises UserError where there is none, several are inside, or files of it are missing.
     """
-    folder = Path(folder)
+    folder = Path(path)
+    if not any((folder / name).is_file() for name in FILES):
+        inside = _checkpoints_in(folder)
+        if len(inside) > 1:
+            raise UserError(f"{folder} holds several checkpoints, name one: {', '.join(map(str, inside))}")
+        folder = inside[0] if inside else folder
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        found = sorted(p.parent.name for p in folder.parent.glob("*/model.safetensors"))
+        found = [place.name for place in _checkpoints_in(folder.parent)]
         raise UserError(
             f"no checkpoint at {folder}: {', '.join(missing)} missing; "
             f"checkpoints in {folder.parent}: {', '.join(found) or '(none)'}"
         )
+    return folder
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("*/model.safetensors"))
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """`config.yaml` of a checkpoint (`find_checkpoint`). Raises UserError where there is none.
+
+    Its environment, if any, names nothing but what is trusted (`s2robot.config.targets`).
+    """
+    folder = find_checkpoint(folder)
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text())
     except yaml.YAMLError as error:
@@ -75,11 +94,23 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def load_policy(folder: str | Path) -> Policy:
     """The policy, ready to act.
 
+    Args:
+        folder: what `s2robot train` wrote, or the folder that holds it (`runs/quickstart`).
+
     Raises UserError where files are missing or damaged, weights are of other dimensions than the config
     says, or the encoder is not the one it was trained on. Features that were bf16 in training may be float32,
     where the processor is no quicker in bf16, or bf16 in another way.
+
+    Examples:
+        >>> policy = s2robot.load_policy("runs/policy")
+        >>> list(policy.spec.cameras), policy.chunk_size
+        (['front', 'wrist'], 16)
+        >>> env = s2robot.make_env("toy")
+        >>> observation, info = env.reset(seed=0)
+        >>> policy.act(observation).shape
+        (4,)
     """
-    folder = Path(folder)
+    folder = find_checkpoint(folder)
     config = read_config(folder)
     model = make_model(PolicyConfig.from_dict(config["policy"]))
     _load_strictly(model, folder / "model.safetensors")
@@ -90,12 +121,13 @@ def load_policy(folder: str | Path) -> Policy:
             f"{folder} was trained on features of {trained}, "
             f"but encoder {config['encoder']['name']} here gives {extractor.identity}"
         )
-    return Policy(model, extractor, RobotSpec.from_dict(config["robot_spec"]))
+    settings = {name: value for name, value in config.items() if name not in _OWN}
+    return Policy(model, extractor, RobotSpec.from_dict(config["robot_spec"]), settings)
 
 
 def checkpoint_sha256(folder: str | Path) -> str:
-    """The hash of a checkpoint's files."""
-    return sha256_folder(folder, FILES)
+    """The hash of a checkpoint's files (`find_checkpoint`)."""
+    return sha256_folder(find_checkpoint(folder), FILES)
 
 
 def _load_strictly(model: PolicyModel, path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -43,23 +45,48 @@ class Predictor(Protocol):
 class Policy:
     """History, encoder, normaliser and model of one running episode.
 
-    `observe` each observation, `predict` a chunk when one is needed, `record_action` each action commanded.
-    The model and the extractor are only read: policies may share them.
+    It is an actor: `act` executes the first `N_ACTION_STEPS` actions of each chunk. Whoever executes chunks
+    otherwise calls `observe` with each observation, `predict` when a chunk is needed, and `record_action`
+    with each action commanded. The model and the extractor are only read: policies may share them.
+
+    Args:
+        settings: what its checkpoint says beside the weights: encoder, environment, training.
     """
 
-    def __init__(self, model: PolicyModel, extractor: FeatureExtractor, spec: RobotSpec) -> None:
-        self.model = model.eval()
+    def __init__(
+        self,
+        model: PolicyModel,
+        extractor: FeatureExtractor,
+        spec: RobotSpec,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model
         self.extractor = extractor
         self.spec = spec
+        self.settings = settings
         self.reset()
 
     def reset(self) -> None:
-        """A new episode: forgets the last one."""
+        """A new episode: forgets the last one. A model that was being trained acts without dropout."""
+        self.model.eval()
         self._visual: list[torch.Tensor] = []
         self._proprio: list[np.ndarray] = []
         self._actions: list[np.ndarray] = []
         self._observed: list[bool] = []
         self._noise = torch.Generator().manual_seed(0)  # a flow's: an episode is repeatable
+        self._queue: deque[np.ndarray] = deque()
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """The action (Da,) for this observation. Raises UserError as `observe`."""
+        return act_by_chunks(self, self._queue, N_ACTION_STEPS, observation)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a checkpoint that `load_policy` reads. Raises UserError without `settings`."""
+        from s2robot.policy.checkpoint import save_checkpoint  # here: it imports this module
+
+        if self.settings is None:
+            raise UserError("this policy does not say by which demos and encoder it was made: not saved")
+        save_checkpoint(Path(folder), self.model, self.spec, dict(self.settings))
 
     @property
     def chunk_size(self) -> int:
@@ -166,12 +193,19 @@ class ChunkExecutor:
         self._queue.clear()
 
     def act(self, observation: Observation) -> np.ndarray:
-        self.policy.observe(observation)
-        if not self._queue:
-            self._queue.extend(self.policy.predict()[: self.n_action_steps])
-        action = self._queue.popleft()
-        self.policy.record_action(action)
-        return action
+        return act_by_chunks(self.policy, self._queue, self.n_action_steps, observation)
+
+
+def act_by_chunks(
+    policy: Predictor, queue: deque[np.ndarray], n_action_steps: int, observation: Observation
+) -> np.ndarray:
+    """The next action in the queue, which is filled anew by the first actions of a chunk once it is empty."""
+    policy.observe(observation)
+    if not queue:
+        queue.extend(policy.predict()[:n_action_steps])
+    action = queue.popleft()
+    policy.record_action(action)
+    return action
 
 
 class TemporalEnsemble:

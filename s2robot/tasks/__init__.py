@@ -5,24 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from s2robot.config.targets import instantiate_recorded
+from s2robot.config.environment import env_config
+from s2robot.config.targets import instantiate, instantiate_recorded
 from s2robot.core.errors import UserError
 from s2robot.core.task import Task
 
 
-def load_task(env_config: Mapping[str, Any], make: Callable[[Any], Any] = instantiate_recorded) -> Task:
+def load_task(env: str | Mapping[str, Any], make: Callable[[Any], Any] = instantiate_recorded) -> Task:
     """The task of an environment, from the section `task` of its config: the simulator is not needed.
 
     A config without that section is of an environment whose starts are seeds.
 
     Args:
-        env_config: of the environment.
+        env: the environment's config, or its name (`make_env`).
         make: `instantiate` for a config that the user chose; the default is for one that a file holds.
 
     Raises:
-        UserError: the section makes no task, or a file's section names something that is none of ours.
+        UserError: an unknown name, the section makes no task, or a file's section names something that is
+            none of ours.
+
+    Examples:
+        >>> task = s2robot.load_task("cube_pick")
+        >>> task.instruction, len(task.fixed_starts)
+        ('pick up the cube', 16)
+        >>> env = s2robot.make_env("toy")
+        >>> observation, info = env.reset(seed=0, options=task.starts(1)[0].options)
     """
-    section = env_config.get("task")
+    if isinstance(env, str):
+        env, make = env_config(env), instantiate
+    section = env.get("task")
     task = Task() if section is None else make(section)
     if not isinstance(task, Task):
         raise UserError(f"env.task={dict(section or {})}: makes {type(task).__name__}: expected a Task")

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from s2robot.utils.atomic_io import write_atomic, write_json
 from s2robot.utils.distributed import World
 from s2robot.utils.hashing import sha256_json
 from s2robot.utils.provenance import git_state, machine, versions
-from s2robot.vision.features import make_extractor
+from s2robot.vision.features import FeatureExtractor, make_extractor
 
 STATE = "training_state.pt"
 RECORD = "run.json"
@@ -47,6 +48,25 @@ def identity(options: TrainOptions, demos: Demos) -> str:
     return sha256_json([recipe(options), demos.digest])
 
 
+def checkpoint_settings(
+    options: TrainOptions, demos: Demos, extractor: FeatureExtractor, training: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a checkpoint says of itself beside its weights; `training` are the options that decided them."""
+    paths = [str(source.store) for source in demos.sources]
+    named = {"demos": paths[0] if len(paths) == 1 else paths, "episodes": len(demos)}
+    return {
+        "encoder": to_plain(options.encoder),
+        "encoder_identity": extractor.identity,
+        "bf16": extractor.bf16,
+        "env": demos.env,
+        "training": {**training, **named},
+        "demos_sha256": demos.digest,
+        "versions": versions(),
+        "git": git_state(),
+        "machine": machine(),
+    }
+
+
 @dataclass(frozen=True)
 class Folder:
     """The folder of one training.
@@ -63,19 +83,7 @@ class Folder:
     def of(cls, options: TrainOptions, demos: Demos) -> Folder:
         """The folder that the options name."""
         extractor = make_extractor(options.encoder, options.bf16)
-        paths = [str(source.store) for source in demos.sources]
-        named = {"demos": paths[0] if len(paths) == 1 else paths, "episodes": len(demos)}
-        settings = {
-            "encoder": to_plain(options.encoder),
-            "encoder_identity": extractor.identity,
-            "bf16": extractor.bf16,
-            "env": demos.env,
-            "training": recipe(options) | named,
-            "demos_sha256": demos.digest,
-            "versions": versions(),
-            "git": git_state(),
-            "machine": machine(),
-        }
+        settings = checkpoint_settings(options, demos, extractor, recipe(options))
         return cls(Path(options.out), demos.spec, settings)
 
     def resume(self, run: Run) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from s2robot.config.compose import compose
+from s2robot.config.options import read_options
+from s2robot.config.overrides import as_overrides
 from s2robot.data.dataset import WindowDataset
+from s2robot.policy.checkpoint import load_policy
+from s2robot.policy.policy import Policy
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.checkpointing import Folder, identity
 from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
@@ -31,6 +39,36 @@ def main(options: TrainOptions) -> None:
         training.fit()
         if world.leads:
             print(training.summary())
+
+
+def train_policy(demos: str | Path | Sequence[str | Path], out: str | Path, **options: Any) -> Policy:
+    """Trains as `s2robot train` does, or goes on where it stopped, and loads the policy.
+
+    Args:
+        demos: a store, or several of one robot.
+        out: folder of the checkpoint, `load_policy` reads it.
+        options: those of the command, e.g. `steps=500`, `cameras=["front"]`; of a section:
+            `policy={"width": 64}`. `encode_workers=2` needs a script that guards its main part
+            (`if __name__ == "__main__":`).
+
+    Raises UserError as the command.
+
+    Examples:
+        >>> policy = s2robot.train_policy(
+        ...     "runs/demos",
+        ...     "runs/new_policy",
+        ...     steps=2,
+        ...     warmup=1,
+        ...     encoder={"name": "random-tiny", "sizes": [224]},
+        ...     policy={"width": 32, "transformer": {"depth": 1, "heads": 2}},
+        ... )
+        >>> policy.spec.action
+        ('dx [m]', 'dy [m]', 'dz [m]', 'gripper [-1 open, 1 close]')
+    """
+    paths = [demos] if isinstance(demos, str | Path) else list(demos)
+    overrides = as_overrides({"demos": paths, "out": out, "encode_workers": 0, **options})
+    main(read_options(TrainOptions, compose("train", overrides)))
+    return load_policy(out)
 
 
 def _prepare(options: TrainOptions, world: World) -> Training:

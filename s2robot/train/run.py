@@ -78,11 +78,26 @@ def start(
     recipe: str,
     device: torch.device,
 ) -> Run:
-    """Untrained, with the statistics of these episodes. Raises UserError for options that no policy has."""
-    torch.manual_seed(options.seed)
+    """Untrained, with its optimiser. Raises UserError for options that no policy has."""
+    model = untrained(options.policy, spec, episodes, options.seed).to(device)
+    groups = parameter_groups(model, options.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=options.lr, fused=True)
+    decay = options.ema_decay
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+    return Run(model, optimiser, recipe, averaged)
+
+
+def untrained(
+    policy: PolicyOptions, spec: RobotSpec, episodes: Sequence[EpisodeFeatures], seed: int
+) -> PolicyModel:
+    """A model with the statistics of these episodes: of proprioception, actions and visual tokens.
+
+    Seeds torch. Raises UserError for options that no policy has.
+    """
+    torch.manual_seed(seed)
     shapes = {name: array.shape[1:] for name, array in episodes[0].features.items()}
     config = PolicyConfig.of(
-        _learnable(options.policy, episodes),
+        _learnable(policy, episodes),
         cameras={name: shapes[name] for name in spec.cameras},
         proprio_dim=spec.proprio_dim,
         action_dim=spec.action_dim,
@@ -93,13 +108,8 @@ def start(
         Statistics.of([t.proprio for t in episodes], FLOOR["proprio"]),
         Statistics.of([t.action for t in episodes], FLOOR["action"]),
     )
-    _fit_poolings(model, episodes, options.seed)
-    model.to(device)
-    groups = parameter_groups(model, options.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=options.lr, fused=True)
-    decay = options.ema_decay
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
-    return Run(model, optimiser, recipe, averaged)
+    _fit_poolings(model, episodes, seed)
+    return model
 
 
 def _learnable(policy: PolicyOptions, episodes: Sequence[EpisodeFeatures]) -> PolicyOptions:

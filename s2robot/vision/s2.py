@@ -89,6 +89,12 @@ class S2(nn.Module):
 
     `model` is a module, a method of one (`vit.forward_features`) or a plain function. A module's parameters
     are this module's too; what hides it (a lambda, functools.partial) is to be moved to a device by itself.
+
+    Examples:
+        >>> encoder = s2robot.load_encoder("mvp-tiny-sim")
+        >>> multiscale = s2robot.S2(encoder, sizes=[224, 448], prefix_tokens=1)
+        >>> multiscale(torch.zeros(1, 3, 448, 448)).shape  # two scales, side by side in the channels
+        torch.Size([1, 197, 384])
     """
 
     def __init__(

@@ -30,6 +30,7 @@ LAYERS = (
     {"cli", "doctor", "quickstart"},
 )
 ROBOT_MAY_IMPORT = {"__init__", "core", "integrations", "robot", "utils"}
+API = ROOT / "s2robot" / "__init__.py"
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -90,7 +91,13 @@ def test_the_simulation_does_not_import_demos() -> None:
     ]
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.is_relative_to(ROOT / "s2robot")], ids=name_of)
+def test_the_api_imports_nothing_before_it_is_used() -> None:
+    assert {module.split(".")[0] for module in imports_at_once(API)} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.is_relative_to(ROOT / "s2robot") and p != API], ids=name_of
+)
 def test_imports_point_down(path: Path) -> None:
     part = part_of(name_of(path))
     if part == "robot":

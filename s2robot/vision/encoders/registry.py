@@ -108,6 +108,11 @@ def load_encoder(
     Raises:
         UserError: unknown name, missing, damaged or malicious file, weights of another architecture, a
             published encoder that cannot be fetched, an image size it cannot run at.
+
+    Examples:
+        >>> encoder = s2robot.load_encoder("mvp-tiny-sim")
+        >>> encoder(torch.zeros(2, 224, 224, 3, dtype=torch.uint8)).shape
+        torch.Size([2, 197, 192])
     """
     encoder = _load(name_or_path, checkpoint)
     if image_size is not None:
