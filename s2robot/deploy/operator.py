@@ -135,6 +135,8 @@ class Page:
                     self._console.enter(Phase.WAITING, f"{setup}. Start: the robot moves")
 
     def attend(self, observation: Observation) -> np.ndarray | None:
+        if not self._steps:  # a key tapped while the arm went home takes over from nobody
+            self._console.forget_motion()
         self._show(observation)
         while event := self._console.event():
             self._hear(event)

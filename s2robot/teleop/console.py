@@ -26,8 +26,18 @@ class Console:
         self._events: deque[Event] = deque()
 
     def enter(self, phase: Phase, message: str) -> None:
-        """Another phase of the session begins."""
+        """Another phase of the session begins; in a recording only what is asked for from now on moves."""
+        if phase is Phase.RECORDING:
+            self._device.command()  # a key tapped before; a device may follow only what is recorded
         self.show(phase=phase, message=message)
+        if phase is Phase.RECORDING:
+            self.forget_motion()
+
+    def forget_motion(self) -> None:
+        """Discards what was to move so far."""
+        self._device.command()
+        wishes = (*self._events, *self._device.events())
+        self._events = deque(event for event in wishes if event is not Event.GRIPPER)
 
     def show(self, images: Images | None = None, **changes: Any) -> None:
         """Shows frames (the last ones where None) and the state with these changes."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from s2robot.core.errors import UserError
 from s2robot.teleop.browser import GONE, SILENCE
-from s2robot.teleop.device import Command, Event, Images, Status, likely, motion_from_view, require
+from s2robot.teleop.device import Command, Event, Images, Phase, Status, likely, motion_from_view, require
 from s2robot.teleop.devices import DeviceKind
 from s2robot.teleop.steering import make_steering
 
@@ -58,7 +58,8 @@ class Phone:
             now = self._clock()
             silence, asleep = now - self._heard, now - self._asked > _ASLEEP
             self._asked = now
-            if silence > SILENCE or asleep or not self._holds:
+            follows = self._holds and self._status.phase is Phase.RECORDING
+            if silence > SILENCE or asleep or not follows:
                 self._followed = self._position
             if silence > GONE:
                 never = math.isinf(silence)

@@ -94,6 +94,29 @@ def test_who_moves_takes_over_and_hands_back(rig: Any) -> None:
     assert rollout.recorder.episode({}).action[2].tolist() == pytest.approx([0, 0.005, 0, -1])
 
 
+class Tapped(Buttons):
+    """A key was tapped each time before the motion is asked for in vain."""
+
+    taps = 0
+
+    def command(self) -> Command:
+        self.taps, tapped = 0, self.taps
+        return Command(np.full(3, 0.1 * bool(tapped)))
+
+    def show(self, status: Status, images: Images) -> None:
+        super().show(status, images)
+        self.taps += status.phase is Phase.WAITING
+
+
+def test_a_key_tapped_before_the_start_takes_over_from_nobody(rig: Any) -> None:
+    env, executor, page = rig
+    device = Tapped({Phase.WAITING: [Event.START], Phase.REVIEW: [Event.KEEP]})
+    operator = page(device)
+    operator.ready("here")
+    device.taps += 1  # while the arm goes home
+    assert roll_out(env, executor, operator, TASK, Start(), 0).by_person == [False] * 6
+
+
 def test_an_emergency_stop_holds_until_home_releases_it(rig: Any) -> None:
     env, executor, page = rig
     presses = {

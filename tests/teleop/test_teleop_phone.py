@@ -29,7 +29,12 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def phone(clock: HandClock) -> Phone:
-    phone = Phone("robot", STEP, clock=clock)
+    return recording(Phone("robot", STEP, clock=clock))
+
+
+def recording(phone: Phone) -> Phone:
+    """The phone of a take that has begun."""
+    phone.show(Status(phase=Phase.RECORDING), {})
     hear(phone, (0, 0, 0), move=False)
     phone.command()
     return phone
@@ -52,9 +57,7 @@ def test_the_gripper_goes_as_far_as_the_phone(phone: Phone) -> None:
 
 
 def test_a_person_who_faces_the_robot_pushes_towards_it(clock: HandClock) -> None:
-    phone = Phone("front", STEP, clock=clock)
-    hear(phone, (0, 0, 0), move=False)
-    phone.command()
+    phone = recording(Phone("front", STEP, clock=clock))
     hear(phone, (0.02, -0.01, 0.03))
     np.testing.assert_allclose(phone.command().motion * STEP, [-0.02, 0.01, 0.03])
 
@@ -62,9 +65,7 @@ def test_a_person_who_faces_the_robot_pushes_towards_it(clock: HandClock) -> Non
 @given(st.lists(st.tuples(*3 * [st.floats(-0.2, 0.2)]), min_size=1, max_size=10))
 def test_what_is_too_far_for_one_step_comes_in_the_next_ones(way: list[tuple[float, float, float]]) -> None:
     clock = HandClock()
-    phone = Phone("front", STEP, clock=clock)
-    hear(phone, (0, 0, 0), move=False)
-    phone.command()
+    phone = recording(Phone("front", STEP, clock=clock))
     done = np.zeros(3)
     for position in [*way, *30 * way[-1:]]:
         hear(phone, position)
@@ -108,6 +109,7 @@ def test_a_pose_that_is_no_number_is_not_followed(phone: Phone) -> None:
 
 
 def test_buttons_and_the_gripper_switch(phone: Phone) -> None:
+    phone.show(Status(phase=Phase.WAITING), {})
     hear(phone, (0, 0, 0), gripper="open", reservedButtonA=True)
     hear(phone, (0, 0, 0), gripper="open", reservedButtonA=True)
     assert phone.events() == [Event.START], "a button that is held is pressed once"
@@ -145,6 +147,7 @@ def test_webxr_messages_over_the_packages_server_move_the_gripper() -> None:
 
     port = free_port()
     phone = open_phone("robot", STEP, port)
+    phone.show(Status(phase=Phase.RECORDING), {})
     assert f"tcp:{port}" in phone.invitation
     context = ssl._create_unverified_context()
     deadline = time.monotonic() + 30
