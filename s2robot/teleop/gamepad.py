@@ -19,6 +19,9 @@ _SPEED, _SLOW = 0.5, 0.25  # of full speed, and of that while RB is held: as the
 class Gamepad:
     """Sticks move, buttons press, as on the page: its help lists them.
 
+    One gamepad steers: the first there is. Where it is unplugged, it is the next that is plugged in, or of
+    those that are there the one whose button is pressed. All others are ignored.
+
     Raises UserError where the extra is missing. A gamepad may be plugged in at any time.
 
     Args:
@@ -43,7 +46,8 @@ class Gamepad:
         controller.init()
         self._pygame, self._controller = pygame, controller
         self._view = view
-        self._pads: dict[int, Any] = {}
+        self._pads: dict[int, Any] = {}  # all there are, by the number of their events
+        self._steering: int | None = None  # the number of the one that steers
         self._axes: dict[int, float] = {}
         self._slow = False
         self._events: list[Event] = []
@@ -61,7 +65,7 @@ class Gamepad:
 
     def command(self) -> Command:
         self._hear()
-        if not self._pads:
+        if self._steering is None:
             return Command(absence="no gamepad is connected")
         p, axes = self._pygame, self._axes
         lift = axes.get(p.CONTROLLER_AXIS_TRIGGERRIGHT, 0.0) - axes.get(p.CONTROLLER_AXIS_TRIGGERLEFT, 0.0)
@@ -87,15 +91,41 @@ class Gamepad:
     def _hear(self) -> None:
         p = self._pygame
         for event in p.event.get():
-            if event.type == p.CONTROLLERAXISMOTION:
+            if event.type == p.CONTROLLERDEVICEADDED:
+                pad = self._controller.Controller(event.device_index)
+                number = pad.as_joystick().get_instance_id()  # its `id` is a place that the next one may get
+                self._pads[number] = pad
+                self._choose(number)
+            elif event.type == p.JOYDEVICEADDED and not self._controller.is_controller(event.device_index):
+                self._name_unusable(event.device_index)
+            elif event.type == p.CONTROLLERDEVICEREMOVED:
+                self._lose(event.instance_id)
+            elif event.type == p.CONTROLLERAXISMOTION and event.instance_id == self._steering:
                 self._axes[event.axis] = event.value / _FULL
             elif event.type in (p.CONTROLLERBUTTONDOWN, p.CONTROLLERBUTTONUP):
-                self._press(event.button, event.type == p.CONTROLLERBUTTONDOWN)
-            elif event.type == p.CONTROLLERDEVICEADDED:
-                pad = self._controller.Controller(event.device_index)
-                self._pads[pad.id] = pad
-            elif event.type == p.CONTROLLERDEVICEREMOVED and self._pads.pop(event.instance_id, None):
-                self._axes.clear()
+                down = event.type == p.CONTROLLERBUTTONDOWN
+                if down and event.instance_id in self._pads:
+                    self._choose(event.instance_id)
+                if event.instance_id == self._steering:
+                    self._press(event.button, down)
+
+    def _choose(self, number: int) -> None:
+        """Has this pad steer, unless another does."""
+        if self._steering is None:
+            self._steering = number
+            print(f"gamepad: {self._pads[number].name} steers", flush=True)
+
+    def _lose(self, number: int) -> None:
+        self._pads.pop(number, None)
+        if number == self._steering:
+            self._steering, self._slow = None, False
+            self._axes.clear()
+
+    def _name_unusable(self, index: int) -> None:
+        """A joystick whose sticks and buttons SDL cannot tell apart."""
+        self._pygame.joystick.init()
+        name = self._pygame.joystick.Joystick(index).get_name()
+        print(f"gamepad: {name} is ignored: SDL has no mapping of it (SDL_GAMECONTROLLERCONFIG)", flush=True)
 
     def _press(self, button: int, down: bool) -> None:
         if button == self._pygame.CONTROLLER_BUTTON_RIGHTSHOULDER:

@@ -12,7 +12,7 @@ from envs.toy import Toy
 from s2robot.data.store import DemoStore
 from s2robot.teleop.browser import BrowserDevice
 from s2robot.teleop.console import Console
-from s2robot.teleop.device import Command, Event, Images, Phase, Status, TeleopDevice, Together
+from s2robot.teleop.device import Images, Phase, Status, TeleopDevice, Together
 from s2robot.teleop.phone import Phone
 from s2robot.teleop.session import Session, SessionOptions
 

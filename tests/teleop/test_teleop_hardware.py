@@ -151,9 +151,9 @@ def test_no_mouse_is_told_in_one_line() -> None:
 
 
 class VirtualPad:
-    """A gamepad that SDL itself makes up."""
+    """A gamepad that SDL itself makes up. kind: 1 is a gamepad, 0 a joystick that SDL has no mapping of."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: int = 1) -> None:
         import pygame
 
         folder = Path(pygame.__file__).parents[1] / "pygame_ce.libs"
@@ -166,7 +166,7 @@ class VirtualPad:
             getattr(self._sdl, name).argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int16][
                 : 1 if name.endswith("Close") else 3
             ]
-        self._index = self._sdl.SDL_JoystickAttachVirtual(1, 6, 15, 0)
+        self._index = self._sdl.SDL_JoystickAttachVirtual(kind, 6, 15, 0)
         assert self._index >= 0
         self._pad = self._sdl.SDL_JoystickOpen(self._index)
 
@@ -233,6 +233,53 @@ def test_buttons_ask_for_what_the_help_says(gamepad: Gamepad) -> None:
         assert gamepad.events() == []
     pad.unplug()
     gamepad.command()
+
+
+def test_one_gamepad_steers_and_the_others_are_ignored(gamepad: Gamepad) -> None:
+    first, second = VirtualPad(), VirtualPad()
+    gamepad.command()
+    second.axis(1, -1.0)
+    second.button(10, True)  # RB: slower
+    for button in (0, 6, 12):
+        second.button(button, True)
+    assert not gamepad.command().moves and gamepad.events() == []
+    first.axis(1, -1.0)
+    np.testing.assert_allclose(gamepad.command().motion, [0.5, 0, 0], atol=1e-3)
+    first.button(12, True)
+    assert gamepad.events() == [Event.STOP]
+    first.unplug()
+    command = gamepad.command()
+    assert command.absence == "no gamepad is connected" and not command.moves
+    second.axis(1, 0.0)
+    assert gamepad.command().absence, "the other does not go on by itself"
+    second.button(11, True)
+    assert gamepad.events() == [Event.HOME] and gamepad.command().absence is None, (
+        "it does once it is pressed"
+    )
+    second.unplug()
+    gamepad.command()
+
+
+def test_events_of_a_pad_that_was_never_opened_are_ignored(gamepad: Gamepad) -> None:
+    import pygame
+
+    pad = VirtualPad()
+    gamepad.command()
+    pygame.event.post(pygame.event.Event(pygame.CONTROLLERAXISMOTION, instance_id=99, axis=1, value=-32767))
+    down = pygame.CONTROLLER_BUTTON_DPAD_DOWN
+    pygame.event.post(pygame.event.Event(pygame.CONTROLLERBUTTONDOWN, instance_id=99, button=down))
+    assert not gamepad.command().moves and gamepad.events() == []
+    pad.unplug()
+    gamepad.command()
+
+
+def test_a_joystick_without_a_mapping_is_named(gamepad: Gamepad, capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = VirtualPad(kind=0)
+    assert gamepad.command().absence == "no gamepad is connected"
+    unknown.unplug()
+    gamepad.command()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("gamepad: Virtual ") and "is ignored: SDL has no mapping of it" in line
 
 
 # Terminal
