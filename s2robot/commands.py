@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from s2robot.core.errors import unknown
+from s2robot.utils.lock import hold
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,7 @@ class Command:
         places: options that are given by place, without their names; one that ends in `...` takes all that
             are left as a list.
         more_help: `module:function` of the text that its help ends with.
+        holds_out: its results lie in a folder `out`, in which no other command may be at work.
     """
 
     name: str
@@ -23,12 +27,18 @@ class Command:
     target: str
     places: tuple[str, ...] = ()
     more_help: str = ""
+    holds_out: bool = False
 
 
 _TOOL = "s2robot.data.tools"
 
 COMMANDS = (
-    Command("quickstart", "record, encode, train and evaluate in one small run", "s2robot.quickstart:main"),
+    Command(
+        "quickstart",
+        "record, encode, train and evaluate in one small run",
+        "s2robot.quickstart:main",
+        holds_out=True,
+    ),
     Command(
         "doctor", "check Python, packages, rendering and processor; say how to mend", "s2robot.doctor:main"
     ),
@@ -66,16 +76,25 @@ COMMANDS = (
     ),
     Command("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
     Command(
-        "pretrain", "train an encoder on frames of the simulator", "s2robot.vision.pretrain.command:main"
+        "pretrain",
+        "train an encoder on frames of the simulator",
+        "s2robot.vision.pretrain.command:main",
+        holds_out=True,
     ),
     Command("probe", "how well a small head reads positions from features", "s2robot.advise.probe:main"),
     Command("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.command:main"),
-    Command("train", "train a policy on demos", "s2robot.train:main"),
-    Command("sweep", "train many policies that differ in a few options", "s2robot.sweep.command:main"),
+    Command("train", "train a policy on demos", "s2robot.train:main", holds_out=True),
+    Command(
+        "sweep",
+        "train many policies that differ in a few options",
+        "s2robot.sweep.command:main",
+        holds_out=True,
+    ),
     Command(
         "evaluate",
         "roll a policy out from the task's starts and count its successes",
         "s2robot.evaluation.command:main",
+        holds_out=True,
     ),
     Command(
         "compare",
@@ -84,12 +103,15 @@ COMMANDS = (
         ("evaluations...",),
     ),
     Command("calibrate", "aim a robot's cameras, find its table", "s2robot.deploy.calibrate:main"),
-    Command("deploy", "run a policy on a robot and record success", "s2robot.deploy.command:main"),
+    Command(
+        "deploy", "run a policy on a robot and record success", "s2robot.deploy.command:main", holds_out=True
+    ),
     Command(
         "reproduce",
         "run a published experiment: record, train and evaluate all of it",
         "s2robot.reproduce.command:main",
         ("what",),
+        holds_out=True,
     ),
     Command("serve", "serve a policy over a network", "s2robot.serve.command:main"),
     Command(
@@ -124,4 +146,11 @@ def run_command(name: str, overrides: Sequence[str] = ()) -> int:
     command = find_command(name)
     config = compose(name, overrides)  # before the import: a typing error shows within a second
     function = locate(command.target)
-    return function(read_options(options_of(function), config)) or 0
+    options = read_options(options_of(function), config)
+    with hold(options.out, name) if command.holds_out and _leads() and options.out else nullcontext():
+        return function(options) or 0
+
+
+def _leads() -> bool:
+    """Whether this is the process that writes, of those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"

@@ -2,12 +2,11 @@
 
 OUT/unfinished/identity.json    what the rollouts are of
 OUT/unfinished/000007.mp4       a film, where one is made
-OUT/unfinished/000007.json      the outcome; it comes last, so a rollout is whole where it is
+OUT/unfinished/000007.json      the outcome and the hash of what it is of; last, so the rollout is whole
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +15,11 @@ from typing import Any
 
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors, sync
-from s2robot.utils.atomic_io import write_atomic, write_json
-from s2robot.utils.hashing import first_difference, plain
+from s2robot.reports.result import check_rollout
+from s2robot.utils.atomic_io import read_json, write_atomic, write_json
+from s2robot.utils.hashing import first_difference, plain, sha256_json
+
+_MEND = "delete its folder and evaluate again"
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class Unfinished:
         return self
 
     def kept(self, indexes: set[int]) -> dict[int, Rollout]:
-        """Those of these numbers that are finished."""
+        """Those of these numbers that are finished, and of this identity."""
         files = {int(path.stem): path for path in self.folder.glob("*.json") if path.stem.isdecimal()}
-        return {i: self._read(i, path) for i, path in files.items() if i in indexes}
+        read = {i: self._read(i, path) for i, path in files.items() if i in indexes}
+        return {i: rollout for i, rollout in read.items() if rollout is not None}
 
     def keep(self, rollout: Rollout) -> None:
         """On return it is on disk. Raises UserError where the disk refuses."""
@@ -70,7 +73,8 @@ class Unfinished:
                 write_json(self.folder / "identity.json", self.identity)
             if rollout.film is not None:
                 write_atomic(self._path(rollout.index, "mp4"), rollout.film)
-            write_json(self._path(rollout.index, "json"), rollout.outcome)
+            kept = {"identity": sha256_json(self.identity), "outcome": rollout.outcome}
+            write_json(self._path(rollout.index, "json"), kept)
             sync(self.folder)
 
     def discard(self) -> None:
@@ -80,20 +84,17 @@ class Unfinished:
     def _path(self, index: int, suffix: str) -> Path:
         return self.folder / f"{index:06d}.{suffix}"
 
-    def _read(self, index: int, path: Path) -> Rollout:
-        film = path.with_suffix(".mp4")
-        return Rollout(index, _read_json(path), film.read_bytes() if film.is_file() else None)
+    def _read(self, index: int, path: Path) -> Rollout | None:
+        """None for a rollout of something else."""
+        kept, film = read_json(path, _MEND), path.with_suffix(".mp4")
+        if kept.get("identity") != sha256_json(self.identity):
+            return None
+        check_rollout(kept.get("outcome"), str(path))
+        return Rollout(index, kept["outcome"], film.read_bytes() if film.is_file() else None)
 
     def _difference(self) -> str | None:
         """In words, the first thing in which the rollouts there were begun otherwise; None: in nothing."""
         path = self.folder / "identity.json"
         if not path.is_file():
             return None  # killed before anything was finished
-        return first_difference(_read_json(path), self.identity)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete {path.parent} and evaluate again") from error
+        return first_difference(read_json(path, _MEND), self.identity)

@@ -70,8 +70,13 @@ def check_evaluation(content: Any, name: str = "evaluation", fields: Sequence[st
     missing = [field for field in fields if field not in content]
     if missing:
         raise UserError(f"{name} is no evaluation: it lacks {', '.join(missing)}")
-    damage = next(filter(None, map(_damage, all_rollouts(content))), None)
-    if damage:
+    for rollout in all_rollouts(content):
+        check_rollout(rollout, name)
+
+
+def check_rollout(rollout: Any, name: str) -> None:
+    """Raises UserError for what is no outcome of a rollout."""
+    if damage := _damage(rollout):
         raise UserError(f"{name} is damaged: {damage}")
 
 

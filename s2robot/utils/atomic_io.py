@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from s2robot.core.errors import UserError
 from s2robot.utils.hashing import plain
 from s2robot.utils.processes import is_left_over, temporary_tag
 
@@ -17,6 +18,23 @@ from s2robot.utils.processes import is_left_over, temporary_tag
 def write_json(path: str | Path, obj: Any) -> None:
     """Writes JSON that people can read too, whole or not at all."""
     write_atomic(path, json.dumps(plain(obj), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path, mend: str) -> dict[str, Any]:
+    """Names and values of a JSON file that s2robot wrote.
+
+    Raises UserError where it cannot be read or holds anything else; `mend` says what to do then.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): {mend}") from error
+    if not isinstance(content, dict):
+        raise UserError(
+            f"{path} is damaged (it holds {type(content).__name__}, not names and values): {mend}"
+        )
+    return content
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:

@@ -281,8 +281,9 @@ def test_an_evaluation_that_was_killed_goes_on(
     process.wait()
     kept = sorted((tmp_path / "unfinished").glob("0*.json"))
     assert 2 <= len(kept) < 5 and not (tmp_path / "evaluation.json").exists()
-    marked = json.loads(kept[0].read_text()) | {"steps": -1}
-    kept[0].write_text(json.dumps(marked))
+    first = json.loads(kept[0].read_text())
+    first["outcome"]["steps"] = -1
+    kept[0].write_text(json.dumps(first))
     result = evaluate(toy_checkpoint, tmp_path, "starts=3", "random_starts=2", "max_steps=8", "seed=5")
     assert result["rollouts"][0]["steps"] == -1, "it was not rolled out again"
     result["rollouts"][0]["steps"] = evaluation["rollouts"][0]["steps"]
@@ -319,6 +320,19 @@ def test_only_the_same_evaluation_goes_on(
     assert len(list((out / "unfinished").glob("0*.json"))) == 1, "a refusal destroys nothing"
     anew = evaluate(checkpoint, out, "starts=2", "max_steps=3", "overwrite=true")
     assert [p["steps"] for p in anew["rollouts"]] == [3, 3]
+
+
+def test_rollouts_of_another_seed_are_never_mixed_in(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two evaluations left them that both wrote there: on a file system without locks, say."""
+    for out, seed in ((tmp_path / "a", 0), (tmp_path / "b", 1)):
+        with monkeypatch.context() as patch:
+            crash_after(1, patch)
+            assert s2robot(*arguments(toy_checkpoint, out, "starts=2", "max_steps=2", f"seed={seed}")) == 130
+    shutil.copy(tmp_path / "b/unfinished/000000.json", tmp_path / "a/unfinished/000000.json")
+    result = evaluate(toy_checkpoint, tmp_path / "a", "starts=2", "max_steps=2", "seed=0")
+    assert [rollout["seed"] for rollout in result["rollouts"]] == [stage.env_seed(0, 0), stage.env_seed(0, 1)]
 
 
 def test_execution_is_by_choice(evaluated: Path, toy_checkpoint: Path, tmp_path: Path) -> None:
