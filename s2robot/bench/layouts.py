@@ -17,9 +17,9 @@ from numcodecs import Blosc
 from s2robot.bench.options import BenchOptions
 from s2robot.data.dataset import EpisodeFeatures, Ta, To, WindowDataset
 from s2robot.data.formats import diffusion_policy
-from s2robot.data.formats.replay_buffer import register_image_codecs
 from s2robot.data.formats.target import size_of
 from s2robot.data.formats.transfer import Outgoing
+from s2robot.data.formats.zarr_files import register_image_codecs
 from s2robot.integrations.lerobot import dataset as lerobot
 from s2robot.integrations.lerobot.process import Bridge
 from s2robot.vision.cache import encode_store

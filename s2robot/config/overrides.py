@@ -21,6 +21,7 @@ _NAMED = re.compile(r"~(?!/)|\+|[\w.@-]*=")  # a path with = in it has a slash b
 _OPTION = r"[+~]?[\w.@/]+="
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][\w./-]*")
 _NO_TEXT = ("true", "false", "null", "none", "nan", "inf")
+_INDEXED = r"[\w./%-]+(?:\[[-\d:, ]*\])?"
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -36,7 +37,7 @@ def parse(text: str) -> Override:
     try:
         return parser.parse_overrides([text])[0]
     except OverrideParseException as error:
-        if entries := _options_in(value):
+        if entries := _options_in(value) or _indexed_in(value):
             return parser.parse_overrides([f"{name}=[{','.join(map(_quoted, entries))}]"])[0]
         if value.startswith(("[", "{", "'", '"')):
             raise UserError(
@@ -63,6 +64,13 @@ def _options_in(value: str) -> list[str]:
             starts.append(found.end())
     entries = [inner[a:b] for a, b in zip(starts, [*(s - 1 for s in starts[1:]), len(inner)], strict=True)]
     return entries if all(re.match(_OPTION, entry) for entry in entries) else []
+
+
+def _indexed_in(value: str) -> list[str]:
+    """The entries of a list of names some of which have indices: `[state[:2],pose[0,3]]`; [] for another."""
+    if not re.fullmatch(rf"\[{_INDEXED}(,\s*{_INDEXED})*\]", value):
+        return []
+    return [found[0] for found in re.finditer(_INDEXED, value[1:-1])]
 
 
 def undash(arguments: Sequence[str], takes_value: Callable[[str], bool]) -> list[str]:

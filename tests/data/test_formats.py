@@ -19,8 +19,8 @@ import toy_loop
 import zarr
 from kill_writer import SPEC, made_episode
 from mistakes import refusal
-from numcodecs import Blosc
 from processes import ended_tag
+from replay_buffers import foreign
 
 from s2robot.config.options import Positive
 from s2robot.core.spec import GripperSpec, RobotSpec
@@ -138,18 +138,6 @@ def test_episodes_that_others_appended_come_along(demos: DemoStore, tmp_path: Pa
 
 
 # Files by others
-
-
-def foreign(path: Path, ends: list[int], **arrays: np.ndarray) -> Path:
-    """A replay buffer as Diffusion Policy's own scripts write it."""
-    root = zarr.create_group(path, zarr_format=2)
-    data, meta = root.create_group("data"), root.create_group("meta")
-    for group, name, array in [
-        (meta, "episode_ends", np.array(ends)),
-        *((data, n, a) for n, a in arrays.items()),
-    ]:
-        group.create_array(name, data=array, compressors=Blosc("lz4", 5, Blosc.NOSHUFFLE))
-    return path
 
 
 def pusht(path: Path, ends: tuple[int, ...] = (4, 9)) -> tuple[Path, dict[str, np.ndarray]]:
@@ -350,7 +338,7 @@ def test_nothing_is_overwritten(demos: DemoStore, tmp_path: Path, capsys: pytest
         ([4, 4], {"rate": 10}, "expected rising ends"),
         ([0, 9], {"rate": 10}, "expected rising ends"),
         ([4, 10], {"rate": 10}, "the last episode ends at 10"),
-        ([9], {"rate": 10, "img": 0.5}, "not made of whole numbers"),
+        ([9], {"rate": 10, "img": -1}, "data/img has values from -1 to"),
         ([9], {"rate": 10, "state": np.nan}, "expected finite numbers"),
         (
             [4, 9],

@@ -31,6 +31,14 @@ class GripperOptions:
 
 
 @dataclass(frozen=True)
+class NameOptions:
+    """Names with units of the new store's entries; null: what the format says."""
+
+    proprio: tuple[str, ...] | None
+    action: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class ImportOptions:
     """Of `s2robot import`; those after `out` are explained in configs/import.yaml."""
 
@@ -42,6 +50,7 @@ class ImportOptions:
     gripper: GripperOptions
     rate: Positive | None
     proprio: tuple[str, ...] | None
+    names: NameOptions
     cameras: tuple[str, ...] | None
     image_size: Count | None
     lerobot: Mapping[str, Any]  # read by the format: data imports no integrations
@@ -119,7 +128,19 @@ def _spec(spec: RobotSpec, options: ImportOptions) -> RobotSpec:
             "resampled"
         )
     cameras = None if options.cameras is None else list(options.cameras)
-    return with_gripper(spec.select_cameras(cameras), options.gripper)
+    spec = with_names(spec.select_cameras(cameras), options.names)
+    return with_gripper(spec, options.gripper)
+
+
+def with_names(spec: RobotSpec, names: NameOptions) -> RobotSpec:
+    """The spec with the names that the options give. Raises UserError for too many or too few."""
+    proprio, action = names.proprio or spec.proprio, names.action or spec.action
+    for what, given, found in (("proprio", proprio, spec.proprio), ("action", action, spec.action)):
+        if len(given) != len(found):
+            raise UserError(
+                f"names.{what} has {len(given)} names: expected {len(found)}, for {', '.join(found)}"
+            )
+    return replace(spec, proprio=proprio, action=action)
 
 
 def _attributes(incoming: Incoming, options: ImportOptions) -> dict[str, Any]:

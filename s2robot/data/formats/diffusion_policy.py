@@ -1,19 +1,19 @@
-"""Zarr v2 as Diffusion Policy's ReplayBuffer reads it, and UMI's, which lies in a zip.
+"""Zarr as Diffusion Policy's ReplayBuffer keeps it, and UMI's, which lies in a zip.
 
-    data/<camera>        uint8 (N, H, W, 3)     all episodes, one after the other
+    data/<camera>        uint8 (N, H, W, 3)     all episodes, one after the other; `/` is written `%2F`
     data/proprio, data/action, data/action_applied   float32 (N, D)
     data/time            float64 (N,)
     meta/episode_ends    int64 (E,)             the step after the last of each episode
     .zattrs              the sidecar under `s2robot`
 
-Zstd is read by every numcodecs that they pin (from 0.10) and, unlike Blosc, detects a truncated file. Files
-that s2robot did not write are read too.
+Zarr v2 is written, v3 is read too. Zstd is read by every numcodecs that they pin (from 0.10) and, unlike
+Blosc, detects a truncated file. Files that s2robot did not write are read too.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,16 @@ import numpy as np
 import zarr
 from numcodecs import Zstd
 
-from s2robot.config.options import Count, Positive
+from s2robot.config.options import Count
+from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
-from s2robot.data.formats.replay_buffer import ReplayArrays, open_replay_buffer
+from s2robot.data.formats.replay_buffer import (
+    OURS,
+    ReplayArrays,
+    ReplayOptions,
+    camera_array,
+    open_replay_buffer,
+)
 from s2robot.data.formats.transfer import (
     EpisodeMeta,
     Incoming,
@@ -46,14 +53,6 @@ _CHUNK_BYTES = 2_000_000  # of a series: about what ReplayBuffer chooses
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """As `read` takes them."""
-
-    rate: Positive | None = None
-    proprio: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
 class WriteOptions:
     """As `write` takes them."""
 
@@ -61,17 +60,23 @@ class WriteOptions:
 
 
 class DiffusionPolicy:
-    """Zarr v2 of Diffusion Policy and UMI, a folder or a zip (OUT ends in .zip)."""
+    """Zarr of Diffusion Policy and UMI, a folder or a zip (OUT ends in .zip)."""
 
-    def read(self, source: Path, options: ReadOptions) -> Incoming:
-        return read(source, rate=options.rate, proprio=options.proprio)
+    def read(self, source: Path, options: ReplayOptions) -> Incoming:
+        return read(source, options)
 
     def write(self, outgoing: Outgoing, target: Path, options: WriteOptions) -> Notes:
         return write(outgoing, target, frames_per_chunk=options.frames_per_chunk)
 
 
 def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor: Any = COMPRESSOR) -> Notes:
-    """Writes a folder, or a zip where the target ends in `.zip`; `compressor` (numcodecs) is for frames."""
+    """Writes a folder, or a zip where the target ends in `.zip`; `compressor` (numcodecs) is for frames.
+
+    Raises UserError for a camera with the name of another array.
+    """
+    for camera in outgoing.spec.cameras:
+        if camera in OURS:
+            raise UserError(f"camera {camera}: data/{camera} is another array of a replay buffer")
     if target.suffix == ".zip":
         with TemporaryDirectory(dir=target.parent, prefix=target.name) as folder:
             _write_folder(outgoing, Path(folder), frames_per_chunk, compressor)
@@ -80,18 +85,15 @@ def write(outgoing: Outgoing, target: Path, *, frames_per_chunk: int, compressor
         _write_folder(outgoing, target, frames_per_chunk, compressor)
     notes = Notes(kept=["action_applied and time as further arrays under data/"])
     notes.kept.append("names, units, rate, ids and attributes in the root's attributes under `s2robot`")
+    escaped = [camera for camera in outgoing.spec.cameras if camera_array(camera) != camera]
+    notes.kept += [f"camera {camera} as data/{camera_array(camera)}" for camera in escaped]
     notes.lost = outgoing.masked_steps()
     return notes
 
 
-def read(source: Path, *, rate: float | None, proprio: Sequence[str] | None) -> Incoming:
-    """What a folder or zip holds. Raises UserError for anything that ReplayBuffer would not take either.
-
-    Args:
-        rate: control steps a second (Hz), where the file has no sidecar.
-        proprio: the arrays that make up the proprioception; default all that are left.
-    """
-    arrays, sidecar = open_replay_buffer(source, rate, proprio)
+def read(source: Path, options: ReplayOptions) -> Incoming:
+    """What a folder or zip holds. Raises UserError as `open_replay_buffer`."""
+    arrays, sidecar = open_replay_buffer(source, options)
     notes = arrays.notes
     metas = sidecar.of_episodes(len(arrays.ends), notes)
     return Incoming(sidecar.spec, sidecar.attributes, len(metas), _episodes(arrays, sidecar, metas), notes)
@@ -105,7 +107,9 @@ def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int, compr
     data = root.create_group("data")
     arrays = {}
     for camera, shape in outgoing.spec.cameras.items():
-        arrays[camera] = _create(data, camera, "uint8", (steps, *shape), frames_per_chunk, compressor)
+        arrays[camera] = _create(
+            data, camera_array(camera), "uint8", (steps, *shape), frames_per_chunk, compressor
+        )
     sizes = {"proprio": outgoing.spec.proprio_dim, "time": None}
     for name, dtype in SERIES.items():
         size = sizes.get(name, outgoing.spec.action_dim)
