@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from kill_writer import made_episode
 
+from s2robot.data.seal import DIGEST, sealed
 from s2robot.data.store import DemoStore, Episode, EpisodeReader
 
 SERIES = ("proprio", "action", "action_applied", "time")
@@ -28,6 +32,16 @@ def assert_intact(store: DemoStore) -> None:
     for episode_id in store.ids():
         reader = store.episode(episode_id)
         assert_holds(reader, made_episode(reader.attributes["seed"], reader.attributes["n"]))
+
+
+def write_attributes(file: Path, change: Callable[[dict[str, Any]], object], digest: bool = True) -> None:
+    """Changes the attributes in a `zarr.json` as a writer of that would; without a digest, as an old one."""
+    metadata = json.loads(file.read_text())
+    attributes = metadata["attributes"]
+    del attributes[DIGEST]
+    change(attributes)
+    metadata["attributes"] = sealed(attributes) if digest else attributes
+    file.write_text(json.dumps(metadata))
 
 
 def cut(file: Path) -> None:

@@ -14,6 +14,7 @@ from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.core.task import Start
 from s2robot.data.durable import DiskError
+from s2robot.data.seal import sealed
 from s2robot.data.streams import Frames, blocks
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def write_episode(folder: Path, episode: Episode, codec: Jpeg | None = None) -> 
     if codec is not None:
         cameras = episode.images.items()
         attributes["image_error"] = {name: codec.error(f[:_ERROR_STEPS]).to_dict() for name, f in cameras}
-    group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
+    group = zarr.create_group(folder, zarr_format=3, attributes=sealed(attributes))
     for camera, frames in episode.images.items():
         _write_frames(folder, group, f"images/{camera}", frames, codec)
     for name in SERIES:

@@ -17,6 +17,7 @@ from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.data.episode import MARKER
 from s2robot.data.files import Files, LocalFiles
+from s2robot.data.seal import DIGEST, sealed, unsealed
 from s2robot.data.streams import LazyFrames
 
 if TYPE_CHECKING:
@@ -63,8 +64,18 @@ class EpisodeReader:
     def attributes(self) -> dict[str, Any]:
         """What was known of the episode: success, seed, versions, config, length, ..."""
         with self._intact(MARKER):
-            # Read as it is: zarr takes ten times as long, which shows where a thousand episodes are listed.
-            return dict(json.loads(self._files.read(f"{self.id}/{MARKER}"))["attributes"])
+            return unsealed(self._written)
+
+    @property
+    def has_digest(self) -> bool:
+        """Whether an edit of the attributes would be seen."""
+        with self._intact(MARKER):
+            return DIGEST in self._written
+
+    @cached_property
+    def _written(self) -> dict[str, Any]:
+        # Read as it is: zarr takes ten times as long, which shows where a thousand episodes are listed.
+        return dict(json.loads(self._files.read(f"{self.id}/{MARKER}"))["attributes"])
 
     @property
     def length(self) -> int:
@@ -195,8 +206,9 @@ def copy_episode(source: EpisodeReader, folder: Path, attributes: Mapping[str, A
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.file(name))
-    group = _zarr().open_group(folder, mode="r+")
-    group.update_attributes(dict(attributes))
+    root = json.loads(source.file(MARKER))
+    root["attributes"] = sealed({**source.attributes, **attributes})
+    (folder / MARKER).write_text(json.dumps(root, indent=2))
 
 
 def _zarr() -> Any:

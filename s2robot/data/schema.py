@@ -13,15 +13,17 @@ from s2robot.core.errors import UserError
 from s2robot.data.durable import STAGING
 from s2robot.data.episode import MARKER
 from s2robot.data.files import Files, LocalFiles
+from s2robot.data.seal import DIGEST, unsealed
 
 SCHEMA = "s2robot-demos"
 SCHEMA_VERSION = 2
 
 
-def root_attributes(files: Files) -> dict[str, Any]:
+def root_attributes(files: Files, check: bool = True) -> dict[str, Any]:
     """The attributes of a demo store's root group.
 
-    Raises UserError where there is no demo store, or one of another schema version.
+    Raises UserError where there is no demo store, or one of another schema version, and where `check` asks
+    for it, one whose root was edited.
     """
     root = _attributes(files)
     if root is None:
@@ -32,7 +34,20 @@ def root_attributes(files: Files) -> dict[str, Any]:
             f"{files} is a demo store of schema version {found}, s2robot {__version__} reads version "
             f"{SCHEMA_VERSION} only; it was written with {root.get('created_with')}"
         )
-    return root
+    if check and (edit := root_edit(files)):
+        raise UserError(
+            f"{files}/{MARKER} is damaged ({edit}): put back what it said of the robot and the recording"
+        )
+    return {name: value for name, value in root.items() if name != DIGEST}
+
+
+def root_edit(files: Files) -> str | None:
+    """In words, that a store's root group was edited after it was written."""
+    try:
+        unsealed(_attributes(files) or {})
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def new_root(spec: dict[str, Any], attributes: dict[str, Any]) -> dict[str, Any]:

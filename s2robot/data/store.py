@@ -28,6 +28,7 @@ from s2robot.data.episode import MARKER, Episode, check_episode, check_json, che
 from s2robot.data.files import Files, LocalFiles, local_path, open_files
 from s2robot.data.reader import EpisodeReader, copy_episode
 from s2robot.data.schema import check_vacant, new_root, root_attributes
+from s2robot.data.seal import sealed
 
 __all__ = ["DemoStore", "Episode", "EpisodeReader"]
 
@@ -94,7 +95,7 @@ class DemoStore:
         with disk_errors(f"create {path}"):
             path.mkdir(parents=True, exist_ok=True)
         with staged(path, "root") as staging:
-            zarr.create_group(staging, zarr_format=3, attributes=root)
+            zarr.create_group(staging, zarr_format=3, attributes=sealed(root))
             sync_tree(staging)
             os.replace(staging / MARKER, path / MARKER)
             sync(path)
@@ -104,13 +105,14 @@ class DemoStore:
         return store
 
     @classmethod
-    def open(cls, path: str | Path) -> DemoStore:
+    def open(cls, path: str | Path, check: bool = True) -> DemoStore:
         """Opens a store, in a folder or at s3://BUCKET/PREFIX, without changing it.
 
-        Raises UserError where there is none of this schema version.
+        Raises UserError where there is none of this schema version and, unless `check` is False, where what
+        it says of itself was edited after it was written.
         """
         files = open_files(path)
-        root = root_attributes(files)
+        root = root_attributes(files, check)
         return cls(files, RobotSpec.from_dict(root.get("robot_spec", {})), root)
 
     @classmethod

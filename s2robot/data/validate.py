@@ -18,10 +18,15 @@ from s2robot.data.episode import MARKER, SERIES, check_array, check_finite, chec
 from s2robot.data.reader import Damaged, EpisodeReader, Unreachable
 from s2robot.data.store import DROPPED, DemoStore, is_id
 
-_KINDS = {
-    "success": (bool, "true or false"),
-    "seed": (int, "a whole number"),
-    "config": (dict, "a section"),
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "success": ((bool, type(None)), "true, false or null"),
+    "seed": ((int,), "a whole number"),
+    "attempts": ((int,), "a whole number"),
+    "config": ((dict,), "a section"),
+    "versions": ((dict,), "a section"),
+    "metrics": ((dict,), "a section"),
+    "sources": ((list,), "a list"),
+    **dict.fromkeys(("instruction", "operator", "notes", "teleop"), ((str, type(None)), "text")),
 }
 """Attributes of an episode that other commands read."""
 
@@ -45,7 +50,7 @@ class Finding:
 
 
 def validate(store: DemoStore) -> list[Finding]:
-    """Everything that is wrong, by episode: files missing, cut short or altered; arrays that are not what the
+    """Everything that is wrong, by episode: files missing, cut short or edited; arrays that are not what the
     spec says; numbers that are not finite; time that goes back; cameras that are stuck; actions out of range.
 
     Raises UserError where a file cannot be reached, so that nothing can be said.
@@ -151,9 +156,9 @@ def _note_attributes(attributes: Mapping[str, Any], steps: int, notes: _Notes) -
             notes.add(f"{MARKER}: {name} has not one entry a step, of which there are {steps}")
         elif not all(isinstance(entry, bool) for entry in mask):
             notes.add(f"{MARKER}: {name} has entries other than true and false")
-    for name, (kind, expected) in _KINDS.items():
+    for name, (kinds, expected) in _KINDS.items():
         # type, not isinstance: true is no whole number
-        if name in attributes and type(attributes[name]) is not kind:
+        if name in attributes and type(attributes[name]) not in kinds:
             notes.add(f"{MARKER}: {name} is {attributes[name]!r}, expected {expected}")
     with notes.caught():
         recorded_start(attributes)

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from mistakes import refusal
+from stores import write_attributes
 from toy_loop import refusal as refused
 from toy_loop import s2robot
 
@@ -93,9 +94,7 @@ def test_a_store_runs_nothing(toy_demos: Path, tmp_path: Path, capsys: pytest.Ca
     store, mark = tmp_path / "demos", tmp_path / "mark"
     assert s2robot("demos", "merge", toy_demos, f"out={store}") == 0
     for file in store.glob("*/zarr.json"):
-        content = json.loads(file.read_text())
-        content["attributes"]["config"]["env"] = payload(mark)
-        file.write_text(json.dumps(content))
+        write_attributes(file, lambda attributes: attributes["config"].update(env=payload(mark)))
     assert s2robot("demos", "replay", store) != 0
     captured = capsys.readouterr()
     assert "is not run" in captured.out + captured.err

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from demos_command import refused, run, run_json
+from stores import write_attributes
 
 from demos.toy import ToyExpert
 from envs.toy import Toy
@@ -25,10 +25,7 @@ def store(toy_demos: Path, tmp_path: Path) -> DemoStore:
 
 
 def change_attributes(store: DemoStore, episode_id: str, **changes: object) -> None:
-    root = store.path / episode_id / "zarr.json"
-    metadata = json.loads(root.read_text())
-    metadata["attributes"] |= changes
-    root.write_text(json.dumps(metadata))
+    write_attributes(store.path / episode_id / "zarr.json", lambda attributes: attributes.update(changes))
 
 
 def test_every_recorded_episode_repeats_to_the_last_bit(
@@ -105,10 +102,7 @@ def test_an_episode_ends_where_its_recording_does(store: DemoStore) -> None:
 
 
 def test_what_cannot_be_replayed_is_said(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
-    root = store.path / "000000/zarr.json"
-    metadata = json.loads(root.read_text())
-    del metadata["attributes"]["seed"]
-    root.write_text(json.dumps(metadata))
+    write_attributes(store.path / "000000/zarr.json", lambda attributes: attributes.pop("seed"))
     (store.path / "000003/action_applied/c.0.0").unlink()
     code, lines = run(capsys, "replay", store.path, "workers=0")
     assert code == 1

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import toy_loop
 import zarr
-from demos_command import run, run_json
+from demos_command import refused, run, run_json
 from hypothesis import given
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode
-from stores import cut, empty, flip
+from stores import cut, empty, flip, write_attributes
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from s2robot.data.anomalies import out_of_range, runs, stuck
@@ -145,15 +145,82 @@ ATTRIBUTES = {
         "a start is damaged",
     ),
     "success of text": (lambda a: a.update(success="yes"), "success is 'yes'"),
+    "notes of a number": (lambda a: a.update(notes=3), "notes is 3, expected text"),
+    "metrics in a list": (lambda a: a.update(metrics=[0.1]), "metrics is [0.1], expected a section"),
 }
+
+
+def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """As with a text editor."""
+    metadata = json.loads(file.read_text())
+    change(metadata["attributes"])
+    file.write_text(json.dumps(metadata))
+
+
+EDITS = {
+    "success": lambda a: a.update(success=not a["success"]),
+    "seed": lambda a: a.update(seed=a["seed"] + 1),
+    "start": lambda a: a["start"]["options"].update(cube=[0, 0, 0]),
+    "config": lambda a: a["config"].update(seed=99),
+    "mask renamed": lambda a: a.update(imitate=a.pop("action_loss_mask")),
+    "mask dropped": lambda a: a.pop("action_loss_mask"),
+    "mask flipped": lambda a: a["action_loss_mask"].__setitem__(2, not a["action_loss_mask"][2]),
+}
+ROOT_EDITS = {
+    "rate": lambda a: a["robot_spec"].update(rate=20.0),
+    "names reversed": lambda a: a["robot_spec"]["proprio"].reverse(),
+    "recorded with": lambda a: a["record"].update(seed=7),
+}
+
+
+@pytest.mark.parametrize("change", EDITS.values(), ids=EDITS.keys())
+def test_an_edit_of_an_episode_is_seen_and_not_learned_from(
+    store: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any
+) -> None:
+    edit(store.path / BROKEN / "zarr.json", change)
+    code, lines = run(capsys, "validate", store.path)
+    assert (code, lines[0]) == (1, f"{BROKEN}: zarr.json: its attributes were edited after they were written")
+    said = toy_loop.refusal(capsys, *toy_loop.training(store.path, tmp_path / "policy"))
+    assert f"episode {BROKEN} of {store.path}: zarr.json is damaged (its attributes were edited" in said
+    assert "edited" in refused(capsys, "merge", store.path, f"out={tmp_path / 'merged'}")
+
+
+@pytest.mark.parametrize("change", ROOT_EDITS.values(), ids=ROOT_EDITS.keys())
+def test_an_edit_of_the_store_is_seen_and_not_learned_from(
+    store: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any
+) -> None:
+    edit(store.path / "zarr.json", change)
+    code, lines = run(capsys, "validate", store.path)
+    assert (code, lines[0]) == (1, "zarr.json: its attributes were edited after they were written")
+    said = toy_loop.refusal(capsys, *toy_loop.training(store.path, tmp_path / "policy"))
+    assert f"{store.path}/zarr.json is damaged" in said
+
+
+def test_a_store_without_digests_is_read_and_that_said(
+    store: DemoStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (store.path / "zarr.json", store.path / BROKEN / "zarr.json"):
+        write_attributes(file, lambda attributes: None, digest=False)
+    code, lines = run(capsys, "validate", store.path)
+    assert code == 0
+    assert lines[-1].endswith(
+        "nothing wrong; 1 were written without a digest: edits of their attributes do not show"
+    )
+
+
+def test_copies_are_sealed_anew(store: DemoStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_attributes(store.path / BROKEN / "zarr.json", lambda attributes: None, digest=False)
+    store.drop(store.ids()[0])
+    assert run(capsys, "merge", store.path, f"out={tmp_path / 'merged'}")[0] == 0
+    assert run(capsys, "split", tmp_path / "merged", f"held_out={tmp_path / 'some'}")[0] == 0
+    for path in (tmp_path / "merged", tmp_path / "some"):
+        code, lines = run(capsys, "validate", path)
+        assert (code, lines[-1][-13:]) == (0, "nothing wrong")
 
 
 @pytest.mark.parametrize(("change", "expected"), ATTRIBUTES.values(), ids=ATTRIBUTES.keys())
 def test_attributes_that_break_the_schema_are_named(store: DemoStore, change: Any, expected: str) -> None:
-    root = store.path / BROKEN / "zarr.json"
-    metadata = json.loads(root.read_text())
-    change(metadata["attributes"])
-    root.write_text(json.dumps(metadata))
+    write_attributes(store.path / BROKEN / "zarr.json", change)
     (what,) = found(store)
     assert what.removeprefix("zarr.json: ").startswith(expected)
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 import toy_loop
 from mistakes import refusal
+from stores import write_attributes
 
 from s2robot.advise import command as advise_command
 from s2robot.advise.probe import cross_validate, draw_frames
@@ -261,8 +262,8 @@ def test_the_page_shows_the_words_and_one_plot_and_loads_nothing(advice: Path) -
 
 def without_start(toy_store: Path, copy: Path) -> Path:
     store = shutil.copytree(toy_store, copy, ignore=shutil.ignore_patterns("features"))
-    for path in store.rglob("zarr.json"):
-        path.write_text(path.read_text().replace('"start"', '"begin"'))
+    for path in store.glob("*/zarr.json"):
+        write_attributes(path, lambda attributes: attributes.pop("start"))
     return store
 
 

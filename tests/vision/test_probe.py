@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import toy_loop
+from stores import write_attributes
 
 from s2robot.advise.probe import ProbeSet, cross_validate, draw_frames
 from s2robot.data.store import DemoStore
@@ -106,9 +107,8 @@ def test_demos_without_a_start_are_refused(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = shutil.copytree(toy_store, tmp_path / "demos", ignore=shutil.ignore_patterns("features"))
-    for path in store.rglob("zarr.json"):
-        text = path.read_text()
-        path.write_text(text.replace('"start"', '"begin"'))
+    for path in store.glob("*/zarr.json"):
+        write_attributes(path, lambda attributes: attributes.pop("start"))
     assert "has no start with a place to probe for" in toy_loop.refusal(
         capsys, "probe", f"demos={store}", *QUICK
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from s2robot.data.durable import disk_errors
+from s2robot.data.episode import MARKER
+from s2robot.data.reader import Damaged
+from s2robot.data.schema import root_edit
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import Finding, validate
 from s2robot.utils.atomic_io import write_atomic
@@ -30,14 +34,27 @@ class RepairOptions:
 
 def validate_store(options: ValidateOptions) -> int:
     """Prints one line a finding and one for the store; 1 where there are findings."""
-    store = DemoStore.open(options.path)
-    findings = validate(store)
+    store = DemoStore.open(options.path, check=False)
+    edit = root_edit(store.files)
+    root = [Finding(MARKER, edit, damaged=True)] if edit else []
+    findings, unknown = validate(store), _without_digest(store)
     if options.json:
-        about = {"path": str(store), "episodes": len(store)}
-        print(json.dumps(about | {"findings": [asdict(f) for f in findings]}, indent=1))
+        about = {"path": str(store), "episodes": len(store), "without_digest": unknown}
+        print(json.dumps(about | {"findings": [asdict(f) for f in root + findings]}, indent=1))
     else:
-        print("\n".join([*map(str, findings), summary(store, findings)]))
-    return 1 if findings else 0
+        note = f"; {len(unknown)} were written without a digest: edits of their attributes do not show"
+        said = summary(store, findings, bool(root)) + (note if unknown else "")
+        print("\n".join([*map(str, root + findings), said]))
+    return 1 if root + findings else 0
+
+
+def _without_digest(store: DemoStore) -> list[str]:
+    """The episodes that were written by a version which took none."""
+    found = []
+    for reader in store.episodes():
+        with suppress(Damaged):
+            found += [] if reader.has_digest else [reader.id]
+    return found
 
 
 def repair_store(options: RepairOptions) -> None:
@@ -57,8 +74,8 @@ def repair_store(options: RepairOptions) -> None:
     print("\n".join([*map(str, kept), f"{root}: {len(moved)} episodes moved aside, {len(store)} are left"]))
 
 
-def summary(store: DemoStore, findings: list[Finding]) -> str:
-    """The store in one line, with what can be done."""
+def summary(store: DemoStore, findings: list[Finding], root: bool = False) -> str:
+    """The store in one line, with what can be done; `root`: what it says of itself is damaged."""
     damaged = {f.episode for f in findings if f.damaged}
     anomalous = {f.episode for f in findings} - damaged
     parts = [f"{len(store)} episodes read"]
@@ -66,4 +83,6 @@ def summary(store: DemoStore, findings: list[Finding]) -> str:
         parts.append(f"{len(damaged)} damaged (`s2robot demos repair {store}` moves them aside)")
     if anomalous:
         parts.append(f"{len(anomalous)} with anomalies (`s2robot demos inspect {store}`)")
-    return f"{store}: {', '.join(parts) if findings else f'{parts[0]}, nothing wrong'}"
+    if root:
+        parts.append(f"{MARKER} of the store damaged (put back what it said of the robot and the recording)")
+    return f"{store}: {', '.join(parts) if parts[1:] else f'{parts[0]}, nothing wrong'}"
