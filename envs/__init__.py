@@ -2,5 +2,9 @@
 
 import gymnasium
 
+from s2robot.utils.quiet import silence_libraries
+
+silence_libraries()
+
 gymnasium.register("s2robot/CubePick-v0", entry_point="envs.cube_pick.env:CubePick")
 gymnasium.register("s2robot/Toy-v0", entry_point="envs.toy:Toy")

@@ -19,7 +19,7 @@ from typing import Literal
 from s2robot.config.options import Positive
 from s2robot.core.errors import UserError
 from s2robot.utils import paths, provenance
-from s2robot.utils.gl import choose_gl, missing_packages
+from s2robot.utils.gl import MEND_EGL_DEVICE, choose_gl, egl_device_mistake, missing_packages
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
 LEAST_DISK_GB = 5  # 120 demos of two 448 px cameras with their features: about 3 GB
@@ -129,6 +129,8 @@ def check_imports(timeout: float) -> Check:
 
 def check_rendering(timeout: float) -> Check:
     """Renders one frame of a small scene with the back end that the environments will use."""
+    if mistake := egl_device_mistake():
+        return Check("rendering", "problem", mistake, MEND_EGL_DEVICE)
     choose_gl()
     back_end = os.environ.get("MUJOCO_GL", "MuJoCo's default")
     failure = _failure_of(

@@ -6,38 +6,24 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from s2robot.core.errors import UserError
-from s2robot.utils.gl import choose_gl
+from s2robot.utils.gl import cannot_render, check_egl_device, choose_gl, open_renderer
 
-
-def cannot_render(error: Exception) -> UserError:
-    """What a GL back end said, in one line."""
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return UserError(f"cannot render: {reason}; run `s2robot doctor` to see which GL is missing")
-
-
-choose_gl()  # before mujoco is imported: the choice cannot be changed later
+choose_gl()  # before mujoco is imported, where that has not been done
+check_egl_device()  # robosuite asserts it
 
 try:
     import mujoco
 except Exception as error:  # its GL back end raises what it likes: a missing library, an unknown name
     raise cannot_render(error) from error
 
-from envs.cube_pick.culling import culled  # noqa: E402
-
-_log = logging.getLogger("robosuite_logs")
-_log.disabled = True  # its import warns about optional parts that nobody asked for
-
 import robosuite  # noqa: E402
 
-_log.disabled = False
-_log.setLevel(logging.ERROR)
+from envs.cube_pick.culling import culled  # noqa: E402
 
 CAMERAS = {"front": "frontview", "wrist": "robot0_eye_in_hand"}
 """Our name of a camera -> robosuite's."""
@@ -66,10 +52,7 @@ class Renderer:
         self._culls = cull and not (shadows or reflections)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[0] = 0  # collision geometry; what is seen is in group 1
-        try:
-            self._renderer = mujoco.Renderer(model, size, size)
-        except Exception as error:
-            raise cannot_render(error) from error
+        self._renderer = open_renderer(model, size, size)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
 

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from annotated_types import Len
 from torch import nn
-from tqdm import tqdm
 
 from s2robot.config.checks import check_file
 from s2robot.config.options import Count, Natural, to_plain
@@ -27,6 +26,7 @@ from s2robot.core.task import Start
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.policy.pooling import POOLINGS, make_pooling
 from s2robot.utils.atomic_io import write_json
+from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import machine, usable_cores, versions
 from s2robot.utils.schedule import cosine, parameter_groups
 from s2robot.vision.encoders.options import Sizes
@@ -140,7 +140,7 @@ def draw_frames(store: DemoStore, camera: str, count: int, seed: int, read: Read
         raise UserError(f"{store} holds no demos: `s2robot record` makes some")
     rng = np.random.default_rng([seed, 6])
     frames, targets, episodes = [], [], []
-    for number, episode_id in enumerate(tqdm(store.ids(), desc="read", unit="demo")):
+    for number, episode_id in enumerate(Progress(store.ids(), desc="read", unit="demo")):
         episode = store.episode(episode_id)
         place = place_of(episode)
         if read == "place" and place is None:
@@ -178,7 +178,7 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def extract(extractor: FeatureExtractor, frames: np.ndarray) -> torch.Tensor:
     """float16 (F, 1 + N, C)."""
-    starts = tqdm(range(0, len(frames), 8), desc=f"encode {extractor.encoder.name} {extractor.sizes}")
+    starts = Progress(range(0, len(frames), 8), desc=f"encode {extractor.encoder.name} {extractor.sizes}")
     return torch.from_numpy(np.concatenate([extractor(frames[i : i + 8]) for i in starts]))
 
 
@@ -202,7 +202,7 @@ def cross_validate(
     """
     errors = np.empty(len(features))
     parts = fold_episodes(probe_set, folds, seed)
-    for i, part in enumerate(tqdm(parts, desc=pooling, unit="fold")):
+    for i, part in enumerate(Progress(parts, desc=pooling, unit="fold")):
         held_out = np.isin(probe_set.episode, part)
         others = np.concatenate([p for j, p in enumerate(parts) if j != i])
         chosen = np.random.default_rng([seed, 9, i]).permutation(others)[:demos]

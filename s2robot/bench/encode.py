@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from s2robot.bench.memory import peak_memory
 from s2robot.bench.options import BenchOptions, EncodeBench
@@ -25,6 +24,7 @@ from s2robot.config.checks import check_device
 from s2robot.config.options import to_plain
 from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore
+from s2robot.utils.progress import Progress
 from s2robot.vision.costs import cost
 from s2robot.vision.features import FeatureExtractor, computes_in_bf16
 from s2robot.vision.s2 import S2, multiscale_forward
@@ -81,16 +81,16 @@ def measure(options: BenchOptions) -> tuple[dict[str, Any], list[str]]:
     store = DemoStore.open(options.demo_store)
     bulk, step = _frames(store, section.frames)
     entered = list(contestants(section))
-    for number, contestant in enumerate(tqdm(entered, desc="warm up", unit="method")):
+    for number, contestant in enumerate(Progress(entered, desc="warm up", unit="method")):
         if section.memory:
             contestant.peak = peak_memory(_one_batch, options, number, device=section.device)
         for frames in (bulk, step):
             contestant.run(frames)  # warms it up: compiled, a batch of another size is another program
     compare_to_float32(entered, bulk)
-    for _ in tqdm(range(section.rounds), desc="bulk", unit="round"):
+    for _ in Progress(range(section.rounds), desc="bulk", unit="round"):
         for contestant in entered:
             contestant.bulk.append(len(bulk) / _seconds(contestant.run, bulk))
-    for _ in tqdm(range(section.control_steps), desc="control", unit="step"):
+    for _ in Progress(range(section.control_steps), desc="control", unit="step"):
         for contestant in entered:
             contestant.steps.append(_seconds(contestant.run, step))
     rows = [contestant.row() for contestant in entered]

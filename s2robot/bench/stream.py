@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from s2robot.bench.memory import peak_resident
 from s2robot.bench.options import TrainBench
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.memmap import MappedArray
 from s2robot.train.batches import Batches, Loader
+from s2robot.utils.progress import Progress
 from s2robot.utils.workers import run_jobs
 
 _STEPS, _PROPRIO, _ACTION = 30, 15, 4
@@ -31,7 +31,7 @@ def stream(folder: Path, section: TrainBench, seed: int) -> dict[str, Any]:
 def make(folder: Path, episodes: int, shape: Sequence[int], seed: int) -> None:
     """A file of features (30, tokens, channels) for every episode."""
     features = np.random.default_rng(seed).standard_normal((_STEPS, *shape)).astype(np.float16)
-    for index in tqdm(range(episodes), desc="synthetic store", unit="episode"):
+    for index in Progress(range(episodes), desc="synthetic store", unit="episode"):
         path = place(folder, index)
         if index % _FOLDER == 0:
             path.parent.mkdir()

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Gt, Lt
-from tqdm import tqdm
 
 from s2robot.core.errors import UserError
 from s2robot.data.durable import STAGING, clean_staging, disk_errors, rename_new, staged, sync
@@ -18,6 +17,7 @@ from s2robot.data.jpeg import ATTRIBUTE
 from s2robot.data.schema import check_vacant
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import examine
+from s2robot.utils.progress import Progress
 
 Ids = tuple[str | int, ...]
 """Ids of episodes as they are typed: `100012` is a number there."""
@@ -48,7 +48,7 @@ def merge(stores: Sequence[DemoStore], path: str | Path) -> DemoStore:
 def copy_episodes(episodes: Sequence[Named], path: Path, attributes: Mapping[str, Any]) -> DemoStore:
     """A new store of copies of these episodes, each with one more of its `sources`. Raises as `merge`."""
     with new_store(path, episodes[0][0], attributes) as store:
-        for source, episode_id, new_id in tqdm(episodes, desc=f"copy to {path}", unit="demo"):
+        for source, episode_id, new_id in Progress(episodes, desc=f"copy to {path}", unit="demo"):
             reader = source.episode(episode_id)
             _check_whole(source, episode_id)
             came = {"store": str(source), "id": episode_id, "sha256": reader.digest()}

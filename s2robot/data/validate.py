@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
@@ -17,6 +16,7 @@ from s2robot.data.anomalies import out_of_range, stuck
 from s2robot.data.episode import MARKER, SERIES, check_array, check_finite, check_time, recorded_start
 from s2robot.data.reader import Damaged, EpisodeReader, Unreachable
 from s2robot.data.store import DROPPED, DemoStore, is_id
+from s2robot.utils.progress import Progress
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "success": ((bool, type(None)), "true, false or null"),
@@ -58,7 +58,7 @@ def validate(store: DemoStore) -> list[Finding]:
     lost = f"{MARKER} is missing: it is not listed as an episode"
     findings = [Finding(name, lost, damaged=True) for name in lost_episodes(store)]
     actions: dict[str, dict[str, np.ndarray]] = {"action": {}, "action_applied": {}}
-    for reader in tqdm(store.episodes(), desc="validate", unit="demo"):
+    for reader in Progress(store.episodes(), desc="validate", unit="demo"):
         found, series = examine(reader, store.spec)
         findings += found
         for name, of_episodes in actions.items():

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from s2robot.config.checks import check_folder
 from s2robot.config.compose import compose
@@ -33,6 +32,7 @@ from s2robot.policy.checkpoint import checkpoint_sha256, find_checkpoint, read_c
 from s2robot.reports.evaluation import RolloutVideo, video_title, write_report
 from s2robot.reports.result import SCHEMA, headline, metric_medians, read_evaluation, tally
 from s2robot.utils.atomic_io import write_json
+from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import git_state, machine, versions
 from s2robot.utils.workers import run_jobs
 
@@ -111,7 +111,7 @@ def _roll_out_all(
     """Every rollout in the order of the specs: those that are kept, and the others."""
     done = unfinished.kept({spec.index for spec in todo})
     missing = [spec for spec in todo if spec.index not in done]
-    with tqdm(total=len(todo), initial=len(done), desc="evaluate", unit="rollout") as progress:
+    with Progress(total=len(todo), initial=len(done), desc="evaluate", unit="rollout") as progress:
         for rollout in run_jobs(
             _keep_rollout,
             missing,

@@ -10,7 +10,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from tqdm import tqdm
 
 from s2robot.config import instantiate
 from s2robot.config.targets import check_installed
@@ -22,6 +21,7 @@ from s2robot.data.store import DemoStore
 from s2robot.record.demonstration import Demonstration
 from s2robot.record.options import RecordOptions
 from s2robot.record.store import check_attributes, described, store_attributes
+from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import versions
 from s2robot.utils.workers import run_jobs
 
@@ -38,7 +38,7 @@ def record_scripted(options: RecordOptions) -> None:
     missing = _missing(options)
     failures = 0
     done = options.episodes - len(missing)
-    with tqdm(total=options.episodes, initial=done, desc="record", unit="demo") as progress:
+    with Progress(total=options.episodes, initial=done, desc="record", unit="demo") as progress:
         for attempts in run_jobs(
             _record_one,
             missing,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from s2robot.config.compose import compose
 from s2robot.config.options import read_options
@@ -28,6 +27,7 @@ from s2robot.train.rollouts import CURVE, Rollouts, check_rollouts
 from s2robot.train.run import Run, Trainer, grasp_target, start, validate
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.distributed import World, join_world
+from s2robot.utils.progress import Progress
 
 
 def main(options: TrainOptions) -> None:
@@ -149,7 +149,7 @@ class Training:
 
     def _steps(self, log: Log) -> None:
         options, run, first = self.options, self.run, self.run.step
-        progress = tqdm(
+        progress = Progress(
             self.loader,
             desc="train",
             unit="step",

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from s2robot.data.durable import disk_errors
 from s2robot.data.remote import RemoteFiles
 from s2robot.utils.hashing import sha256_json
 from s2robot.utils.paths import user_cache
+from s2robot.utils.progress import Progress
 
 _TRANSFERS = 8  # at a time
 _IDENTITY = "identity.json"
@@ -86,5 +85,5 @@ def _at_once(transfer: Callable[[str], None], names: list[str], what: str) -> No
     if not names:
         return
     with ThreadPoolExecutor(_TRANSFERS) as pool:
-        for _ in tqdm(pool.map(transfer, names), desc=what, total=len(names), unit="file"):
+        for _ in Progress(pool.map(transfer, names), desc=what, total=len(names), unit="file"):
             pass

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from s2robot.config.options import Natural
 from s2robot.core.errors import UserError, unknown
@@ -30,6 +29,7 @@ from s2robot.data.streams import blocks
 from s2robot.utils.atomic_io import replacing, write_json
 from s2robot.utils.distributed import World, join_world
 from s2robot.utils.hashing import sha256_json
+from s2robot.utils.progress import Progress
 from s2robot.utils.workers import run_jobs
 from s2robot.vision.augment import Augmentation
 from s2robot.vision.bucket import FeatureBucket, copy_of
@@ -200,7 +200,7 @@ def _missing(
 
 
 def _encode(jobs: list[tuple[str, str]], workers: int, arguments: tuple[Any, ...]) -> None:
-    with tqdm(total=len(jobs), desc="encode", unit="video") as progress:
+    with Progress(total=len(jobs), desc="encode", unit="video") as progress:
         for _ in run_jobs(
             _encode_one, jobs, workers=min(workers, len(jobs)), start=_start, start_args=arguments
         ):

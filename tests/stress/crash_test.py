@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from s2robot.core.errors import UserError
 from s2robot.data.episode import check_episode
 from s2robot.data.store import DemoStore, Episode, EpisodeReader
 from s2robot.utils.atomic_io import write_json
+from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import git_state, machine, versions
 from tests.stress.crash_test_writer import quietly, scripted, session
 
@@ -134,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="s2robot-kills-") as folder:
         stores = [(record, Path(folder, record.__name__)) for record in (session, scripted)]
-        for record, path in tqdm(itertools.islice(itertools.cycle(stores), given.kills), total=given.kills):
+        turns = itertools.islice(itertools.cycle(stores), given.kills)
+        for record, path in Progress(turns, desc="kill", total=given.kills):
             tally.inspect(path, kill_one(record, path, rng))
         for _, path in stores:
             tally.inspect_again(path)

@@ -20,11 +20,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from tqdm import tqdm
 
 from s2robot.core.spec import RobotSpec
 from s2robot.serve.wire import pack, unpack
 from s2robot.utils.atomic_io import write_json
+from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import installed_version, machine, versions
 from tests.stress.malformed import MESSAGES, socket_attack, too_large
 from tests.stress.server_process import ServerProcess, write_untrained
@@ -134,7 +134,7 @@ def fuzz(url: str, request: dict[str, Any], messages: int, seed: int, tally: Tal
         return unpack(connection.recv(timeout=_HANG))["actions"].tobytes()
 
     before = reply(client)
-    for index in tqdm(range(messages), desc="fuzz", unit="message"):
+    for index in Progress(range(messages), desc="fuzz", unit="message"):
         tally.add(*attacker.attack())
         if index % _CHECK_EVERY == _CHECK_EVERY - 1:
             tally.unlike += reply(client) != before

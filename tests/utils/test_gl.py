@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from s2robot import doctor
 from s2robot.utils import gl
 
 ROOT = Path(gl.__file__).parents[2]
 HEADLESS = "egl" if Path("/dev/nvidiactl").exists() else "osmesa"
 
 
-def in_a_fresh_process(code: str, **environment: str) -> str:
+def in_a_fresh_process(code: str, *, stderr: int | None = None, **environment: str) -> str:
     env = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "DISPLAY")}
-    command = [sys.executable, "-c", f"import os, sys; from s2robot.utils import gl; {code}"]
-    return subprocess.check_output(command, text=True, cwd=ROOT, env=env | environment).strip()
+    command = [sys.executable, "-c", f"import os, sys; from s2robot.utils import gl\n{code}"]
+    env |= environment
+    return subprocess.check_output(command, text=True, cwd=ROOT, env=env, stderr=stderr).strip()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MuJoCo chooses well")
@@ -39,9 +41,55 @@ def test_what_the_user_set_is_kept_and_the_rest_chosen(environment: dict[str, st
     assert in_a_fresh_process(code, **environment) == chosen
 
 
-def test_after_mujoco_it_is_too_late() -> None:
-    code = "sys.modules['mujoco'] = gl; gl.choose_gl(); print(os.environ.get('MUJOCO_GL'))"
-    assert in_a_fresh_process(code) == "None"
+def test_a_mujoco_that_was_imported_before_renders_with_it() -> None:
+    code = "import mujoco; gl.render_frame(); print(os.environ['MUJOCO_GL'], mujoco.GLContext.__module__)"
+    assert in_a_fresh_process(code) == f"{HEADLESS} mujoco.{HEADLESS}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MuJoCo chooses well")
+def test_where_it_is_too_late_one_line_says_what_to_set() -> None:
+    code = (
+        "import mujoco, OpenGL.GL\n"
+        "from s2robot.core.errors import UserError\n"
+        "try: gl.render_frame()\n"
+        "except UserError as error: print(error)"
+    )
+    said = in_a_fresh_process(code, PYOPENGL_PLATFORM="glx")
+    assert said.startswith("cannot render: ")
+    assert f"set MUJOCO_GL={HEADLESS} and PYOPENGL_PLATFORM={HEADLESS} before Python starts" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_renderer_that_nobody_closed_ends_without_a_word() -> None:
+    code = (
+        "gl.choose_gl(); import mujoco; model = mujoco.MjModel.from_xml_string(gl._SCENE); "
+        "mujoco.renderer_of_a_user = gl.open_renderer(model, 16, 16)"
+    )
+    assert in_a_fresh_process(code, stderr=subprocess.STDOUT) == ""
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "is_mistake"),
+    [
+        ("1", "0", True),
+        ("x", "0", True),
+        ("0", "0,1", False),
+        ("1", "", False),
+        ("1", None, False),
+        (None, "0", False),
+    ],
+)
+def test_an_egl_device_that_robosuite_refuses_is_named(
+    device: str | None, visible: str | None, is_mistake: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MUJOCO_EGL_DEVICE_ID": device, "CUDA_VISIBLE_DEVICES": visible}.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    expected = f"MUJOCO_EGL_DEVICE_ID={device} is none of CUDA_VISIBLE_DEVICES={visible}"
+    assert gl.egl_device_mistake() == (expected if is_mistake else "")
+    check = doctor.check_rendering(timeout=0.01)
+    assert (check.found == expected) == is_mistake
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Debian's packages")

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from s2robot.config.options import Count, Natural, Positive, to_plain
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
@@ -19,6 +17,7 @@ from s2robot.data.formats import find_format, format_options, option_names
 from s2robot.data.formats.target import new_path, size_of
 from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Outgoing
 from s2robot.data.store import DemoStore
+from s2robot.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class _Filling:
 
     def take(self, incoming: Incoming) -> None:
         """Appends every episode. Raises UserError where none is left, or the disk refuses."""
-        with tqdm(total=incoming.count, desc="import", unit="demo") as progress:
+        with Progress(total=incoming.count, desc="import", unit="demo") as progress:
             for episode in incoming.episodes:
                 self._take(episode)
                 progress.update()

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
-from s2robot.utils.gl import choose_gl
+from s2robot.utils.gl import choose_gl, open_renderer
 
 choose_gl()  # before mujoco is imported: the choice cannot be changed later
 
@@ -87,13 +87,7 @@ class Scene:
         self._option = mujoco.MjvOption()
         self._option.geomgroup[0] = 0  # collision geometry
         self._option.sitegroup[:] = 0  # sites are drawn only for debugging
-        try:
-            self._renderer = mujoco.Renderer(self._model, height, width)
-        except Exception as error:  # its GL back end raises what it likes
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise UserError(
-                f"cannot render: {reason}; run `s2robot doctor` to see which GL is missing"
-            ) from error
+        self._renderer = open_renderer(self._model, height, width)
 
     def observe(self, state: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """({camera: uint8 (H, W, 3)}, proprio float32 (Dp,)) of a flattened state."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from s2robot.config.options import Natural
 from s2robot.core.errors import UserError
@@ -25,6 +24,7 @@ from s2robot.data.tools.viewer import check_writable, write_rrd
 from s2robot.reports.html import template
 from s2robot.utils.atomic_io import write_atomic
 from s2robot.utils.hashing import plain
+from s2robot.utils.progress import Progress
 
 _GENERATOR = '<meta name="generator" content="s2robot">'
 
@@ -80,7 +80,7 @@ def examine(store: DemoStore, contact_sheets: int) -> Inspection:
     Raises UserError for an empty store.
     """
     found = Inspection(store)
-    for reader in tqdm(store.episodes(), desc="read", unit="demo"):
+    for reader in Progress(store.episodes(), desc="read", unit="demo"):
         try:
             found.episodes[reader.id] = _without_frames(reader)
         except Damaged as error:
@@ -115,7 +115,7 @@ def render(found: Inspection) -> str:
     readable = [i for i in flags if i in episodes]
     counts = figures.cell_counts(np.array([p[:2] for p in places.values()]))[0] if places else None
     sheets = []
-    for episode_id in tqdm(found.drawn, desc="draw", unit="demo"):
+    for episode_id in Progress(found.drawn, desc="draw", unit="demo"):
         sheets.append((episode_id, _sheet(found, episode_id), figures.curves(episode_id, episodes, spec)))
     return _TEMPLATE.render(
         store=str(store),

@@ -15,7 +15,6 @@ from typing import Literal
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
-from tqdm import tqdm
 
 from s2robot.config.options import Natural
 from s2robot.config.targets import instantiate_recorded
@@ -26,6 +25,7 @@ from s2robot.data.copies import Ids, chosen
 from s2robot.data.episode import recorded_start
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.data.tools.table import table
+from s2robot.utils.progress import Progress
 from s2robot.utils.workers import run_jobs
 
 _IMAGE_SIZE = 16  # px: the frames are not used
@@ -85,7 +85,7 @@ def main(options: ReplayOptions) -> int:
     ids = chosen(store, options.ids) or store.ids()
     workers, arguments = min(options.workers, len(ids)), (options.path, options.array)
     jobs = run_jobs(_replay_one, ids, workers=workers, start=_start, start_args=arguments)
-    replays = sorted(tqdm(jobs, desc="replay", unit="demo", total=len(ids)), key=lambda replay: replay.id)
+    replays = sorted(Progress(jobs, desc="replay", unit="demo", total=len(ids)), key=lambda replay: replay.id)
     if options.json:
         about = {"path": str(store), "array": options.array}
         print(json.dumps(about | {"episodes": [asdict(r) for r in replays]}, indent=1))

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from s2robot.core.errors import UserError
 from s2robot.data.episode import MARKER
 from s2robot.data.store import DemoStore
 from s2robot.data.tools.table import table
+from s2robot.utils.progress import Progress
 
 _QUANTILES = {"min": 0.0, "1 %": 0.01, "median": 0.5, "99 %": 0.99, "max": 1.0}
 _SERIES = ("proprio", "action", "action_applied")
@@ -46,7 +46,7 @@ def statistics(store: DemoStore) -> dict[str, Any]:
     series: dict[str, list[np.ndarray]] = defaultdict(list)
     sizes: dict[str, int] = defaultdict(int)
     times, successes = [], 0
-    for reader in tqdm(episodes, desc="read", unit="demo"):
+    for reader in Progress(episodes, desc="read", unit="demo"):
         times.append(reader.time)
         for name in _SERIES:
             series[name].append(getattr(reader, name))

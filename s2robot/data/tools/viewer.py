@@ -7,14 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.durable import disk_errors
 from s2robot.data.reader import Damaged
 from s2robot.data.store import DemoStore, EpisodeReader
 from s2robot.utils.atomic_io import replacing
+from s2robot.utils.progress import Progress
 
 _QUALITY = 90  # of JPEG
 _MAGIC = b"RRF"  # with which an .rrd file begins
@@ -37,7 +36,7 @@ def write_rrd(store: DemoStore, ids: Sequence[str], path: Path) -> Path:
     recording = rerun.RecordingStream("s2robot_demos")
     with disk_errors(f"write {path}"), replacing(path) as staging:
         recording.save(staging)
-        for episode_id in tqdm(ids, desc="rerun", unit="demo"):
+        for episode_id in Progress(ids, desc="rerun", unit="demo"):
             with suppress(Damaged):
                 _log(rerun, recording, store.episode(episode_id), store.spec)
         recording.disconnect()

@@ -11,10 +11,9 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors, sync
+from s2robot.utils.progress import Progress
 
 _TIMEOUT = 30.0  # s without a byte
 _TRIES = 5  # a download, each from where the last one broke off
@@ -113,7 +112,7 @@ def _append(response: http.client.HTTPResponse, file: io.FileIO, what: str) -> N
     have = file.tell()
     length = response.headers.get("Content-Length")
     total = have + int(length) if length else None
-    with tqdm(desc=what, initial=have, total=total, unit="B", unit_scale=True) as progress:
+    with Progress(desc=what, initial=have, total=total, unit="B", unit_scale=True) as progress:
         while chunk := response.read(_CHUNK):
             _write(file, chunk)
             progress.update(len(chunk))

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from s2robot.config import instantiate
 from s2robot.config.checks import check_folder
@@ -32,6 +31,7 @@ from s2robot.data.durable import disk_errors
 from s2robot.utils.atomic_io import replacing, write_atomic, write_json
 from s2robot.utils.distributed import World, join_world
 from s2robot.utils.hashing import first_difference, sha256_file, sha256_json
+from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import has_bf16, versions
 from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
@@ -117,7 +117,7 @@ def render_frames(options: PretrainOptions, folder: Path, world: World | None = 
 
 
 def _render(options: PretrainOptions, jobs: list[tuple[int, int, Path]]) -> None:
-    with tqdm(total=sum(states for _, states, _ in jobs), desc="frames", unit="state") as progress:
+    with Progress(total=sum(states for _, states, _ in jobs), desc="frames", unit="state") as progress:
         for states in run_jobs(
             _render_shard,
             jobs,
@@ -213,7 +213,7 @@ def _train(
     loss_of = model if world.size == 1 else DistributedDataParallel(model)
     began = time.monotonic()
     bar = {"desc": "pretrain", "unit": "step", "disable": not world.leads}
-    progress = tqdm(range(start, options.steps), initial=start, total=options.steps, **bar)
+    progress = Progress(range(start, options.steps), initial=start, total=options.steps, **bar)
     for step in progress:
         for group in optimiser.param_groups:
             group["lr"] = cosine(step, options.steps, options.warmup) * options.lr
