@@ -19,7 +19,7 @@ from typing import Literal
 from s2robot.config.options import Positive
 from s2robot.core.errors import UserError
 from s2robot.utils import paths, provenance
-from s2robot.utils.gl import MEND_EGL_DEVICE, choose_gl, egl_device_mistake, missing_packages
+from s2robot.utils.gl import MEND_EGL_DEVICE, egl_device_mistake, missing_packages, set_variables
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
 LEAST_DISK_GB = 5  # 120 demos of two 448 px cameras with their features: about 3 GB
@@ -131,7 +131,7 @@ def check_rendering(timeout: float) -> Check:
     """Renders one frame of a small scene with the back end that the environments will use."""
     if mistake := egl_device_mistake():
         return Check("rendering", "problem", mistake, MEND_EGL_DEVICE)
-    choose_gl()
+    set_variables()
     back_end = os.environ.get("MUJOCO_GL", "MuJoCo's default")
     failure = _failure_of(
         "from s2robot.utils.gl import render_frame; render_frame(); import robosuite", timeout

@@ -42,9 +42,19 @@ _SCENE = """<mujoco><worldbody>
 
 
 def choose_gl() -> None:
-    """Sets `MUJOCO_GL` where the user has not: EGL on a machine with a GPU, OSMesa on one without.
+    """Sets `MUJOCO_GL` where the user has not, and tells a mujoco that was imported before of it.
 
-    Does nothing where there is a screen. A mujoco that was imported before is told of the choice.
+    Raises UserError where mujoco cannot be told any more.
+    """
+    set_variables()
+    if "mujoco" in sys.modules and sys.platform.startswith("linux"):
+        _tell_mujoco()
+
+
+def set_variables() -> None:
+    """`MUJOCO_GL` where the user has not set it: EGL on a machine with a GPU, OSMesa on one without.
+
+    Does nothing where there is a screen.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -54,8 +64,6 @@ def choose_gl() -> None:
         os.environ.setdefault("PYOPENGL_PLATFORM", os.environ["MUJOCO_GL"])
     if os.environ.get("MUJOCO_GL") == "osmesa":
         _load_triton()
-    if "mujoco" in sys.modules:
-        _tell_mujoco()
 
 
 def headless_back_end() -> str:
@@ -129,7 +137,7 @@ def missing_packages() -> list[str]:
     """The Debian packages of those shared libraries that rendering needs and that cannot be loaded."""
     if not sys.platform.startswith("linux"):
         return []
-    choose_gl()
+    set_variables()
     back_end = _BACK_ENDS.get(os.environ.get("MUJOCO_GL", ""))
     needed = [*([back_end] if back_end else []), *_OPENCV]
     return [PACKAGES[library] for library in needed if not _loads(library)]
