@@ -74,7 +74,7 @@ class Defaults:
         """Option -> the comment beside it."""
         found = comments(self.path)
         for group, choice in self.groups.items():
-            for path in _with_included(self.choices(group)[choice]) if choice else ():
+            for path in _with_included(choice, self.choices(group)) if choice else ():
                 prefix = "" if "@package _global_" in head_comment(path) else f"{section_of(group)}."
                 found |= {prefix + name: text for name, text in comments(path).items() if text}
         return found
@@ -99,11 +99,11 @@ def load_defaults(command: str, choices: Sequence[str] = (), folder: Path | None
     return replace(defaults, groups=existing)  # an `optional` choice may have no file
 
 
-def _with_included(path: Path) -> list[Path]:
-    """The choices of the same group that a file builds on, then the file."""
+def _with_included(choice: str, choices: Mapping[str, Path]) -> list[Path]:
+    """The files of the choices of the same group that one builds on, then its own."""
+    path = choices[choice]
     listed = (yaml.safe_load(path.read_text()) or {}).get("defaults", [])
-    included = [name for name in listed if isinstance(name, str) and name != "_self_"]
-    return [*(path.with_name(f"{name}.yaml") for name in included), path]
+    return [*(choices[name] for name in listed if isinstance(name, str) and name in choices), path]
 
 
 def group_folder(group: str) -> str:

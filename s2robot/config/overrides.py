@@ -130,6 +130,8 @@ def check_value(override: Override, defaults: Defaults) -> str:
         return str(override.input_line)  # Hydra's finer points are left to Hydra
     if override.is_sweep_override():
         raise UserError(f"{name}={typed}: takes one value; a list is written [{typed}]")
+    if _in_open_section(name, defaults):
+        return f"+{override.input_line}"
     if not any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves(defaults.config)):
         raise unknown("option", name, [*defaults.groups, *defaults.options()])
     default = defaults.value(name)
@@ -138,6 +140,13 @@ def check_value(override: Override, defaults: Defaults) -> str:
         raise UserError(f"{name}={typed}: expected {_expected(default)}{shown}")
     holds_text = isinstance(default, str) or defaults.must_be_given(name)
     return _as_text(override) if holds_text else str(override.input_line)
+
+
+def _in_open_section(name: str, defaults: Defaults) -> bool:
+    """Whether an option lies in a section that is empty: any may be given there."""
+    parts = name.split(".")
+    above = [".".join(parts[:i]) for i in range(1, len(parts))]
+    return any(leaf in above and defaults.value(leaf) == {} for leaf in leaves(defaults.config))
 
 
 def as_override(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 from hydra.errors import InstantiationException
 
-from s2robot.config.trust import check_trusted
+from s2robot.config.trust import check_imports, check_trusted
 from s2robot.core.errors import UserError
 
 _CHECKOUT_ONLY = ("demos", "envs")
@@ -20,8 +20,8 @@ def instantiate(config: Any, **arguments: Any) -> Any:
     """Hydra's `instantiate`: the object that `_target_` names, made with the options beside it.
 
     Raises:
-        UserError: as the object's own checks raise it (Hydra would wrap it up), or where the target is in the
-            simulation and there is no checkout.
+        UserError: as the object's own checks raise it (Hydra would wrap it up), where the target is in the
+            simulation and there is no checkout, and where it does not take these arguments.
     """
     try:
         return hydra.utils.instantiate(config, **arguments)
@@ -31,6 +31,8 @@ def instantiate(config: Any, **arguments: Any) -> Any:
                 raise cause from error
             if _is_simulation_missing(cause):
                 raise _no_checkout(cause) from error
+            if isinstance(cause, TypeError) and cause.__traceback__ and cause.__traceback__.tb_next is None:
+                raise UserError(f"{config['_target_']}: {cause}") from error  # the call itself did not fit
         if str(error).startswith("Error locating target"):
             cause = " ".join(str(next(_causes(error), "")).split())
             raise UserError(f"{str(error).partition(',')[0]}: {cause}") from error
@@ -40,9 +42,10 @@ def instantiate(config: Any, **arguments: Any) -> Any:
 def instantiate_recorded(config: Any, **arguments: Any) -> Any:
     """As `instantiate`, of a config that a file or a network gave: only what is trusted is made.
 
-    Raises UserError as `check_trusted`.
+    Raises UserError as `check_trusted` and `check_imports`.
     """
     check_trusted(config)
+    check_imports(config)
     return instantiate(config, **arguments)
 
 

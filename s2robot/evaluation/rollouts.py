@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from s2robot.config.targets import instantiate, instantiate_recorded
+from s2robot.config.trust import check_imports
 from s2robot.core.errors import UserError
 from s2robot.core.rollout import Actor, Subscriber, run_episode
 from s2robot.core.spec import Observation, RobotSpec
@@ -109,6 +110,8 @@ def make_config(options: EvaluateOptions) -> tuple[EvalConfig, RobotSpec]:
         env["cameras"] = list(config["policy"]["cameras"])
     if options.max_steps is not None:
         env["max_steps"] = options.max_steps
+    if options.env is None:
+        check_imports(env)
     common = EvalConfig(recorded, env, None, options.env is not None, options.store)
     if options.perturbation is not None:
         changes = _perturbation(common.task(), options.perturbation)

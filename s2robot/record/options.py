@@ -36,4 +36,4 @@ class RecordOptions:
     port: Natural
     phone_port: Natural
     leader: LeaderOptions
-    expert: Component | None = None  # an environment without one has no such section
+    expert: Component  # empty for an environment without one

@@ -18,7 +18,7 @@ from s2robot.core.rollout import Outcome, run_episode
 from s2robot.data.lossy import lossy_frames
 from s2robot.data.recorder import Recorder
 from s2robot.data.store import DemoStore
-from s2robot.record.demonstration import Demonstration
+from s2robot.record.demonstration import Demonstration, make_demonstration
 from s2robot.record.options import RecordOptions
 from s2robot.record.store import check_attributes, described, store_attributes
 from s2robot.utils.progress import Progress
@@ -63,7 +63,7 @@ def _check(options: RecordOptions) -> None:
     check_installed(options.env)
     if options.checkpoint is not None:
         raise UserError(f"checkpoint={options.checkpoint}: it acts beside a person, give teleop=browser")
-    if options.expert is None:
+    if not options.expert:
         raise UserError(
             f"{options.env['_target_']} has no scripted expert: give teleop=browser, "
             "or expert._target_=FUNCTION"
@@ -83,8 +83,12 @@ def _missing(options: RecordOptions) -> list[int]:
 
 
 def _identity(options: RecordOptions) -> dict[str, Any]:
-    expert = dict(options.expert or {})
-    return {"teleop": options.teleop, "seed": options.seed, "env": dict(options.env), "expert": expert}
+    return {
+        "teleop": options.teleop,
+        "seed": options.seed,
+        "env": dict(options.env),
+        "expert": dict(options.expert),
+    }
 
 
 def _id(index: int) -> str:
@@ -105,8 +109,7 @@ def _record_one(context: Context, index: int) -> int:
     options, env, opened = context
     for attempt in range(options.attempts):
         seeds = [options.seed, index, attempt]
-        demonstration: Demonstration = instantiate(options.expert, env=env, rng=np.random.default_rng(seeds))
-        store = opened()  # now: an expert of another environment has refused it
+        demonstration = make_demonstration(options.expert, env, np.random.default_rng(seeds))
         recorder = Recorder()
         env_seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
         outcome = run_episode(
@@ -116,8 +119,9 @@ def _record_one(context: Context, index: int) -> int:
             options=dict(demonstration.start.options),
             subscribers=[recorder],
         )
-        if outcome.success:
+        if outcome.success or demonstration.keep_failures:
             attributes = _attributes(options, demonstration, outcome, env_seed, attempt)
+            store = opened()  # now: whatever cannot be recorded leaves no store behind
             try:
                 store.append(recorder.episode(attributes), _id(index))
             except UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,11 +11,14 @@ from s2robot.config.targets import instantiate, instantiate_recorded
 from s2robot.core.errors import UserError
 from s2robot.core.task import Task
 
+_VERSION = re.compile(r"-v\d+$")
+
 
 def load_task(env: str | Mapping[str, Any], make: Callable[[Any], Any] = instantiate_recorded) -> Task:
     """The task of an environment, from the section `task` of its config: the simulator is not needed.
 
-    A config without that section is of an environment whose starts are seeds.
+    A config without that section is of an environment whose starts are seeds: the task is named after its
+    `id` and takes its words, `instruction` and `goal`, from the config itself.
 
     Args:
         env: the environment's config, or its name (`make_env`).
@@ -34,7 +38,14 @@ def load_task(env: str | Mapping[str, Any], make: Callable[[Any], Any] = instant
     if isinstance(env, str):
         env, make = env_config(env), instantiate
     section = env.get("task")
-    task = Task() if section is None else make(section)
+    task = _over_seeds(env) if section is None else make(section)
     if not isinstance(task, Task):
         raise UserError(f"env.task={dict(section or {})}: makes {type(task).__name__}: expected a Task")
     return task
+
+
+def _over_seeds(env_config: Mapping[str, Any]) -> Task:
+    words = {name: str(env_config[name]) for name in ("instruction", "goal") if env_config.get(name)}
+    if env_config.get("id"):
+        words["name"] = _VERSION.sub("", re.split(r"[:/]", str(env_config["id"]))[-1])
+    return Task(**words)
