@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,27 @@ def test_its_examples_run(name: str, project: Path, monkeypatch: pytest.MonkeyPa
     failures: list[str] = []
     runner.run(examples, out=failures.append)
     assert not failures, "".join(failures)
+
+
+def test_the_example_of_the_page_runs(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the toy environment in the simulator's place."""
+    page = Path(s2robot.__file__).parents[1] / "docs" / "api.md"
+    (example,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(example.splitlines()) <= 15
+    (project / "runs/quickstart").mkdir()
+    shutil.copytree(project / "runs/policy", project / "runs/quickstart/checkpoint")
+    monkeypatch.chdir(project)
+    exec(compile(example.replace('make_env("cube_pick")', 'make_env("toy")'), "docs/api.md", "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 5 and said[-1].endswith("of 4 rollouts")
+
+
+def test_the_page_shows_every_name() -> None:
+    page = Path(s2robot.__file__).parents[1] / "docs" / "api.md"
+    shown = re.findall(r"^::: s2robot\.(\w+)$", page.read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted(s2robot.__all__)
 
 
 def test_an_own_loop_gives_the_policy_that_training_begins_with(toy_store: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,7 +47,7 @@ def run_episode(
     actor: Actor,
     *,
     seed: int,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     subscribers: Iterable[Subscriber] = (),
 ) -> Outcome:
     """Runs one episode to its end (success, or the environment's limit of steps).
@@ -66,7 +66,7 @@ def run_episode(
         True
     """
     subscribers = list(subscribers)
-    observation, info = env.reset(seed=seed, options=options)
+    observation, info = env.reset(seed=seed, options=dict(options) if options else None)
     actor.reset()
     for subscriber in subscribers:
         subscriber.on_reset(observation, info)

@@ -223,8 +223,9 @@ def roll_out(context: WorkerContext, spec: RolloutSpec) -> Rollout:
     fingerprint, collector, recorder = Fingerprint(env), FrameCollector(), Recorder()
     subscribers = [scenes, grasps, fingerprint, *([collector] if spec.filmed else [])]
     subscribers += [recorder] if context.store is not None else []
-    options = dict(spec.start.options) or None
-    ended = run_episode(env, context.actor, seed=spec.seed, options=options, subscribers=subscribers)
+    ended = run_episode(
+        env, context.actor, seed=spec.seed, options=spec.start.options, subscribers=subscribers
+    )
     failure = scenes.failure(ended.success)
     outcome = {
         "index": spec.index,

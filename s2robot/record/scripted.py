@@ -116,7 +116,7 @@ def _record_one(context: Context, index: int) -> int:
             demonstration.env,
             demonstration.expert,
             seed=env_seed,
-            options=dict(demonstration.start.options),
+            options=demonstration.start.options,
             subscribers=[recorder],
         )
         if outcome.success or demonstration.keep_failures:

@@ -108,7 +108,7 @@ def replay_episode(env: gymnasium.Env, reader: EpisodeReader, spec: RobotSpec, a
         TimeLimit(env, reader.length),  # the recording's end, not the environment's
         player,
         seed=attributes["seed"],
-        options=None if start is None else dict(start.options),
+        options=None if start is None else start.options,
     )
     deviation = np.abs(np.stack(player.proprio) - reader.proprio[: outcome.steps])
     step, entry = np.unravel_index(np.argmax(deviation), deviation.shape)
