@@ -1,4 +1,4 @@
-"""The README's loop, run as it stands with smaller numbers."""
+"""The README's loop and its Python, run as they stand with smaller numbers."""
 
 from __future__ import annotations
 
@@ -34,3 +34,21 @@ def test_the_loop_of_the_readme(tmp_path: Path) -> None:
         subprocess.run(words, cwd=tmp_path, check=True)
     result = json.loads((tmp_path / "runs/full/evaluation/evaluation.json").read_text())
     assert result["trials"] == 1 and result["random_starts"]["trials"] == 1
+
+
+def test_the_python_of_the_readme(
+    toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[0]
+    for stated, smaller in {
+        "runs/quickstart": str(toy_checkpoint),
+        "cube_pick": "toy",
+        "random_starts=20": "starts=2, random_starts=1",
+    }.items():
+        assert stated in block
+        block = block.replace(stated, smaller)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["0", "1", "2", "3"]
+    assert "of 2 95 %:" in lines[-1]
