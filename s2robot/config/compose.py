@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from s2robot.config.defaults import Defaults, leaves, load_defaults, one_line_errors, run_hydra
-from s2robot.config.overrides import check_choice, check_value, chooses, parse
+from s2robot.config.overrides import check_choice, check_value, chooses, gather_cameras, parse
 from s2robot.core.errors import UserError
 
 
@@ -45,7 +45,7 @@ def metavar(comment: str) -> str:
 
 def _checked(command: str, overrides: Sequence[str], folder: Path | None) -> tuple[Defaults, list[str]]:
     """The defaults that hold under the groups chosen, and the overrides as Hydra shall read them."""
-    given = [parse(text) for text in overrides]
+    given = [parse(text) for text in gather_cameras(overrides)]
     defaults = load_defaults(command, folder=folder)
     choices = [check_choice(override, defaults) for override in given if chooses(override, defaults)]
     if choices:

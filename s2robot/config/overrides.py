@@ -22,6 +22,9 @@ _OPTION = r"[+~]?[\w.@/]+="
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][\w./-]*")
 _NO_TEXT = ("true", "false", "null", "none", "nan", "inf")
 _INDEXED = r"[\w./%-]+(?:\[[-\d:, ]*\])?"
+PER_CAMERA = ("encoder.fit",)
+"""Options of one value for all cameras, or of one a camera."""
+
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -71,6 +74,25 @@ def _indexed_in(value: str) -> list[str]:
     if not re.fullmatch(rf"\[{_INDEXED}(,\s*{_INDEXED})*\]", value):
         return []
     return [found[0] for found in re.finditer(_INDEXED, value[1:-1])]
+
+
+def gather_cameras(texts: Sequence[str]) -> list[str]:
+    """The overrides with those of single cameras, `encoder.fit.front=crop`, as one section of the option.
+
+    What was given for the option itself holds for all other cameras.
+    """
+    gathered = list(texts)
+    for option in PER_CAMERA:
+        single = [text for text in gathered if text.startswith(f"{option}.")]
+        if single:
+            others = [text for text in gathered if text.startswith(f"{option}=")]
+            named = {"others": others[-1].partition("=")[2]} if others else {}
+            for text in single:
+                camera, _, value = text.removeprefix(f"{option}.").rpartition("=")
+                named[camera] = value
+            gathered = [text for text in gathered if text not in (*single, *others)]
+            gathered.append(f"{option}={_written(named)}")
+    return gathered
 
 
 def undash(arguments: Sequence[str], takes_value: Callable[[str], bool]) -> list[str]:
@@ -135,6 +157,8 @@ def check_value(override: Override, defaults: Defaults) -> str:
     if not any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves(defaults.config)):
         raise unknown("option", name, [*defaults.groups, *defaults.options()])
     default = defaults.value(name)
+    if name in PER_CAMERA and isinstance(override.value(), dict):
+        return str(override.input_line)
     if not _fits(override.value(), default):
         shown = "" if OmegaConf.is_dict(default) else f" (default {as_override(default)})"
         raise UserError(f"{name}={typed}: expected {_expected(default)}{shown}")

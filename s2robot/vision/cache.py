@@ -161,6 +161,7 @@ def encode_store(
     for camera in cameras:
         if camera not in store.spec.cameras:
             raise unknown("camera", camera, store.spec.cameras)
+    encoder.check_cameras(store.spec.cameras)
     url = str(root) if is_url(root) else None
     folder = copy_of(url) if url else root or store.path / "features"
     cache = _open(folder, make_extractor(encoder, bf16), changed)
@@ -236,7 +237,7 @@ def _start(
         for _, frames in blocks(episode.frames(camera), _BATCH):
             if changed is not None:
                 frames = changed[0].apply(frames, changed[1], episode.digest(), camera)
-            features += [extractor(frames[i : i + _BATCH]) for i in range(0, len(frames), _BATCH)]
+            features += [extractor(frames[i : i + _BATCH], camera) for i in range(0, len(frames), _BATCH)]
         path = cache.path(store, episode_id, camera)
         cache.save(path, np.concatenate(features))
         if bucket:

@@ -32,6 +32,7 @@ class FeatureExtractor:
         sizes: image sizes of S² in px; one of them is a plain single-scale encoder.
         bf16: compute type, float32 otherwise; default where the device has it.
         fit: how frames that are not square become so.
+        camera_fit: of single cameras, by their names, where it is another one.
         device: where it computes. A GPU's process must not render.
         compiled: by torch.compile, at the first call of each batch size; on a GPU into CUDA graphs.
     """
@@ -44,6 +45,7 @@ class FeatureExtractor:
         bf16: bool | None = None,
         *,
         fit: Fit = DEFAULT_FIT,
+        camera_fit: Mapping[str, Fit] | None = None,
         device: str = "cpu",
         compiled: bool = False,
     ) -> None:
@@ -51,6 +53,9 @@ class FeatureExtractor:
         if not self.sizes:
             raise UserError("no image sizes: expected encoder.sizes of at least one, such as [224]")
         self.fit: Fit = fit
+        self.camera_fit: dict[str, Fit] = {
+            name: own for name, own in (camera_fit or {}).items() if own != fit
+        }
         self.encoder = load_encoder(encoder, checkpoint) if isinstance(encoder, str) else encoder
         # As in the paper the first size is the tile; an encoder of larger images runs at that.
         if min(self.sizes) < self.encoder.architecture.image_size:
@@ -82,6 +87,7 @@ class FeatureExtractor:
             "sizes": list(self.sizes),
             "tile": self._tile,
             "fit": self.fit,
+            **({"camera_fit": dict(sorted(self.camera_fit.items()))} if self.camera_fit else {}),
             "compute": COMPUTE if self.bf16 else "fp32",
         }
 
@@ -91,22 +97,28 @@ class FeatureExtractor:
         return sha256_json(self.identity)[:16]
 
     @torch.inference_mode()
-    def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, 3), H and W of any ratio, -> float16 (B, 1 + N, C)."""
+    def __call__(self, frames: np.ndarray, camera: str | None = None) -> np.ndarray:
+        """uint8 (B, H, W, 3), H and W of any ratio, of a camera -> float16 (B, 1 + N, C)."""
+        fit = self._fit(camera)
         images = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
         parts = images.split(self._frames_at_once(len(images)))
-        return torch.cat([self._run(part).to(torch.float16).cpu() for part in parts]).numpy()
+        return torch.cat([self._run(part, fit).to(torch.float16).cpu() for part in parts]).numpy()
 
     def of_cameras(self, images: Mapping[str, np.ndarray], cameras: Sequence[str]) -> dict[str, np.ndarray]:
         """Features float16 (1 + N, C) of each of these cameras' frames, uint8 (H, W, 3).
 
-        Cameras may differ in size and shape; those of one shape are encoded together.
+        Cameras may differ in size, shape and fit; those that do not are encoded together.
         """
+        kinds = {name: (np.shape(images[name]), self._fit(name)) for name in cameras}
         features: dict[str, np.ndarray] = {}
-        for shape in dict.fromkeys(np.shape(images[name]) for name in cameras):
-            alike = [name for name in cameras if np.shape(images[name]) == shape]
-            features |= zip(alike, self(np.stack([images[name] for name in alike])), strict=True)
+        for kind in dict.fromkeys(kinds.values()):
+            alike = [name for name in cameras if kinds[name] == kind]
+            frames = np.stack([images[name] for name in alike])
+            features |= zip(alike, self(frames, alike[0]), strict=True)
         return {name: features[name] for name in cameras}
+
+    def _fit(self, camera: str | None) -> Fit:
+        return self.fit if camera is None else self.camera_fit.get(camera, self.fit)
 
     def _frames_at_once(self, frames: int) -> int:
         """On a processor so many that none of what is computed on the way leaves its cache."""
@@ -115,10 +127,10 @@ class FeatureExtractor:
         grids = Options(self.sizes, self._tile).grids(1, 1)
         return max(1, _TILES // sum(grid.rows * grid.columns for grid in grids))
 
-    def _forward(self, frames: torch.Tensor) -> torch.Tensor:
+    def _forward(self, frames: torch.Tensor, fit: Fit) -> torch.Tensor:
         return multiscale_forward(
             self.encoder,
-            fit_square(to_float(frames), self.fit, max(self.sizes)),
+            fit_square(to_float(frames), fit, max(self.sizes)),
             self.sizes,
             tile=self._tile,
             prefix_tokens=self.encoder.prefix_tokens,
@@ -128,7 +140,8 @@ class FeatureExtractor:
 
 def make_extractor(encoder: EncoderOptions, bf16: bool | None) -> FeatureExtractor:
     """The extractor of the options in `configs/encoder/` that the user chose. Raises as `make_encoder`."""
-    return FeatureExtractor(make_encoder(encoder), encoder.sizes, bf16=bf16, fit=encoder.fit)
+    fits = {"fit": encoder.fit, "camera_fit": encoder.camera_fit}
+    return FeatureExtractor(make_encoder(encoder), encoder.sizes, bf16=bf16, **fits)
 
 
 def make_recorded_extractor(encoder: Mapping[str, Any], bf16: bool | None) -> FeatureExtractor:

@@ -17,9 +17,11 @@ from s2robot.config import compose, instantiate
 from s2robot.config.comments import comments
 from s2robot.config.defaults import Defaults, load_defaults
 from s2robot.config.help import command_help
+from s2robot.config.options import to_plain
 from s2robot.config.overrides import as_override, check_value, parse, place
 from s2robot.config.targets import locate
 from s2robot.core.errors import UserError
+from s2robot.vision.encoders.options import EncoderOptions
 
 TRAIN = """\
 # Trains a policy.
@@ -336,3 +338,21 @@ def test_without_a_checkout_the_simulation_is_missing(call: str, tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=60)
     assert "UserError: the simulation (folders envs/ and demos/)" in done.stderr
     assert "run from a checkout" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "fit", "of_cameras"),
+    [
+        (["encoder.fit=pad"], "pad", {}),
+        (["encoder.fit.front=crop"], "stretch", {"front": "crop"}),
+        (["encoder.fit.wrist/left=crop", "encoder.fit=pad"], "pad", {"wrist/left": "crop"}),
+        (["encoder.fit.wrist.left=crop", "encoder.fit.a=pad"], "stretch", {"wrist.left": "crop", "a": "pad"}),
+        (["encoder.fit={front:crop,others:pad}"], "pad", {"front": "crop"}),
+    ],
+)
+def test_the_fit_is_given_for_all_cameras_or_one_by_one(
+    options: list[str], fit: str, of_cameras: dict[str, str]
+) -> None:
+    encoder = EncoderOptions.of(compose("train", ["demos=d", "out=o", *options]).encoder)
+    assert (encoder.fit, encoder.camera_fit) == (fit, of_cameras)
+    assert EncoderOptions.of(to_plain(encoder)) == encoder

@@ -289,9 +289,11 @@ def test_what_is_refused_leaves_the_history_as_it_was(make: Any) -> None:
     assert np.array_equal(policy.predict(), undisturbed.predict())
 
 
-@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize(
+    ("fit", "camera_fit"), [("crop", {}), ("pad", {}), ("stretch", {}), ("stretch", {"wrist": "crop"})]
+)
 def test_frames_of_any_shape_have_the_features_they_have_in_training(
-    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fit: Fit, camera_fit: dict[str, Fit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """16:9 and 4:3 cameras in one policy: what `s2robot encode` keeps is what `observe` pools."""
     shapes = {"front": (180, 320, 3), "wrist": (48, 64, 3)}
@@ -304,7 +306,7 @@ def test_frames_of_any_shape_have_the_features_they_have_in_training(
     recorder.on_reset(step, {"time": 0.0})
     recorder.on_step(step, np.zeros(2, np.float32), {"time": 0.1})
     store.append(recorder.episode({}))
-    encoder = EncoderOptions("random-tiny", (32,), fit=fit)
+    encoder = EncoderOptions("random-tiny", (32,), fit=fit, camera_fit=camera_fit)
     cache = encode_store(store.path, None, encoder, bf16=False)
     stored = {name: np.array(cache.load(store, store.ids()[0], name)) for name in shapes}
 

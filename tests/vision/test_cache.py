@@ -136,6 +136,9 @@ def test_a_damaged_file_is_told_in_one_line(mine: tuple[DemoStore, FeatureCache]
 def test_an_unknown_camera_is_refused(recorded: Path) -> None:
     message = refusal(lambda: encode_store(recorded, None, ENCODER, cameras=["frnt"]))
     assert message == "unknown camera 'frnt': did you mean 'front'? valid: front, wrist"
+    wrong = replace(ENCODER, camera_fit={"wirst": "crop"})
+    message = refusal(lambda: encode_store(recorded, None, wrong))
+    assert message == "unknown camera of encoder.fit 'wirst': did you mean 'wrist'? valid: front, wrist"
 
 
 def test_a_missing_store_is_refused(tmp_path: Path) -> None:

@@ -68,3 +68,16 @@ def test_cameras_may_differ_in_size_and_shape() -> None:
     assert list(features) == ["wrist", "side", "front"]
     for name, found in features.items():
         np.testing.assert_allclose(found, extractor(images[name][None])[0], atol=5e-3)
+
+
+def test_a_camera_may_have_a_fit_of_its_own_which_is_part_of_the_key() -> None:
+    plain = {fit: FeatureExtractor("random-tiny", [32], bf16=False, fit=fit) for fit in ("stretch", "crop")}
+    mixed = FeatureExtractor("random-tiny", [32], bf16=False, camera_fit={"front": "crop", "side": "stretch"})
+    frame = RNG.integers(0, 256, (48, 64, 3), np.uint8)
+    features = mixed.of_cameras({"front": frame, "wrist": frame}, ["wrist", "front"])
+    np.testing.assert_allclose(features["front"], plain["crop"](frame[None])[0], atol=5e-3)
+    np.testing.assert_allclose(features["wrist"], plain["stretch"](frame[None])[0], atol=5e-3)
+    assert mixed.identity["camera_fit"] == {"front": "crop"}
+    assert len({e.key for e in (mixed, *plain.values())}) == 3
+    same = FeatureExtractor("random-tiny", [32], bf16=False, camera_fit={"front": "stretch"})
+    assert same.key == plain["stretch"].key

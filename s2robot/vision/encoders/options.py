@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 from annotated_types import Len
@@ -30,7 +30,9 @@ class EncoderOptions:
         sizes: image sizes of S² (px); one of them is a plain single-scale encoder.
         architecture: with `checkpoint`, the architecture of the file's weights.
         checkpoint: a file of weights, instead of those that belong to the name.
-        fit: how frames that are not square become so, see `s2robot.vision.fit`.
+        fit: how frames that are not square become so, see `s2robot.vision.fit`. A section of them, one a
+            camera, is also understood; its `others` is of those that it does not name.
+        camera_fit: of single cameras, by their names, where it is another one.
         target: `_target_`, any callable that returns an nn.Module, and its arguments. In YAML they stand
             beside the other options: what is none of these fields is an argument.
         mean, std: of a target's normalisation; None: the module takes images in [0, 1].
@@ -42,6 +44,7 @@ class EncoderOptions:
     architecture: str | None = None
     checkpoint: str | None = None
     fit: Fit = DEFAULT_FIT
+    camera_fit: Mapping[str, Fit] = field(default_factory=dict)
     target: Component | None = None
     mean: Colour | None = None
     std: Colour | None = None
@@ -54,6 +57,12 @@ class EncoderOptions:
         Raises UserError where a value does not fit.
         """
         return read_options(_Section, OmegaConf.create({"encoder": section})).encoder
+
+    def check_cameras(self, names: Collection[str]) -> None:
+        """Raises UserError where a camera with a fit of its own is none of these."""
+        for camera in self.camera_fit:
+            if camera not in names:
+                raise unknown("camera of encoder.fit", camera, names)
 
     @model_validator(mode="before")
     @classmethod
@@ -70,7 +79,7 @@ def _gathered(section: Any) -> Any:
     """The fields of EncoderOptions, with `_target_` and its arguments gathered in `target`."""
     if not isinstance(section, dict):
         return section
-    names = {field.name for field in fields(EncoderOptions)}
+    names = {f.name for f in fields(EncoderOptions)}
     own: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in section.items() if k in names
     }
@@ -79,6 +88,9 @@ def _gathered(section: Any) -> Any:
         raise unknown("option of encoder", next(iter(arguments)), sorted(names))
     if arguments.get("_target_") is not None:
         own["target"] = arguments
+    if isinstance(own.get("fit"), dict):
+        own["camera_fit"] = own["fit"]
+        own["fit"] = own["camera_fit"].pop("others", DEFAULT_FIT)
     if own.get("target"):
         own.setdefault("name", own["target"]["_target_"])
     return own
