@@ -30,7 +30,7 @@ class PageState:
 class BrowserDevice:
     """Between the control loop and the server's thread: neither waits for the other.
 
-    One page at a time steers, the one that connected last.
+    One page at a time steers: the first, until it is gone or another asks to. Any page may stop everything.
 
     Args:
         invitation: how a person gets to the page.
@@ -41,7 +41,9 @@ class BrowserDevice:
         self.invitation = invitation
         self._clock = clock
         self._lock = threading.Lock()
+        self._connected: list[int] = []  # numbers of the pages that are there
         self._pages, self._page = 0, 0  # how many there were; the one that steers, 0: none
+        self._interruption: str | None = None  # why a running take pauses though a page steers again
         self._heard, self._focused = -math.inf, False
         self._motion, self._tapped = np.zeros(3), np.zeros(3)
         self._events: list[Event] = []
@@ -54,7 +56,8 @@ class BrowserDevice:
     def command(self) -> Command:
         with self._lock:
             silence = self._clock() - self._heard
-            if absence := self._absence(silence):
+            interruption, self._interruption = self._interruption, None
+            if absence := self._absence(silence) or interruption:
                 self._let_go()
                 return Command(absence=absence)
             if silence > SILENCE:
@@ -80,41 +83,57 @@ class BrowserDevice:
     # ------------------------------------------------------------------ the page's side
 
     def connect(self) -> int:
-        """A page is there, and steers from now on; returns its number."""
+        """A page is there, and steers where none does or the one that did is silent; returns its number."""
         with self._lock:
             self._pages += 1
-            self._page = self._pages
-            self._heard, self._focused = self._clock(), True
-            self._let_go()
-            return self._page
+            self._connected.append(self._pages)
+            if not self._page or self._clock() - self._heard > GONE:
+                self._steer(self._pages)
+            page = self._pages
+        self.changed()
+        return page
 
     def steers(self, page: int) -> bool:
-        """Whether it is this page that steers: no other has connected since."""
-        return page == self._pages
+        """Whether it is this page that steers."""
+        return page == self._page
 
     def disconnect(self, page: int) -> None:
-        """The page is gone."""
+        """The page is gone; where it steered, the newest of the others does. A running take pauses."""
         with self._lock:
+            self._connected.remove(page)
             if page == self._page:
-                self._page = 0
-                self._let_go()
+                self._steer(self._connected[-1] if self._connected else 0)
+                self._interruption = "the page was closed or loaded again"
+        self.changed()
 
     def hear(self, page: int, message: Any) -> None:
-        """Takes `{"motion": [x, y, z], "focused": bool}` or `{"event": name}` from a page.
+        """Takes `{"motion": [x, y, z], "focused": bool}`, `{"event": name}` or `{"steer": true}` from a page.
 
-        Raises ValueError for anything else; a page that does not steer is not listened to.
+        Of a page that does not steer only the emergency stop is heard, and the wish to steer: a running take
+        then pauses.
+
+        Raises ValueError for anything else.
         """
         if not isinstance(message, dict):
             raise ValueError("no message")
-        if not self.steers(page):
-            return
         with self._lock:
-            self._heard = self._clock()
-            if "event" in message:
-                self._events.append(Event(message["event"]))
-            elif "motion" in message:
-                self._focused = bool(message.get("focused"))
-                self._move(_motion(message["motion"]))
+            event = Event(message["event"]) if "event" in message else None
+            if event is Event.STOP or (event and self.steers(page)):
+                self._events.append(event)
+            if message.get("steer") is True and not self.steers(page):
+                self._steer(page)
+                self._interruption = "another window steers now"
+            if self.steers(page):
+                self._heard = self._clock()
+                if "motion" in message:
+                    self._focused = bool(message.get("focused"))
+                    self._move(_motion(message["motion"]))
+        if "steer" in message:
+            self.changed()
+
+    def _steer(self, page: int) -> None:
+        self._page, self._heard, self._focused = page, self._clock(), True
+        self._let_go()
 
     def _move(self, motion: np.ndarray) -> None:
         # A key that is pressed and released between two control steps still counts for one.

@@ -113,9 +113,14 @@ class Person:
                 raise TakeEnded(event)
 
     def _pause(self, reason: str) -> None:
+        """Stands still until the person goes on, and says why: nobody is there now, or was not before."""
         with self._control_rate.paused():
             self._console.enter(Phase.PAUSED, reason)
-            event = self._console.wait_for_event()
+            said = reason
+            while (event := self._console.event()) is None:
+                now = self._console.command().absence or f"Start goes on (paused: {reason})"
+                self._console.idle(**({} if now == said else {"message": now}))
+                said = now
         if event not in (Event.START, Event.PAUSE):
             raise TakeEnded(event)
         self._console.enter(Phase.RECORDING, self._advice())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _AHEAD = 2  # frames under way to the page: more would only be shown late
 _QUALITY = 80  # of JPEG: some 20 kB for 448 px
-_NONSENSE, _OVER, _REPLACED = 1003, 4000, 4001  # why a page is disconnected, as page.js knows it
+_NONSENSE, _OVER = 1003, 4000  # why a page is disconnected, as page.js knows it
 
 
 class PageConnection:
@@ -29,7 +29,8 @@ class PageConnection:
         self._loop, self._awake = asyncio.get_running_loop(), asyncio.Event()
         self._sending = asyncio.Lock()
         # What was sent last: nothing, so that what is shown now is sent first.
-        self._number, self._frame = -1, device.shown.frame - bool(device.shown.images)
+        self._number, self._told = -1, False
+        self._frame = device.shown.frame - bool(device.shown.images)
         self._sent = self._seen = self._dropped = 0  # frames sent, drawn by the page, left out
 
     def wake(self) -> None:
@@ -42,7 +43,7 @@ class PageConnection:
         return self._number == self._device.shown.number
 
     async def run(self, about: Mapping[str, Any]) -> None:
-        """Returns when the page is gone, the session is over, or another page steers."""
+        """Returns when the page is gone or the session is over."""
         from starlette.websockets import WebSocketDisconnect
 
         page = self._device.connect()
@@ -82,16 +83,14 @@ class PageConnection:
         while True:
             await self._awake.wait()
             self._awake.clear()
-            if not self._device.steers(page):
-                return _REPLACED
-            shown = self._device.shown
+            shown, steers = self._device.shown, self._device.steers(page)
             fresh = shown.frame != self._frame and self._sent - self._seen < _AHEAD
-            if fresh or shown.number != self._number:
-                await self._send_state(shown, shown.images if fresh else {})
+            if fresh or shown.number != self._number or steers != self._told:
+                await self._send_state(shown, shown.images if fresh else {}, steers)
             if shown.status["phase"] == Phase.FINISHED:
                 return _OVER
 
-    async def _send_state(self, shown: PageState, images: Images) -> None:
+    async def _send_state(self, shown: PageState, images: Images, steers: bool) -> None:
         """One message: the length of a JSON header (4 bytes), the header, a JPEG for each camera."""
         jpegs = await asyncio.to_thread(_jpegs, images)
         if images:
@@ -99,6 +98,7 @@ class PageConnection:
             self._frame, self._sent = shown.frame, self._sent + 1
         header = {
             "status": shown.status,
+            "steers": steers,
             "dropped": self._dropped,
             "frame": self._sent if images else 0,
             "cameras": {name: len(jpeg) for name, jpeg in jpegs.items()},
@@ -106,7 +106,7 @@ class PageConnection:
         text = json.dumps(header).encode()
         async with self._sending:
             await self._websocket.send_bytes(struct.pack(">I", len(text)) + text + b"".join(jpegs.values()))
-        self._number = shown.number
+        self._number, self._told = shown.number, steers
 
     def _count_dropped(self, shown: PageState) -> None:
         """Counts the frames of a running take that the page does not get to see."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.websockets import WebSocket
 
-_FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
+_FILES = {"/": "page.html", "/page.js": "page.js", "/steer.js": "steer.js", "/page.css": "page.css"}
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -144,7 +144,7 @@ class PageServer:
         if self._token is None:
             return _is_loopback(urlsplit(f"//{host}").hostname or "")
         given = connection.query_params.get("token", "")
-        is_static = connection.url.path in ("/page.js", "/page.css")
+        is_static = connection.url.path in _FILES and connection.url.path != "/"
         return is_static or secrets.compare_digest(given.encode(), self._token.encode())
 
 

@@ -85,6 +85,7 @@ class Session:
         self._actor = Supervision(person, policy)
         self._writer = BackgroundWriter(store)
         self._recorder = Recorder()
+        self._undoes: str | None = None  # the demo that is dropped when undo is asked for once more
         self._invitation = device.invitation
 
     def run(self) -> None:
@@ -147,6 +148,7 @@ class Session:
         return event
 
     def _settle(self, event: Event) -> bool:
+        self._undoes = self._undoes if event is Event.UNDO else None
         match event:
             case Event.KEEP:
                 self._keep()
@@ -186,12 +188,16 @@ class Session:
         )
 
     def _undo(self) -> None:
-        """Drops the last demo of this session: earlier ones are not touched by a slip of a finger."""
+        """Drops the last demo of this session, when it is asked for twice in a row."""
         self._writer.flush()
         if self._writer.pending or not self._writer.committed:
             self._say(self._writer.error or "no demo of this session is left to undo")
             return
         last = self._writer.committed[-1]
+        if self._undoes != last:
+            self._undoes = last
+            self._say(f"undo once more to drop demo {last}")
+            return
         self._store.drop(last)
         self._writer.committed.pop()
         self._say(f"demo {last} is dropped")

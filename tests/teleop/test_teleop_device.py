@@ -120,17 +120,53 @@ def test_without_a_page_nobody_steers(device: BrowserDevice) -> None:
     assert not command.moves
 
 
-def test_the_newest_page_steers_and_the_other_is_not_heard(device: BrowserDevice) -> None:
+def test_a_second_page_moves_nothing_until_it_asks_to_steer(device: BrowserDevice) -> None:
     move(device, 1, 0, 0)
     second = device.connect()
-    assert not device.command().moves, "what the first page held is let go"
-    move(device, 0, 1, 0, page=1)
-    device.hear(1, {"event": "keep"})
-    assert not device.command().moves
-    assert device.events() == []
     move(device, 0, 1, 0, page=second)
+    device.hear(second, {"event": "keep"})
+    assert device.command().motion.tolist() == [1, 0, 0] and device.events() == []
+    device.hear(second, {"steer": True})
+    assert device.command().absence == "another window steers now", "a running take pauses"
+    command = device.command()
+    assert command.absence is None and not command.moves, "what the first page held is let go"
+    move(device, 1, 0, 0, page=1)
+    device.hear(1, {"event": "keep"})
+    move(device, 0, 1, 0, page=second)
+    assert device.command().motion.tolist() == [0, 1, 0] and device.events() == []
     device.disconnect(1)
     assert device.command().motion.tolist() == [0, 1, 0]
+
+
+def test_every_page_s_emergency_stop_is_heard(device: BrowserDevice) -> None:
+    second = device.connect()
+    device.hear(second, {"event": "stop"})
+    assert device.events() == [Event.STOP], "of the one that does not steer yet"
+    device.hear(second, {"steer": True})
+    device.hear(1, {"event": "stop"})
+    assert device.events() == [Event.STOP], "and of the one that does not steer any more"
+
+
+def test_a_page_that_is_loaded_again_between_two_steps_is_missed(device: BrowserDevice) -> None:
+    move(device, 1, 0, 0)
+    device.disconnect(1)
+    again = device.connect()
+    assert device.steers(again)
+    assert device.command().absence == "the page was closed or loaded again"
+    assert device.command().absence is None and not device.command().moves
+
+
+def test_where_the_page_that_steers_is_gone_the_other_does(device: BrowserDevice) -> None:
+    second = device.connect()
+    device.disconnect(1)
+    assert device.steers(second) and device.command().absence == "the page was closed or loaded again"
+    move(device, 0, 0, 1, page=second)
+    assert device.command().moves
+
+
+def test_a_silent_page_leaves_the_steering_to_the_next(device: BrowserDevice, clock: HandClock) -> None:
+    clock.now += GONE + 0.1
+    assert device.steers(device.connect())
 
 
 def test_each_event_is_given_once_and_in_order(device: BrowserDevice) -> None:

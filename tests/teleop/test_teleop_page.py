@@ -50,7 +50,8 @@ def page(browser: Any, device: BrowserDevice) -> Iterator[Any]:
     errors: list[Any] = []
     page.on("pageerror", lambda error: errors.append(error))
     page.goto(device.invitation.split()[1].rstrip(";"))
-    page.wait_for_selector("body[data-phase=recording]")
+    page.wait_for_selector("body[data-phase=recording][data-steers=true]")  # the page before is gone
+    device.command()
     device.events()
     yield page
     assert errors == []
@@ -162,9 +163,10 @@ def test_touch_moves_while_it_lasts(page: Any, device: BrowserDevice) -> None:
 def test_a_gamepad_steers_and_presses_buttons(page: Any, device: BrowserDevice) -> None:
     page.evaluate(
         """() => {
-            window.pad = { connected: true, axes: [0, -1, 0, 0],
+            window.pad = { connected: true, index: 1, id: "pad", mapping: "standard", axes: [0, -1, 0, 0],
                            buttons: Array.from({ length: 17 }, () => ({ pressed: false, value: 0 })) };
-            navigator.getGamepads = () => [null, window.pad];
+            window.other = { ...structuredClone(window.pad), index: 0, id: "wheel", mapping: "", axes: [1, 1, 1, 1] };
+            navigator.getGamepads = () => [window.other, window.pad];
         }"""
     )
     moves(page, device, -HALF, 0, 0)
@@ -174,8 +176,13 @@ def test_a_gamepad_steers_and_presses_buttons(page: Any, device: BrowserDevice) 
     hears(page, device, Event.GRIPPER)
     page.wait_for_timeout(200)
     assert device.events() == [], "a held button counts once"
-    page.evaluate("window.pad.connected = false")
+    page.evaluate("window.pad.connected = false; window.other.mapping = 'standard'")
     moves(page, device, 0, 0, 0)
+    page.wait_for_timeout(200)
+    assert not device.command().moves, "another pad that was there does not go on by itself"
+    page.evaluate("window.other.buttons[13].pressed = true")
+    hears(page, device, Event.STOP)
+    assert page.text_content("#gamepad") == "wheel steers"
 
 
 @pytest.mark.parametrize("event", ["blur", "pagehide"])
@@ -205,6 +212,28 @@ def test_all_cameras_are_drawn_live(page: Any, device: BrowserDevice) -> None:
         brightness = "document.querySelector('canvas').getContext('2d').getImageData(24, 16, 1, 1).data[0]"
         until(page, lambda: abs(page.evaluate(brightness) - shade) < 4)  # noqa: B023 (called at once)
     assert page.evaluate("document.querySelector('canvas').width") == 48
+
+
+def test_a_second_window_asks_before_it_steers_and_stops_at_any_time(
+    browser: Any, page: Any, device: BrowserDevice
+) -> None:
+    other = browser.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("#elsewhere >> text=Another window steers")
+    other.keyboard.press("KeyP")
+    other.click("[data-event=stop]")
+    hears(page, device, Event.STOP)
+    other.click("#steer-here")
+    assert device.command().absence is None, "it asks first"
+    other.click("#steer-here >> text=Take over?")
+    page.wait_for_selector("#elsewhere >> text=Another window steers")
+    page.keyboard.press("KeyP")
+    page.keyboard.press("Escape")
+    hears(other, device, Event.STOP)
+    other.keyboard.press("KeyP")
+    hears(other, device, Event.PAUSE)
+    other.close()
+    page.wait_for_selector("#elsewhere", state="hidden")
 
 
 def test_a_page_whose_session_is_gone_says_so_and_comes_back(browser: Any) -> None:
@@ -282,10 +311,15 @@ def test_a_browser_that_goes_away_pauses_the_take_and_another_goes_on(browser: A
         page = browser.new_page()
         second = Operator(page, address)
         second.wait_for("paused")
-        assert second.message() in ("the page has lost the focus", "no page is connected")
+        page.wait_for_selector("#message >> text=Start goes on (paused: ")
         second.press("Enter")
         second.wait_for("recording")
         second.rest(3)
+        page.reload()
+        page.wait_for_selector("#message >> text=Start goes on (paused: ")
+        second.press("Enter")
+        second.wait_for("recording")
+        second.rest(1)
         second.press("Enter")
         second.wait_for("review")
         second.press("KeyK")
@@ -295,7 +329,7 @@ def test_a_browser_that_goes_away_pauses_the_take_and_another_goes_on(browser: A
         assert process.returncode == 0, said
         page.close()
     demo = DemoStore.open(out).episode("000000")
-    assert len(demo.attributes["timing"]["pauses"]) == 1
+    assert len(demo.attributes["timing"]["pauses"]) == 2, "one a page that went away, one a reload"
     moving = np.flatnonzero(demo.action[:, 2])
     assert len(moving) >= 2 and not demo.action[moving[-1] + 1 :, :3].any(), (
         "it moved after the page was gone"

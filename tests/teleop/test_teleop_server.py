@@ -83,7 +83,7 @@ def frames(value: int) -> dict[str, np.ndarray]:
 
 
 def test_the_page_is_served_and_may_load_nothing_from_elsewhere(device: BrowserDevice) -> None:
-    for path in ("", "page.js", "page.css"):
+    for path in ("", "page.js", "steer.js", "page.css"):
         status, headers = get(address(device) + path)
         assert status == 200
         assert headers["Content-Security-Policy"].startswith("default-src 'none'")
@@ -186,11 +186,16 @@ def test_a_page_that_draws_slowly_gets_the_newest_frame_when_it_is_ready(device:
         assert header["status"]["steps"] == 7 and header["dropped"] == 4
 
 
-def test_the_newest_page_steers_and_the_older_is_told(device: BrowserDevice) -> None:
+def test_each_page_is_told_whether_it_steers(device: BrowserDevice) -> None:
     with connect(device) as first, connect(device) as second:
-        second.recv(timeout=30)
-        device.show(Status(), {})
-        assert closing_code(first) == 4001
+        for page, steers in ((first, True), (second, False)):
+            page.recv(timeout=30)
+            assert state(page)[0]["steers"] is steers
+        second.send(json.dumps({"steer": True}))
+        for page, steers in ((first, False), (second, True)):
+            while state(page)[0]["steers"] is not steers:
+                pass
+        assert device.command().absence == "another window steers now"
         second.send(json.dumps({"motion": [1, 0, 0], "focused": True}))
         second.send(json.dumps({"ping": 0}))
         while not isinstance(second.recv(timeout=30), str):

@@ -130,11 +130,17 @@ def test_home_lays_the_scene_out_anew(tmp_path: Path) -> None:
 
 def test_undo_drops_the_last_demo_of_this_session_only(tmp_path: Path) -> None:
     run(tmp_path / "demos", [START, KEEP])
-    piloted = Autopiloted(tmp_path / "demos", [START, KEEP, START, KEEP, UNDO, UNDO, UNDO])
+    piloted = Autopiloted(tmp_path / "demos", [START, KEEP, START, KEEP, *5 * [UNDO]])
     store = piloted.run()
     assert store.ids() == ["000000"]
     assert "no demo of this session is left to undo" in piloted.device.messages
     assert (store.path / ".dropped" / "000002").exists()
+
+
+def test_undo_asks_first(tmp_path: Path) -> None:
+    piloted = Autopiloted(tmp_path / "demos", [START, KEEP, UNDO, HOME, UNDO])
+    assert piloted.run().ids() == ["000000"]
+    assert piloted.device.messages.count("undo once more to drop demo 000000") == 2
 
 
 def test_a_store_goes_on_with_starts_that_it_does_not_have(tmp_path: Path) -> None:
