@@ -119,8 +119,10 @@ class Person:
             said = reason
             while (event := self._console.event()) is None:
                 now = self._console.command().absence or f"Start goes on (paused: {reason})"
-                self._console.idle(**({} if now == said else {"message": now}))
-                said = now
+                if now != said:  # else what was just refused could not be read
+                    self._console.show(message=now)
+                    said = now
+                self._console.idle()
         if event not in (Event.START, Event.PAUSE):
             raise TakeEnded(event)
         self._console.enter(Phase.RECORDING, self._advice())

@@ -165,7 +165,8 @@ def test_a_gamepad_steers_and_presses_buttons(page: Any, device: BrowserDevice) 
         """() => {
             window.pad = { connected: true, index: 1, id: "pad", mapping: "standard", axes: [0, -1, 0, 0],
                            buttons: Array.from({ length: 17 }, () => ({ pressed: false, value: 0 })) };
-            window.other = { ...structuredClone(window.pad), index: 0, id: "wheel", mapping: "", axes: [1, 1, 1, 1] };
+            window.other = { ...structuredClone(window.pad), index: 0, id: "wheel", mapping: "" };
+            window.other.axes = [1, 1, 1, 1];
             navigator.getGamepads = () => [window.other, window.pad];
         }"""
     )
