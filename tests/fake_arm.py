@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 
+from s2robot.core.errors import UserError
 from s2robot.robot.arm import ArmCommand, ArmError, ArmLimits, ArmState, Mode, refuse_latched
 from s2robot.robot.arms.models import PANDA_HOME, panda_kinematics, panda_limits
 from s2robot.robot.clock import Clock
@@ -48,8 +49,11 @@ class FakeArm:
         self.frozen: float | None = None
         self.hangs: threading.Event | None = None
         self.lost, self.follows = False, True
+        self.absent: str | None = None  # why nobody answers
 
     def connect(self) -> None:
+        if self.absent is not None:
+            raise UserError(self.absent)
         self.mode = Mode.READY
 
     def close(self) -> None:

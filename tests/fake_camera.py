@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from s2robot.core.errors import UserError
 from s2robot.robot.cameras.camera import Frame
 from s2robot.robot.clock import Clock
 
@@ -16,9 +17,15 @@ class FakeCamera:
         self._clock, self._number = clock, 0
         self.frozen: Frame | None = None
         self.is_open = False
+        self.opened = 0
+        self.problem: str | None = None  # why it cannot be opened
 
     def open(self) -> None:
+        assert not self.is_open, "opened twice"
+        if self.problem is not None:
+            raise UserError(self.problem)
         self.is_open = True
+        self.opened += 1
 
     def latest(self) -> Frame:
         if self.frozen is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -99,12 +100,15 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
     # ------------------------------------------------------------------ gymnasium
 
     def connect(self) -> None:
-        """Opens the cameras and the arm. Raises UserError where one is not there."""
+        """Opens the cameras and the arm. Raises UserError where one is not there: then none is left open."""
         if self._is_open:
             return
-        for camera in self.cameras.values():
-            camera.open()
-        self.safe.connect()
+        with contextlib.ExitStack() as opened:
+            for camera in self.cameras.values():
+                camera.open()
+                opened.callback(camera.close)
+            self.safe.connect()
+            opened.pop_all()
         self._is_open = True
 
     def reset(

@@ -135,3 +135,70 @@ def test_a_camera_of_another_aspect_ratio_than_asked_for_is_told_when_it_opens(f
     said = refusal(VideoCamera(str(film), size=(48, 48)).open)
     assert "size=[48, 48] would squash it, size=[48, 64] fits" in said
     assert "expected [height, width]" in refusal(lambda: VideoCamera(str(film), size=(48,)))
+
+
+class Uvc:
+    """A `cv2.VideoCapture` of a UVC camera that knows one size and takes no white balance.
+
+    `asked` holds what it was asked for, in that order.
+    """
+
+    def __init__(self, *source: object) -> None:
+        size = {cv2.CAP_PROP_FRAME_WIDTH: 640.0, cv2.CAP_PROP_FRAME_HEIGHT: 480.0}
+        self.values = {**size, cv2.CAP_PROP_FPS: 30.0}
+        self.asked: dict[int, float] = {}
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, number: int, value: float) -> bool:
+        self.asked[number] = value
+        fixed = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_WB_TEMPERATURE)
+        if number not in fixed:
+            self.values[number] = value
+        return True
+
+    def get(self, number: int) -> float:
+        return self.values.get(number, 0.0)
+
+    def grab(self) -> bool:
+        time.sleep(0.005)
+        return True
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((480, 640, 3), np.uint8)
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+def test_a_uvc_camera_is_asked_and_what_it_gives_instead_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uvc = Uvc()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *source: uvc)
+    asked = {"width": 1280, "height": 960, "fps": 30, "fourcc": "MJPG", "gain": 4, "exposure": 150}
+    camera = VideoCamera("/dev/video7", size=(240, 320), white_balance=4600, **asked)
+    camera.open()
+    camera.close()
+    assert capsys.readouterr().out == (
+        "camera /dev/video7 gives width 640 instead of 1280, height 480 instead of 960, "
+        "white_balance 0 instead of 4600\n"
+    )
+    order = list(uvc.asked)
+    assert order.index(cv2.CAP_PROP_FOURCC) < order.index(cv2.CAP_PROP_FRAME_WIDTH)
+    assert uvc.asked[cv2.CAP_PROP_FOURCC] == cv2.VideoWriter.fourcc(*"MJPG")
+    assert uvc.asked[cv2.CAP_PROP_AUTO_EXPOSURE] == 1 and uvc.asked[cv2.CAP_PROP_EXPOSURE] == 150
+    assert uvc.asked[cv2.CAP_PROP_AUTO_WB] == 0
+
+
+def test_a_uvc_camera_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uvc = Uvc()
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *source: uvc)
+    camera = VideoCamera(0, size=(240, 320))
+    camera.open()
+    camera.close()
+    assert set(uvc.asked) == {cv2.CAP_PROP_BUFFERSIZE} and capsys.readouterr().out == ""
+    assert "expected four characters" in refusal(lambda: VideoCamera(0, size=(240, 320), fourcc="MJPEG"))

@@ -150,3 +150,20 @@ def test_mistakes_are_told() -> None:
     assert refusal(lambda: FakeRobot(action_space="jont")).startswith("unknown action space 'jont': did you")
     elsewhere = FakeRobot(workspace={"x": (0.7, 0.8), "y": (-1, 1), "z": (0, 1)})
     assert "outside Workspace" in refusal(elsewhere.reset)
+
+
+def test_what_fails_at_connect_leaves_nothing_open_and_the_next_try_opens_each_once(robot: FakeRobot) -> None:
+    front, wrist = robot.eyes.values()
+    wrist.problem = "camera /dev/video2 gives no frame"
+    for _ in range(2):
+        assert refusal(robot.connect) == wrist.problem
+        assert not front.is_open and not wrist.is_open
+    wrist.problem, robot.arm.absent = None, "no arm at 10.0.0.2"
+    assert refusal(robot.connect) == "no arm at 10.0.0.2"
+    assert not front.is_open and not wrist.is_open
+    robot.arm.absent = None
+    robot.connect()
+    robot.connect()
+    assert (front.is_open, wrist.is_open, wrist.opened) == (True, True, 2)
+    robot.close()
+    assert not front.is_open and not wrist.is_open

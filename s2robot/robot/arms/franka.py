@@ -56,6 +56,7 @@ class FrankaArm(FciArm):
             self._robot = franka.Robot(self._host, realtime=self._realtime)
             self._find_hand(self._robot.gripper)
         except franka.FrankaError as error:
+            self._robot = None
             raise UserError(f"no Franka at {self._host}: {error}") from error
         self._mode = Mode.STOPPED
 

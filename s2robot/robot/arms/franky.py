@@ -57,6 +57,7 @@ class FrankyArm(FciArm):
             )
             self._find_hand(lambda: franky.Gripper(self._host))
         except _errors() as error:
+            self._robot = None
             raise UserError(f"no Franka at {self._host}: {error}") from error
         self._mode, self._lost = Mode.STOPPED, None
 

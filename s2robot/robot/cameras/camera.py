@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from s2robot.core.errors import UserError
+from s2robot.robot.cameras.uvc import UvcSettings
 from s2robot.robot.clock import Clock
 
 
@@ -68,6 +69,7 @@ class ThreadedCamera(ABC):
     def open(self) -> None:
         self._ending.clear()
         self._first.clear()
+        self._frame, self.problem = None, None
         self._start()
         self._thread = threading.Thread(target=self._run, name=f"camera {self}", daemon=True)
         self._thread.start()
@@ -126,7 +128,8 @@ class VideoCamera(ThreadedCamera):
 
     Args:
         source: number, path or URL.
-        width, height, fps: asked of a UVC camera (px, Hz); None leaves them as they are.
+        width, height, fps, fourcc, exposure, gain, white_balance: asked of a UVC camera, see `UvcSettings`;
+            where it gives something else, that is printed.
 
     Raises UserError where OpenCV is missing.
     """
@@ -140,11 +143,16 @@ class VideoCamera(ThreadedCamera):
         width: int | None = None,
         height: int | None = None,
         fps: float | None = None,
+        fourcc: str | None = None,
+        exposure: float | None = None,
+        gain: float | None = None,
+        white_balance: float | None = None,
     ) -> None:
         super().__init__(size, clock, wait)
         if find_spec("cv2") is None:
             raise UserError('OpenCV missing: pip install "s2robot[cameras]"')
-        self._source, self._asked = source, {"WIDTH": width, "HEIGHT": height, "FPS": fps}
+        self._source = source
+        self._settings = UvcSettings(width, height, fps, fourcc, exposure, gain, white_balance)
         self._is_film = isinstance(source, str) and "://" not in source and not source.startswith("/dev/")
 
     def __str__(self) -> str:
@@ -163,21 +171,10 @@ class VideoCamera(ThreadedCamera):
             raise UserError(f"cannot open {self}: no such device, file or stream, or of an unknown kind")
         if not self._is_film:
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-            self._set(self._asked)
+            if unlike := self._settings.apply(self._capture):
+                print(f"{self} gives {', '.join(unlike)}", flush=True)
         self._period = 1.0 / (self._capture.get(cv2.CAP_PROP_FPS) or 30.0)
         self._due = self._clock.now()
-
-    def _set(self, asked: dict[str, float | None]) -> None:
-        import cv2
-
-        names = {
-            "WIDTH": cv2.CAP_PROP_FRAME_WIDTH,
-            "HEIGHT": cv2.CAP_PROP_FRAME_HEIGHT,
-            "FPS": cv2.CAP_PROP_FPS,
-        }
-        for name, value in asked.items():
-            if value is not None:
-                self._capture.set(names[name], value)
 
     def _grab(self) -> tuple[np.ndarray, float] | None:
         import cv2
@@ -201,6 +198,7 @@ class VideoCamera(ThreadedCamera):
             self.problem = "it has stopped"
             self._capture.release()
             self._capture.open(self._source)
+            self._settings.apply(self._capture)
 
     def _release(self) -> None:
         if hasattr(self, "_capture"):
