@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from s2robot import __version__
-from s2robot.commands import COMMANDS, FAMILIES, Command, find_command, run_command
+from s2robot.commands import COMMANDS, EXAMPLE, FAMILIES, Command, find_command, run_command
 from s2robot.core.errors import UserError
 from s2robot.utils.allocator import keep_freed_memory
 
@@ -40,22 +40,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def overview(family: str | None = None) -> str:
-    """The commands, one line each, a family as one; or those of one family."""
-    rows: dict[str, str] = {}
+    """The commands by group, one line each, a family as one; or those of one family."""
+    groups: dict[str, dict[str, str]] = {}
     for command in COMMANDS:
         first, _, second = command.name.partition(" ")
-        if family is None and second:
-            rows[f"{first} COMMAND"] = FAMILIES[first]
-        elif family in (None, first):
-            rows[command.name] = command.help
-    width = max(map(len, rows))
-    lines = "\n".join(f"  {name:{width}}  {text}" for name, text in rows.items())
+        if family is None:
+            name, text = (f"{first} COMMAND", FAMILIES[first]) if second else (first, command.help)
+            groups.setdefault(command.group, {})[name] = text
+        elif family == first:
+            groups.setdefault(FAMILIES[first], {})[command.name] = command.help
+    width = max(len(name) for rows in groups.values() for name in rows)
+    tables = [
+        "\n".join([f"{title}:", *(f"  {name:{width}}  {text}" for name, text in rows.items())])
+        for title, rows in groups.items()
+    ]
     usage = "s2robot COMMAND" if family is None else f"s2robot {family} COMMAND"
-    more = (
-        f"{usage} --help lists the options of a command with their defaults and units.\n"
-        "--config-dir FOLDER adds your own env/, task/, encoder/, ... to ours (docs/extending.md)."
-    )
-    return f"usage: {usage} [option=value ...]\n\n{lines}\n\n{more}"
+    more = [
+        f"{usage} --help lists the options of a command with their defaults and units.",
+        "--config-dir FOLDER adds your own env/, task/, encoder/, ... to ours (docs/extending.md).",
+    ]
+    example = ["Example:\n" + "\n".join(f"  {line}" for line in EXAMPLE)] if family is None else []
+    return "\n\n".join([f"usage: {usage} [option=value ...]", *tables, "\n".join(more), *example])
 
 
 def run(command: Command, arguments: Sequence[str]) -> int:
@@ -71,7 +76,7 @@ def run(command: Command, arguments: Sequence[str]) -> int:
     given = undash([a for a in arguments if a not in ("-h", "--help")], takes_value)
     overrides = place(given, command.places)
     if {"-h", "--help"} & set(arguments):
-        print(command_help(command.name, command.help, overrides, places=command.places))
+        print(command_help(command, overrides))
         if command.more_help:
             print("\n" + locate(command.more_help)())
         return 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from s2robot.core.errors import unknown
 from s2robot.utils.lock import hold
@@ -16,6 +17,8 @@ class Command:
     """A stage: its name (and that of its YAML), one line of help, and where it is: `module:function`.
 
     Attributes:
+        group: the heading that `s2robot --help` lists it under.
+        first: the options, or groups of options, that matter first: at the top of its own help.
         places: options that are given by place, without their names; one that ends in `...` takes all that
             are left as a list.
         more_help: `module:function` of the text that its help ends with.
@@ -25,6 +28,8 @@ class Command:
     name: str
     help: str
     target: str
+    group: str
+    first: tuple[str, ...]
     places: tuple[str, ...] = ()
     more_help: str = ""
     holds_out: bool = False
@@ -35,95 +40,226 @@ _TOOL = "s2robot.data.tools"
 COMMANDS = (
     Command(
         "quickstart",
-        "record, encode, train and evaluate in one small run",
+        "Record, encode, train and evaluate in one small run",
         "s2robot.quickstart:main",
+        "Start",
+        ("out", "episodes", "steps", "workers", "seed"),
         holds_out=True,
     ),
     Command(
-        "doctor", "check Python, packages, rendering and processor; say how to mend", "s2robot.doctor:main"
+        "doctor",
+        "Check Python, packages, rendering and GPU, and say how to mend them",
+        "s2robot.doctor:main",
+        "Start",
+        ("json", "encoders"),
     ),
-    Command("record", "record demos into a store", "s2robot.record.command:main"),
-    Command("demos list", "the episodes of a store, one line each", f"{_TOOL}.listing:main", ("path",)),
-    Command("demos stats", "lengths, rates, values and sizes on disk", f"{_TOOL}.stats:main", ("path",)),
-    Command("demos inspect", "one page that shows what a store holds", f"{_TOOL}.inspection:main", ("path",)),
+    Command(
+        "record",
+        "Record demos: a scripted expert, or a person at a device",
+        "s2robot.record.command:main",
+        "Record",
+        ("out", "episodes", "env", "teleop", "robot"),
+    ),
+    Command(
+        "demos list",
+        "List the episodes of a demo store",
+        f"{_TOOL}.listing:main",
+        "Record",
+        ("path", "json"),
+        ("path",),
+    ),
+    Command(
+        "demos stats",
+        "Show lengths, rates, values and sizes on disk",
+        f"{_TOOL}.stats:main",
+        "Record",
+        ("path", "json"),
+        ("path",),
+    ),
+    Command(
+        "demos inspect",
+        "Write one HTML page of what a demo store holds",
+        f"{_TOOL}.inspection:main",
+        "Record",
+        ("path", "out", "contact_sheets"),
+        ("path",),
+    ),
     Command(
         "demos validate",
-        "read every byte of a store and report what is damaged",
+        "Read every byte of a demo store and report what is damaged",
         f"{_TOOL}.check:validate_store",
+        "Record",
+        ("path", "json"),
         ("path",),
     ),
-    Command("demos repair", "move broken episodes aside", f"{_TOOL}.check:repair_store", ("path",)),
+    Command(
+        "demos repair",
+        "Move damaged episodes aside",
+        f"{_TOOL}.check:repair_store",
+        "Record",
+        ("path", "anomalies"),
+        ("path",),
+    ),
     Command(
         "demos replay",
-        "repeat recorded actions in the simulator and compare the outcome",
+        "Replay recorded actions in the simulator and compare the outcome",
         f"{_TOOL}.replay:main",
+        "Record",
+        ("path", "ids", "array", "workers"),
         ("path",),
     ),
-    Command("demos drop", "drop episodes from a store", f"{_TOOL}.edit:drop", ("path", "ids...")),
-    Command("demos merge", "several stores into a new one", f"{_TOOL}.edit:merge", ("stores...",)),
-    Command("demos split", "a store into two new ones", f"{_TOOL}.edit:split", ("path",)),
     Command(
-        "export",
-        "write demos in another format",
-        "s2robot.data.formats.command:export_demos",
-        more_help="s2robot.data.formats:export_help",
+        "demos drop",
+        "Drop episodes from a demo store",
+        f"{_TOOL}.edit:drop",
+        "Record",
+        ("path", "ids"),
+        ("path", "ids..."),
+    ),
+    Command(
+        "demos merge",
+        "Copy several demo stores into a new one",
+        f"{_TOOL}.edit:merge",
+        "Record",
+        ("stores", "out"),
+        ("stores...",),
+    ),
+    Command(
+        "demos split",
+        "Split a demo store into two new ones",
+        f"{_TOOL}.edit:split",
+        "Record",
+        ("path", "held_out", "rest", "share", "seed"),
+        ("path",),
     ),
     Command(
         "import",
-        "make a demo store from another format",
+        "Import demos from LeRobot, Diffusion Policy or robomimic",
         "s2robot.data.formats.command:import_demos",
+        "Record",
+        ("format", "demos", "out", "gripper", "rate"),
         more_help="s2robot.data.formats:import_help",
     ),
-    Command("encode", "compute the features of a demo store, once", "s2robot.vision.cache:main"),
     Command(
-        "pretrain",
-        "train an encoder on frames of the simulator",
-        "s2robot.vision.pretrain.command:main",
+        "export",
+        "Export demos to LeRobot, Diffusion Policy or mp4",
+        "s2robot.data.formats.command:export_demos",
+        "Record",
+        ("format", "demos", "out", "cameras", "episodes"),
+        more_help="s2robot.data.formats:export_help",
+    ),
+    Command(
+        "encode",
+        "Compute and cache the image features of a demo store",
+        "s2robot.vision.cache:main",
+        "Train",
+        ("demos", "encoder", "encoder.sizes", "cameras", "workers"),
+    ),
+    Command(
+        "train",
+        "Train a policy on demos by behaviour cloning",
+        "s2robot.train:main",
+        "Train",
+        ("demos", "out", "steps", "encoder", "cameras", "evaluate_every"),
         holds_out=True,
     ),
-    Command("probe", "how well a small head reads positions from features", "s2robot.advise.probe:main"),
-    Command("advise", "is a larger vision model worth it on your frames?", "s2robot.advise.command:main"),
-    Command("train", "train a policy on demos", "s2robot.train:main", holds_out=True),
     Command(
         "sweep",
-        "train many policies that differ in a few options",
+        "Train many policies that differ in a few options",
         "s2robot.sweep.command:main",
+        "Train",
+        ("out", "over", "train", "evaluate", "launcher"),
         holds_out=True,
+    ),
+    Command(
+        "pretrain",
+        "Pre-train an encoder (MAE) on frames of the simulator",
+        "s2robot.vision.pretrain.command:main",
+        "Train",
+        ("out", "encoder", "states", "steps", "batch_size"),
+        holds_out=True,
+    ),
+    Command(
+        "probe",
+        "Measure how well a small head reads positions from features",
+        "s2robot.advise.probe:main",
+        "Train",
+        ("demos", "out", "encoders", "sizes", "camera"),
+    ),
+    Command(
+        "advise",
+        "Decide whether a larger vision model is worth it on your frames",
+        "s2robot.advise.command:main",
+        "Train",
+        ("demos", "larger", "small", "out", "camera"),
     ),
     Command(
         "evaluate",
-        "roll a policy out from the task's starts and count its successes",
+        "Roll out a policy in simulation and record success",
         "s2robot.evaluation.command:main",
+        "Evaluate",
+        ("checkpoint", "out", "starts", "random_starts", "perturbation", "workers"),
         holds_out=True,
     ),
     Command(
         "compare",
-        "compare success rates: paired differences, intervals, tests",
+        "Compare success rates: paired differences, intervals, tests",
         "s2robot.compare.command:main",
+        "Evaluate",
+        ("evaluations", "out", "against", "anytime", "confidence"),
         ("evaluations...",),
-    ),
-    Command("calibrate", "aim a robot's cameras, find its table", "s2robot.deploy.calibrate:main"),
-    Command(
-        "deploy", "run a policy on a robot and record success", "s2robot.deploy.command:main", holds_out=True
     ),
     Command(
         "reproduce",
-        "run a published experiment: record, train and evaluate all of it",
+        "Reproduce a published experiment: record, train, evaluate, report",
         "s2robot.reproduce.command:main",
+        "Evaluate",
+        ("what", "out", "plan_only", "cells", "seeds"),
         ("what",),
         holds_out=True,
     ),
-    Command("serve", "serve a policy over a network", "s2robot.serve.command:main"),
+    Command(
+        "calibrate",
+        "Aim a robot's cameras and find its table",
+        "s2robot.deploy.calibrate:main",
+        "Deploy",
+        ("robot", "out", "demos", "touch"),
+    ),
+    Command(
+        "deploy",
+        "Run a policy on a robot and record success",
+        "s2robot.deploy.command:main",
+        "Deploy",
+        ("checkpoint", "robot", "out", "starts", "teleop", "dry_run"),
+        holds_out=True,
+    ),
+    Command(
+        "serve",
+        "Serve a policy over a network",
+        "s2robot.serve.command:main",
+        "Deploy",
+        ("checkpoint", "host", "port", "api_key", "keys"),
+    ),
     Command(
         "bench",
-        "measure speed: encode, disk, rollout, train, processes, store",
+        "Measure speed: encode, disk, rollout, train, processes, store",
         "s2robot.bench.command:main",
+        "Tools",
+        ("what", "out", "demos", "checkpoint", "encoder"),
         ("what",),
     ),
 )
-"""In the order of the pipeline."""
+"""By group, within it in the order of use."""
 
-FAMILIES = {"demos": "inspect and edit demo stores"}
+EXAMPLE = (
+    "s2robot record episodes=40 out=runs/demos",
+    "s2robot train demos=runs/demos out=runs/policy",
+    "s2robot evaluate checkpoint=runs/policy out=runs/policy/evaluation",
+    "s2robot deploy checkpoint=runs/policy robot=mujoco out=runs/deployed",
+)
+"""The whole loop."""
+
+FAMILIES = {"demos": "List, inspect, check and edit demo stores"}
 """What the commands have in common that share their first word."""
 
 
@@ -134,21 +270,34 @@ def find_command(name: str) -> Command:
             return command
     family = name.partition(" ")[0]
     beside = [c.name for c in COMMANDS if family in FAMILIES and c.name.startswith(f"{family} ")]
-    raise unknown("command", name, beside or dict.fromkeys(c.name.partition(" ")[0] for c in COMMANDS))
+    first = dict.fromkeys(c.name.partition(" ")[0] for c in COMMANDS)
+    raise unknown(
+        "command", name, beside or first, f"s2robot {family} --help" if beside else "s2robot --help"
+    )
 
 
 def run_command(name: str, overrides: Sequence[str] = ()) -> int:
     """Runs a command in this process as its command line would; returns its exit code."""
+    function, options = load_command(name, overrides)
+    holds_out = find_command(name).holds_out and _leads()
+    with hold(options.out, name) if holds_out and options.out else nullcontext():
+        return function(options) or 0
+
+
+def load_command(name: str, overrides: Sequence[str] = ()) -> tuple[Callable[[Any], int | None], Any]:
+    """The function of a command, and its options under `name=value` overrides. Runs nothing.
+
+    Raises UserError for overrides that the command line would refuse.
+    """
     from s2robot.config import compose  # here, so that `s2robot --help` answers at once
     from s2robot.config.options import options_of, read_options
     from s2robot.config.targets import locate
 
-    command = find_command(name)
-    config = compose(name, overrides)  # before the import: a typing error shows within a second
-    function = locate(command.target)
-    options = read_options(options_of(function), config)
-    with hold(options.out, name) if command.holds_out and _leads() and options.out else nullcontext():
-        return function(options) or 0
+    target = find_command(name).target
+    # Composed before the import, which can take seconds: a typing error shows at once.
+    config = compose(name, overrides, options=lambda: options_of(locate(target)))
+    function = locate(target)
+    return function, read_options(options_of(function), config)
 
 
 def _leads() -> bool:

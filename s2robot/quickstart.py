@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from s2robot.commands import run_command
-from s2robot.config import compose
-from s2robot.config.options import Count, Natural
+from s2robot.commands import load_command, run_command
+from s2robot.config.options import Count, Natural, to_plain
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.reports.result import headline
 from s2robot.utils.atomic_io import write_json
@@ -83,8 +80,8 @@ def _evaluate(
     overrides = [f"checkpoint={checkpoint}", f"out={out}", f"stages={stages.path}", "overwrite=true"]
     overrides += [*common, *options.evaluate]
     stamp = out / "evaluated.json"
-    config = OmegaConf.to_container(compose("evaluate", overrides))
-    identity = sha256_json([checkpoint_sha256(checkpoint), config])
+    _, evaluation = load_command("evaluate", overrides)
+    identity = sha256_json([checkpoint_sha256(checkpoint), to_plain(evaluation)])
     path = out / "evaluation.json"
     done = path.is_file() and stamp.is_file() and json.loads(stamp.read_text()) == identity
     if not done:

@@ -85,7 +85,8 @@ class Candidate:
         for demos in curve:
             own = {"features": self.extractor.identity, "pooling": pooling, "demos": demos}
             own |= {"folds": folds, "steps": steps, "seed": seed}
-            train = partial(cross_validate, features, probe_set, pooling, folds, steps, seed, demos)
+            title = f"{self.name}, {demos} demos:"
+            train = partial(cross_validate, features, probe_set, pooling, folds, steps, seed, demos, title)
             distances = head_cache.get(own, train)
             errors = self.errors[pooling] = probe_set.by_episode(distances)
             error = float(errors.std(ddof=1) / np.sqrt(len(errors)))

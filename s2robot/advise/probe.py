@@ -100,7 +100,8 @@ def main(options: ProbeOptions) -> None:
         features = extract(extractor, probe_set.frames)
         for pooling in options.poolings:
             training = (options.folds, options.steps, options.seed)
-            errors = cross_validate(features, probe_set, pooling, *training)
+            title = f"{name} ({'+'.join(map(str, sizes))})"
+            errors = cross_validate(features, probe_set, pooling, *training, title=title)
             results.append(_result(extractor, pooling, errors, probe_set))
             print(_line(results[-1]), flush=True)
     if options.out:
@@ -190,19 +191,21 @@ def cross_validate(
     steps: int,
     seed: int,
     demos: int | None = None,
+    title: str = "",
 ) -> np.ndarray:
     """Errors (F,), as distances between targets, of heads trained on no frame of the same episode.
 
     Args:
         features: (F, 1 + N, C).
         demos: a head is trained on at most so many of the episodes outside its fold; default all.
+        title: of the progress bar, before the pooling: which model's features they are.
 
     Raises:
         UserError: an unknown pooling, fewer episodes than folds, fewer than 2 folds.
     """
     errors = np.empty(len(features))
     parts = fold_episodes(probe_set, folds, seed)
-    for i, part in enumerate(Progress(parts, desc=pooling, unit="fold")):
+    for i, part in enumerate(Progress(parts, desc=f"{title} {pooling}".strip(), unit="fold")):
         held_out = np.isin(probe_set.episode, part)
         others = np.concatenate([p for j, p in enumerate(parts) if j != i])
         chosen = np.random.default_rng([seed, 9, i]).permutation(others)[:demos]

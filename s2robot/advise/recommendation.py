@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import t as student
 
 _CONFIDENCE = 0.95
+_HARDLY = 0.5  # of the baseline: heads that are further off have learned little of what they read
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,12 @@ def recommend(
     sentence = f"On these frames {choice.name} is worth it."
     against = None
     if not choice.larger:
-        best = min((c for c in candidates if c.larger), key=_off)
-        against = gain(choice, best, fold, confidence)
+        against = gain(choice, min((c for c in candidates if c.larger), key=_off), fold, confidence)
         sentence = _about_larger(against, candidates, what, unit, least_gain)
     steps = [_step(g, candidates, what, unit, least_gain) for g in gains if g != against]
     gains += [against] if against and against not in gains else []
-    return Recommendation(choice.name, choice.larger, " ".join([sentence, *steps]), tuple(gains))
+    doubt = [_doubt(best, what, unit, baseline)] if best.errors.mean() >= _HARDLY * baseline else []
+    return Recommendation(choice.name, choice.larger, " ".join([*doubt, sentence, *steps]), tuple(gains))
 
 
 def _off(candidate: CandidateErrors) -> float:
@@ -107,6 +108,14 @@ def _nothing(best: CandidateErrors, what: str, unit: str, baseline: float) -> st
     return (
         f"No recommendation: no head reads {what} in these frames. The best, {best.name}, is "
         f"{_off(best):.2f} {unit} off; predicting the mean is {baseline:.2f} {unit} off."
+    )
+
+
+def _doubt(best: CandidateErrors, what: str, unit: str, baseline: float) -> str:
+    return (
+        f"Little to go by: the best head, of {best.name}, reads {what} hardly better than guessing "
+        f"({_off(best):.2f} {unit} off; predicting the mean is {baseline:.2f} {unit} off). More demos, or "
+        "encoders that know such frames, may turn what follows around."
     )
 
 

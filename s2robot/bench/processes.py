@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from s2robot.bench.options import BenchOptions
-from s2robot.config import compose
-from s2robot.config.options import read_options
+from s2robot.commands import load_command
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
 from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
@@ -48,8 +47,8 @@ def measure(options: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
 
 def _length(bench: BenchOptions) -> tuple[int, int]:
     """Steps that take each training window `epochs` times, and how many windows there are."""
-    cfg = compose("train", [f"demos={bench.demo_store}", "out=unused", *bench.training])
-    options = read_options(TrainOptions, cfg)
+    given = [f"demos={bench.demo_store}", "out=unused", *bench.training]
+    options: TrainOptions = load_command("train", given)[1]
     demos = choose_demos(options)
     episodes = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())

@@ -19,8 +19,7 @@ from torch.utils.data import default_collate
 from s2robot.bench.act import train_act
 from s2robot.bench.options import BenchOptions, TrainBench
 from s2robot.bench.stream import stream
-from s2robot.config import compose
-from s2robot.config.options import read_options
+from s2robot.commands import load_command
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.windows import history_window
 from s2robot.train.batches import Batches, Loader, Window
@@ -34,8 +33,8 @@ from s2robot.vision.features import FeatureExtractor, make_extractor
 def measure(bench: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
     """What `s2robot bench train` finds."""
     torch.set_num_threads(World().threads(bench.threads))
-    cfg = compose("train", [f"demos={bench.demo_store}", "out=unused", *bench.training])
-    options = read_options(TrainOptions, cfg)
+    given = [f"demos={bench.demo_store}", "out=unused", *bench.training]
+    options: TrainOptions = load_command("train", given)[1]
     demos = choose_demos(options)
     episodes = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())

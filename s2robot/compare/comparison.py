@@ -15,7 +15,7 @@ from s2robot.core.errors import UserError
 from s2robot.statistics.paired import Pairs, holm, mcnemar, newcombe
 from s2robot.statistics.power import positions_over_seeds, positions_paired
 from s2robot.statistics.seeds import ArmDifference
-from s2robot.statistics.sequential import anytime_interval, anytime_p
+from s2robot.statistics.sequential import anytime_interval, anytime_p, positions_anytime
 
 PARTS = {"starts": "starts", "random_starts": "random starts"}
 """Of an evaluation, and what they are called."""
@@ -155,6 +155,7 @@ def _one_training(
     """What a comparison says of outcomes (P,) of one training seed each."""
     pairs = Pairs.of(first, second)
     p, limits = (anytime_p, anytime_interval) if anytime else (mcnemar, newcombe)
+    needed = positions_anytime if anytime else positions_paired
     low, high = limits(first, second, confidence)
     alone = pairs.only_first / sum(pairs), pairs.only_second / sum(pairs)
     return {
@@ -163,7 +164,7 @@ def _one_training(
         "high": high,
         "p": p(first, second),
         "pairs": pairs,
-        "needed": positions_paired(*alone, level=level),
+        "needed": needed(*alone, level=level),
         "method": ANYTIME if anytime else ONE_LOOK,
     }
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from s2robot.config.defaults import Defaults, leaves, load_defaults, one_line_errors, run_hydra
+from s2robot.config.options import holds_text
 from s2robot.config.overrides import check_choice, check_value, chooses, gather_cameras, parse
 from s2robot.core.errors import UserError
 
 
-def compose(command: str, overrides: Sequence[str] = (), folder: Path | None = None) -> DictConfig:
+def compose(
+    command: str,
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+    options: Callable[[], type[Any]] | None = None,
+) -> DictConfig:
     """The configuration of a command under `name=value` overrides. Interpolations stay live.
 
     Args:
         command: names the YAML file, e.g. `train`.
         overrides: in Hydra's grammar, e.g. `["demos=runs/demos", "env=toy", "env.cameras=[front]"]`.
         folder: where the YAML files lie; the package's own where None.
+        options: gives the command's dataclass of options, which tells which of them are text and take any,
+            as a user types it; asked only where Hydra would take a value for something else. None: all
+            overrides are in Hydra's grammar, as `as_overrides` writes them.
 
     Raises:
         UserError: malformed override, unknown option or choice, a value of another type than the default's
             (null takes any), or no value for an option that must be given (`???`).
     """
-    defaults, lines = _checked(command, overrides, folder)
+    defaults, lines = _checked(command, overrides, folder, options)
     with one_line_errors():
         config = run_hydra(defaults.name, lines, defaults.folder)
         _require_all_given(config, defaults)
@@ -43,15 +53,26 @@ def metavar(comment: str) -> str:
     return first if first.isupper() and first.isalpha() else "PATH"
 
 
-def _checked(command: str, overrides: Sequence[str], folder: Path | None) -> tuple[Defaults, list[str]]:
+def _checked(
+    command: str,
+    overrides: Sequence[str],
+    folder: Path | None,
+    options: Callable[[], type[Any]] | None = None,
+) -> tuple[Defaults, list[str]]:
     """The defaults that hold under the groups chosen, and the overrides as Hydra shall read them."""
-    given = [parse(text) for text in gather_cameras(overrides)]
+    overrides = gather_cameras(overrides)
     defaults = load_defaults(command, folder=folder)
-    choices = [check_choice(override, defaults) for override in given if chooses(override, defaults)]
+    choosing = [text for text in overrides if chooses(text, defaults)]
+    choices = [check_choice(parse(text), defaults) for text in choosing]
     if choices:
         defaults = load_defaults(command, choices, defaults.folder)
-    values = [check_value(override, defaults) for override in given if not chooses(override, defaults)]
-    return defaults, choices + values
+
+    def is_text(name: str, value: str) -> bool:
+        known = holds_text(options(), name, value) if options else False
+        return isinstance(defaults.value(name), str) if known is None else known
+
+    given = [parse(text, is_text) for text in overrides if text not in choosing]
+    return defaults, choices + [check_value(override, defaults) for override in given]
 
 
 def _require_all_given(config: DictConfig, defaults: Defaults) -> None:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from s2robot.commands import Command
 from s2robot.config.comments import head_comment
 from s2robot.config.compose import chosen_defaults, metavar
 from s2robot.config.defaults import Defaults, section_of
@@ -19,29 +20,55 @@ _MAX_VALUE = 70
 _MAX_NAME = 36  # columns: a longer option has a line of its own
 
 
-def command_help(
-    command: str,
-    summary: str,
-    overrides: Sequence[str] = (),
-    folder: Path | None = None,
-    places: Sequence[str] = (),
-) -> str:
-    """The help page of a command, with the options of the groups that the overrides choose.
+def command_help(command: Command, overrides: Sequence[str] = (), folder: Path | None = None) -> str:
+    """The help page of a command: what it does, the options that matter first, then all others.
 
-    The comment that opens the YAML file (what it does, examples) comes first. Raises UserError as `compose`.
+    The options of the groups that the overrides choose are shown; the comment that opens the YAML file
+    gives the description and the examples. Raises UserError as `compose`.
     """
-    defaults = chosen_defaults(command, overrides, folder)
+    defaults = chosen_defaults(command.name, overrides, folder)
     own, grouped = _by_group(defaults)
     comments = defaults.comments()
-    tables = {"options:": [_row(name, defaults, comments) for name in own]}
+
+    first = {name: _matching(name, defaults) for name in command.first}
+    shown = {option for options in first.values() for option in options}
+
+    def rows(names: Sequence[str]) -> list[Row]:
+        return [_row(name, defaults, comments) for name in names if name not in shown]
+
+    tables = {"options:": [r for name in first for r in _first_rows(name, first[name], defaults, comments)]}
+    tables["more options:"] = rows(own)
     for group, names in grouped.items():
-        rows = [_row(name, defaults, comments) for name in names]
         tables[f"{group}, one of:"] = _choices(group, defaults)
-        tables[f"options of {group}={defaults.groups[group]}:"] = rows
-    about = head_comment(defaults.path).strip()
-    usage = " ".join(["usage: s2robot", command, *map(str.upper, places), "[option=value ...]"])
-    head = [f"s2robot {command}: {summary}", about, usage]
-    return "\n\n".join([*filter(None, head), *_render(tables)])
+        tables[f"options of {group}={defaults.groups[group]}:"] = rows(names)
+    about, examples = _described(head_comment(defaults.path))
+    usage = " ".join(["usage: s2robot", command.name, *map(str.upper, command.places), "[option=value ...]"])
+    head = [about or f"{command.help}.", f"{usage}\nexample: {examples[0]}" if examples else usage]
+    more = ["\n".join(["more examples:", *(f"  {line}" for line in examples[1:])])] if examples[1:] else []
+    return "\n\n".join([*head, *_render(tables), *more])
+
+
+def _described(comment: str) -> tuple[str, list[str]]:
+    """The opening comment as the text that describes the command, and the lines of its examples."""
+    about, *rest = comment.strip().split("\n\n", 1)
+    examples = [line.strip() for line in "\n".join(rest).splitlines() if line.startswith("  ")]
+    return about, examples
+
+
+def _matching(name: str, defaults: Defaults) -> list[str]:
+    """The option of that name, or those of the section of that name; none of a group's."""
+    inside = (option for option in defaults.options() if f"{option}.".startswith(f"{name}."))
+    return [] if name in defaults.groups else list(inside)
+
+
+def _first_rows(
+    name: str, options: Sequence[str], defaults: Defaults, comments: Mapping[str, str]
+) -> list[Row]:
+    """Rows of the options, or the one of a group with its choice."""
+    if name not in defaults.groups:
+        return [_row(option, defaults, comments) for option in options]
+    choices = f"one of {', '.join(defaults.choices(name))}"
+    return [(f"{name}={defaults.groups[name] or 'null'}", comments.get(name) or choices)]
 
 
 def _by_group(defaults: Defaults) -> tuple[list[str], dict[str, list[str]]]:

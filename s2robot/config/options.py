@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from functools import cache
-from typing import Annotated, Any, TypeVar, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from omegaconf import DictConfig, OmegaConf
@@ -25,6 +26,7 @@ ShareBelowOne = Annotated[float, Ge(0), Lt(1), AllowInfNan(False)]
 Component = Mapping[str, Any]
 """`_target_` and its arguments: what `instantiate` takes."""
 
+_HELP = "the command's --help"
 _BOUNDS = {"ge": "{:g} or more", "gt": "more than {:g}", "le": "at most {:g}", "lt": "less than {:g}"}
 _KINDS = {
     "int": "a whole number",
@@ -45,6 +47,24 @@ def options_of(command: Callable[[Any], Any]) -> type[Any]:
     return next(hint for name, hint in get_type_hints(command).items() if name != "return")
 
 
+def holds_text(cls: type[Any], name: str, value: str) -> bool | None:
+    """Whether an option of the dataclass, by its dotted name, takes this value as the text it is.
+
+    That of a `str` does; that of a `str | None` but for `null`, that of `str | tuple[...]` but for lists.
+    None: the dataclass does not tell, as of the arguments of a component.
+    """
+    first, _, rest = name.partition(".")
+    hint = get_type_hints(cls).get(first)
+    if hint is None or hint is Component:
+        return None
+    if rest:
+        inner = next((h for h in (hint, *get_args(hint)) if is_dataclass(h)), None)
+        return None if inner is None else holds_text(inner, rest, value)  # type: ignore[arg-type]
+    others = {get_origin(member) or member for member in get_args(hint)} - {str}
+    is_other = (NoneType in others and value == "null") or (tuple in others and set(value) & set("[,"))
+    return hint is str or (str in get_args(hint) and others <= {NoneType, tuple} and not is_other)
+
+
 def read_options(cls: type[T], config: DictConfig | Mapping[str, Any]) -> T:
     """The options as an instance of the dataclass `cls`, checked once.
 
@@ -53,6 +73,7 @@ def read_options(cls: type[T], config: DictConfig | Mapping[str, Any]) -> T:
     Raises UserError for the first value that does not fit, in one line that says what was given and expected.
     """
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+    _refuse_unknown(cls, plain, "")
     try:
         # As JSON: strict, but lists become tuples and sections dataclasses.
         return _adapter(cls).validate_json(json.dumps(plain), strict=True)
@@ -63,6 +84,24 @@ def read_options(cls: type[T], config: DictConfig | Mapping[str, Any]) -> T:
 def to_plain(options: Any) -> dict[str, Any]:
     """The inverse of `read_options`: what files keep of the options."""
     return json.loads(json.dumps(asdict(options), default=str))
+
+
+def _refuse_unknown(cls: type[Any], plain: Any, section: str) -> None:
+    """Raises UserError for an option that the dataclass does not have: one added with `+`."""
+    if not isinstance(plain, Mapping) or gathers(cls):
+        return
+    hints = get_type_hints(cls)
+    for name, value in plain.items():
+        if name not in hints:
+            raise unknown("option", f"{section}{name}", [f"{section}{hint}" for hint in hints], _HELP)
+        for hint in (hints[name], *get_args(hints[name])):
+            if is_dataclass(hint):
+                _refuse_unknown(hint, value, f"{section}{name}.")  # type: ignore[arg-type]
+
+
+def gathers(cls: type[Any]) -> bool:
+    """Whether a dataclass reads its section by rules of its own, which refuse what is unknown."""
+    return any(hasattr(cls, name) for name in ("_gather", "__get_pydantic_core_schema__"))
 
 
 @cache

@@ -28,27 +28,43 @@ PER_CAMERA = ("encoder.fit",)
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
-def parse(text: str) -> Override:
+def parse(text: str, is_text: Callable[[str, str], bool] = lambda name, value: False) -> Override:
     """One override in Hydra's grammar; a value that the grammar cannot read is taken as plain text.
+
+    Args:
+        is_text: whether the value of the option of this name is text: it is then taken as it is, whatever
+            Hydra's grammar would make of it. Asked only where that matters.
 
     Raises UserError for what is not `name=value`.
     """
     name, equals, value = text.partition("=")
     if not name or not (equals or name.startswith("~")):
         raise UserError(f"'{text}' is no option: options are written name=value, e.g. seed=1")
-    parser = OverridesParser.create()
     try:
-        return parser.parse_overrides([text])[0]
+        override = OverridesParser.create().parse_overrides([text])[0]
     except OverrideParseException as error:
+        if is_text(name, value):
+            return _text(name, value)
         if entries := _options_in(value) or _indexed_in(value):
-            return parser.parse_overrides([f"{name}=[{','.join(map(_quoted, entries))}]"])[0]
+            return _hydra(name, f"[{','.join(map(quoted, entries))}]")
         if value.startswith(("[", "{", "'", '"')):
             raise UserError(
                 f"{text}: cannot be read: a list is written [a,b], text as it is or '...'"
             ) from error
+        return _text(name, value)
+    as_it_is = not override.is_sweep_override() and override.value() == value and "${" not in value
+    return override if as_it_is or not is_text(name, value) else _text(name, value)
+
+
+def _text(name: str, value: str) -> Override:
+    """The override of an option whose value is this text; shells leave the `~` of `out=~/runs` alone."""
+    text = os.path.expanduser(value) if value.startswith("~/") else value
+    return _hydra(name, quoted(text))
+
+
+def _hydra(name: str, value: str) -> Override:
     try:
-        text = os.path.expanduser(value)  # shells leave the ~ of out=~/runs alone
-        return parser.parse_overrides([f"{name}={_quoted(text)}"])[0]
+        return OverridesParser.create().parse_overrides([f"{name}={value}"])[0]
     except OverrideParseException as error:
         raise UserError(f"'{name}' is no name of an option: they look like seed or env.rate") from error
 
@@ -119,16 +135,17 @@ def place(arguments: Sequence[str], places: Sequence[str]) -> list[str]:
     rest = [argument for argument in arguments if not _NAMED.match(argument)]
     for name in places:
         if rest and name.endswith("..."):
-            named.append(f"{name.removesuffix('...')}=[{','.join(map(_quoted, rest))}]")
+            named.append(f"{name.removesuffix('...')}=[{','.join(map(quoted, rest))}]")
             rest = []
         elif rest:
             named.append(f"{name}={rest.pop(0)}")
     return named + rest
 
 
-def chooses(override: Override, defaults: Defaults) -> bool:
+def chooses(text: str, defaults: Defaults) -> bool:
     """Whether an override picks one file of a group, as against setting a value."""
-    return _group(override) in defaults.groups and not isinstance(override.value(), dict)
+    group, equals, value = text.partition("=")
+    return group in defaults.groups and bool(equals) and not value.startswith("{")
 
 
 def check_choice(override: Override, defaults: Defaults) -> str:
@@ -155,15 +172,15 @@ def check_value(override: Override, defaults: Defaults) -> str:
     if _in_open_section(name, defaults):
         return f"+{override.input_line}"
     if not any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves(defaults.config)):
-        raise unknown("option", name, [*defaults.groups, *defaults.options()])
+        valid = [*defaults.groups, *defaults.options()]
+        raise unknown("option", name, valid, f"s2robot {defaults.name.replace('_', ' ')} --help")
     default = defaults.value(name)
     if name in PER_CAMERA and isinstance(override.value(), dict):
         return str(override.input_line)
     if not _fits(override.value(), default):
         shown = "" if OmegaConf.is_dict(default) else f" (default {as_override(default)})"
         raise UserError(f"{name}={typed}: expected {_expected(default)}{shown}")
-    holds_text = isinstance(default, str) or defaults.must_be_given(name)
-    return _as_text(override) if holds_text else str(override.input_line)
+    return str(override.input_line)
 
 
 def _in_open_section(name: str, defaults: Defaults) -> bool:
@@ -206,7 +223,7 @@ def _written(value: Any) -> str:
     if isinstance(value, str | Path):
         text = str(value)
         is_plain = _PLAIN_TEXT.fullmatch(text) and text.lower() not in _NO_TEXT
-        return text if is_plain else _quoted(text)
+        return text if is_plain else quoted(text)
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_written, value))}]"
     if isinstance(value, Mapping):
@@ -237,17 +254,14 @@ def _expected(default: Any) -> str:
     return _KINDS.get(type(default), "a value")
 
 
-def _as_text(override: Override) -> str:
-    """The override of an option that holds text: `out=120` and `out=1e3` mean the text as typed."""
-    is_number = isinstance(override.value(), int | float)
-    quoted = f"{override.key_or_group}={_quoted(_typed(override))}"
-    return quoted if is_number else str(override.input_line)
-
-
 def _typed(override: Override) -> str:
     return str(override.input_line).partition("=")[2]
 
 
-def _quoted(text: str) -> str:
-    """Text in Hydra's quotes: a quote is escaped, and so are backslashes in front of one."""
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), text) + "'"
+def quoted(text: str) -> str:
+    """Text as Hydra's grammar quotes it, so that neither Hydra nor OmegaConf reads anything into it.
+
+    A quote is escaped, and so are backslashes in front of one; `${` would be an interpolation.
+    """
+    plain = re.sub(r"(\\*)\$\{", lambda m: rf"{m[1] * 2}\${{", text)
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), plain) + "'"

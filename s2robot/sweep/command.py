@@ -12,9 +12,9 @@ from typing import Literal
 
 import hydra
 
-from s2robot.config import compose
+from s2robot.commands import load_command
 from s2robot.config.defaults import config_folder
-from s2robot.config.overrides import as_override, parse
+from s2robot.config.overrides import parse, quoted
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
 from s2robot.data.tools.table import table
@@ -39,45 +39,48 @@ class SweepOptions:
 
 def main(options: SweepOptions) -> int:
     """Runs every combination, prints the table; 1 where a job ended with a mistake."""
-    varied = check_sweep(options)
+    varied, jobs = check_sweep(options)
     out = Path(options.out).resolve()
     with disk_errors(f"write to {out}"):
         out.mkdir(parents=True, exist_ok=True)
     with _arguments(["s2robot sweep", *hydra_arguments(options, out)]):
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(run_job)()
-    rows = collect(out, varied)
+    rows = collect(out, varied, jobs)
     write_results(out, rows)
     print(table(list(rows[0]), cells(rows)))
     return int(any(row["error"] for row in rows))
 
 
-def check_sweep(options: SweepOptions) -> list[str]:
-    """The names of the options that vary. Raises UserError for a mistake in any value before any job runs."""
+def check_sweep(options: SweepOptions) -> tuple[list[str], int]:
+    """The names of the options that vary, and how many jobs that makes.
+
+    Raises UserError for a mistake in any value before any job runs.
+    """
     if options.launcher != "basic" and not importlib.util.find_spec("submitit"):
         raise UserError(f'launcher={options.launcher} needs submitit: pip install "s2robot[slurm]"')
     if not options.over:
         raise UserError('over=[]: name options of train with their values, e.g. over=["seed=0,1,2"]')
     fixed = [f"out={options.out}", *options.train]
-    names = []
+    names, jobs = [], 1
     for text in options.over:
-        name = text.partition("=")[0]
-        for value in _values(text):
-            compose("train", [*fixed, f"{name}={value}"])
+        name, values = text.partition("=")[0], _values(text)
+        for value in values:
+            load_command("train", [*fixed, f"{name}={value}"])
         names.append(name)
+        jobs *= len(values)
     if options.evaluate is not None:
-        compose("evaluate", ["checkpoint=policy", "out=evaluation", *options.evaluate])
-    return names
+        load_command("evaluate", ["checkpoint=policy", "out=evaluation", *options.evaluate])
+    return names, jobs
 
 
 def hydra_arguments(options: SweepOptions, out: Path) -> list[str]:
     """The arguments of Hydra's multirun: every job has a folder in `out`, named by its number."""
-    given = [str(parse(text).input_line) for text in options.train]
-    evaluation = [] if options.evaluate is None else [f"+evaluation={_quoted(options.evaluate)}"]
+    evaluation = [] if options.evaluate is None else [f"+evaluation={_listed(options.evaluate)}"]
     launcher = [f"hydra.launcher.{option}" for option in options.options]
     return [
         *("--multirun", f"hydra.sweep.dir={out}", "hydra.sweep.subdir=${hydra.job.num}"),
         f"hydra/launcher={LAUNCHERS[options.launcher]}",
-        *(*launcher, *given, *options.over, *evaluation),
+        *(*launcher, f"+common={_listed(options.train)}", *options.over, *evaluation),
     ]
 
 
@@ -89,8 +92,8 @@ def _values(text: str) -> list[str]:
     return list(override.sweep_string_iterator())
 
 
-def _quoted(texts: Sequence[str]) -> str:
-    return as_override([f"'{text}'" for text in texts])
+def _listed(texts: Sequence[str]) -> str:
+    return f"[{','.join(map(quoted, texts))}]"
 
 
 @contextmanager

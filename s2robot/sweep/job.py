@@ -25,7 +25,8 @@ def run_job(config: Mapping[str, Any]) -> None:
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    options = [option for option in hydra.overrides.task if not option.startswith("+")]
+    varied = [option for option in hydra.overrides.task if not option.startswith("+")]
+    options = [*config["common"], *varied]
     evaluation = None if config.get("evaluation") is None else list(config["evaluation"])
     job: dict[str, Any] = {"options": options, "evaluation": evaluation, "error": None}
     kept = json.loads((folder / JOB).read_text()) if (folder / JOB).is_file() else None

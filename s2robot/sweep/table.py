@@ -16,10 +16,13 @@ from s2robot.utils.atomic_io import write_atomic, write_json
 Row = dict[str, Any]
 
 
-def collect(out: Path, over: Sequence[str]) -> list[Row]:
-    """A row for each finished job: its value of every option in `over`, last and best losses, successes."""
-    folders = sorted((path.parent for path in out.glob(f"*/{JOB}")), key=lambda folder: int(folder.name))
-    return [_row(folder, over) for folder in folders]
+def collect(out: Path, over: Sequence[str], jobs: int) -> list[Row]:
+    """A row for each finished one of the jobs, which are numbered from 0.
+
+    It holds the job's value of every option in `over`, last and best losses, successes. An earlier sweep of
+    more jobs may have left others in `out`.
+    """
+    return [_row(out / str(i), over) for i in range(jobs) if (out / str(i) / JOB).is_file()]
 
 
 def write_results(out: Path, rows: Sequence[Row]) -> None:

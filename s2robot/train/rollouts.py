@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2robot.config import compose
+from s2robot.commands import load_command
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
 from s2robot.policy.checkpoint import FILES
@@ -132,7 +132,7 @@ def check_rollouts(options: TrainOptions, demos: Demos) -> None:
         return
     if demos.env is None:
         raise UserError("evaluate_every: these demos come from no simulated environment, or from several")
-    compose("evaluate", evaluation(Path("checkpoint"), options.evaluate))
+    load_command("evaluate", evaluation(Path("checkpoint"), options.evaluate))
 
 
 def evaluation(snapshot: Path, options: Sequence[str]) -> list[str]:

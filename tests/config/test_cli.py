@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 
 import s2robot
 from s2robot import cli, commands
-from s2robot.commands import COMMANDS, Command
+from s2robot.commands import COMMANDS, EXAMPLE, Command
+from s2robot.config import compose
 from s2robot.config.defaults import config_folder, load_defaults, names_in
 from s2robot.config.targets import locate
 from s2robot.core.errors import UserError
@@ -79,36 +81,50 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     """A module in the place of `s2robot doctor`, whose `main` a test may set."""
     module = types.ModuleType("a_stage")
     monkeypatch.setitem(sys.modules, "a_stage", module)
-    monkeypatch.setattr(commands, "COMMANDS", (Command("doctor", "for tests", "a_stage:main"),))
+    monkeypatch.setattr(commands, "COMMANDS", (Command("doctor", "", "a_stage:main", "", ()),))
     return module
 
 
-def test_help_lists_the_verbs_in_the_order_of_the_pipeline(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_commands_by_who_uses_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
-    printed = capsys.readouterr().out.splitlines()
-    listed = [line.split()[0] for line in printed if line.startswith("  ")]
-    assert listed == [
-        "quickstart",
-        "doctor",
-        "record",
-        "demos",
-        "export",
-        "import",
-        "encode",
-        "pretrain",
-        "probe",
-        "advise",
-        "train",
-        "sweep",
-        "evaluate",
-        "compare",
-        "calibrate",
-        "deploy",
-        "reproduce",
-        "serve",
-        "bench",
-    ]
-    assert all(len(line) <= 100 for line in printed)
+    printed = capsys.readouterr().out
+    commands_, _, example = printed.partition("Example:\n")
+    groups = re.findall(r"^(\w+):\n((?:  .+\n)+)", commands_, re.MULTILINE)
+    listed = {title: " ".join(line.split()[0] for line in rows.splitlines()) for title, rows in groups}
+    assert listed == {
+        "Start": "quickstart doctor",
+        "Record": "record demos import export",
+        "Train": "encode train sweep pretrain probe advise",
+        "Evaluate": "evaluate compare reproduce",
+        "Deploy": "calibrate deploy serve",
+        "Tools": "bench",
+    }
+    assert [line.split()[1] for line in example.splitlines()] == ["record", "train", "evaluate", "deploy"]
+    assert all(len(line) <= 90 for line in printed.splitlines())
+
+
+def test_the_example_of_the_help_is_understood() -> None:
+    for line in EXAMPLE:
+        _, name, *options = line.split()
+        assert compose(name, options)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_help_texts_are_in_the_imperative(command: Command) -> None:
+    first = command.help.split()[0]
+    assert first[0].isupper() and not first.endswith("s"), "sentence case, imperative"
+    assert not command.help.endswith(".")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_what_matters_first_are_options_or_groups(command: Command) -> None:
+    defaults = load_defaults(command.name)
+    known = {*defaults.groups, *defaults.options(), *map(str, defaults.config)}
+    assert set(command.first) <= known
+    assert 1 <= len(command.first) <= 6
+    assert {name.removesuffix("...") for name in command.places} <= set(command.first)
+    required = [name for name in defaults.options() if defaults.must_be_given(name)]
+    assert set(required) <= set(command.first), "what must be given comes first"
 
 
 def test_help_of_a_family_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +141,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     heavy = "{'torch', 'mujoco', 'numpy', 'hydra', 'zarr'}"
     code = f"import sys; from s2robot.cli import main; main(['--help']); print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout.endswith("(docs/extending.md).\n\n"), "one of them was imported"
+    assert done.stdout.endswith("out=runs/deployed\n\n"), "one of them was imported"
 
 
 def test_version() -> None:
@@ -136,11 +152,12 @@ def test_version() -> None:
 def test_every_command_shows_its_options(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command.name.split(), "--help"]) == 0
     page = capsys.readouterr().out
-    assert page.startswith(f"s2robot {command.name}: {command.help}\n")
-    assert f"s2robot {command.name} " in page.partition("usage:")[0], "the YAML opens with an example"
-    options = page.partition("options:")[2].splitlines()
-    assert all(len(line) <= 100 for line in options)
-    assert [line for line in options if "=" in line]
+    head, _, options = page.partition("\n\noptions:\n")
+    assert f"\nusage: s2robot {command.name} " in head
+    assert f"\nexample: s2robot {command.name}" in head, "the YAML opens with an example"
+    assert all(len(line) <= 100 for line in options.partition("more examples:")[0].splitlines())
+    rows = [line.split("=")[0].strip() for line in options.splitlines() if line.startswith("  ")]
+    assert rows[0].startswith(command.first[0])
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -174,7 +191,7 @@ def test_an_unknown_verb_is_refused_in_one_line() -> None:
     done = s2robot_process("trian")
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "s2robot trian: unknown command 'trian': did you mean 'train'? valid: quickstart"
+        "s2robot trian: unknown command 'trian': did you mean 'train'? s2robot --help lists all"
     )
     assert (done.stderr.count("\n"), done.stdout) == (1, "")
 
@@ -183,7 +200,7 @@ def test_an_unknown_verb_of_a_family_is_answered_with_the_others(capsys: pytest.
     assert cli.main(["demos", "lst", "runs/demos"]) == 2
     message = capsys.readouterr().err
     assert message.startswith(
-        "s2robot demos lst: unknown command 'demos lst': did you mean 'demos list'? valid: "
+        "s2robot demos lst: unknown command 'demos lst': did you mean 'demos list'? s2robot demos"
     )
     assert message.count("\n") == 1
 
@@ -194,7 +211,7 @@ def test_arguments_without_a_name_are_given_by_place(
     seen = Seen(Drop)
     stage.main = seen
     monkeypatch.setattr(
-        commands, "COMMANDS", (Command("demos drop", "", "a_stage:main", ("path", "ids...")),)
+        commands, "COMMANDS", (Command("demos drop", "", "a_stage:main", "", (), ("path", "ids...")),)
     )
     assert cli.main(["demos", "drop", "runs/a=1/demos", "000012", "b-1"]) == 0
     assert cli.main(["demos", "drop", "ids=[000012,b-1]", "path=runs/a=1/demos"]) == 0
@@ -204,7 +221,7 @@ def test_arguments_without_a_name_are_given_by_place(
 def test_one_argument_too_many_is_refused(
     stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(commands, "COMMANDS", (Command("demos list", "", "a_stage:main", ("path",)),))
+    monkeypatch.setattr(commands, "COMMANDS", (Command("demos list", "", "a_stage:main", "", (), ("path",)),))
     assert cli.main(["demos", "list", "a", "b"]) == 2
     assert "'b' is no option: options are written name=value" in capsys.readouterr().err
 
@@ -267,6 +284,6 @@ def test_a_flag_leaves_the_value_behind_it_alone(
 ) -> None:
     seen = Seen(List)
     stage.main = seen
-    monkeypatch.setattr(commands, "COMMANDS", (Command("demos list", "", "a_stage:main", ("path",)),))
+    monkeypatch.setattr(commands, "COMMANDS", (Command("demos list", "", "a_stage:main", "", (), ("path",)),))
     assert cli.main(["demos", "list", "--json", "runs/demos"]) == 0
     assert (seen[0].json, seen[0].path) == (True, "runs/demos")

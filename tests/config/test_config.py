@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from hydra.errors import InstantiationException
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 import s2robot
+from s2robot.commands import Command
 from s2robot.config import compose, instantiate
 from s2robot.config.comments import comments
 from s2robot.config.defaults import Defaults, load_defaults
@@ -22,6 +26,8 @@ from s2robot.config.overrides import as_override, check_value, parse, place
 from s2robot.config.targets import locate
 from s2robot.core.errors import UserError
 from s2robot.vision.encoders.options import EncoderOptions
+
+LEARN = Command("train", "Learn", "", "", ())
 
 TRAIN = """\
 # Trains a policy.
@@ -120,20 +126,55 @@ def test_composing_leaves_no_trace(folder: Path, tmp_path: Path, monkeypatch: py
     assert Path.cwd() == tmp_path
 
 
-TEXTS = ["120", "1e3", "007", "true", "1_000", "it's", "a b (1) é", "a=b", "100%", ""]
+@dataclass(frozen=True)
+class Typed:
+    """Types of some options of `train`."""
+
+    demos: str
+    name: str
+    limit: str | None
+    cameras: tuple[str, ...]
+    lr: float
+
+
+TEXTS = ["120", "1e3", "007", "true", "1_000", "it's", "a b (1) é", "a=b", "100%", "", "'a'"]
 CHARACTERS = st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters="$[]{},:")
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_stays_as_typed(folder: Path, name: str) -> None:
-    cfg = compose("train", ["device=b", f"name={name}", f"demos={name}"], folder)
+    cfg = compose("train", ["device=b", f"name={name}", f"demos={name}"], folder, lambda: Typed)
     assert (cfg.name, cfg.demos) == (name, name)
 
 
-@given(text=st.text(CHARACTERS))
-def test_any_text_reaches_an_option_that_holds_text(text: str, defaults: Defaults) -> None:
-    assume(not text.startswith(("'", '"', "~")) and text.lower() != "null")
-    assert as_hydra_reads(f"name={text}", defaults) == text
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+@example(text="pick the cube, then lift it")
+@example(text="{slow}")
+@example(text="null")
+@example(text="007")
+@example(text="${x}")
+@example(text="\\${x} \\\\${y")
+@example(text="'quoted' and \\")
+@example(text="[a")
+@example(text="int(3)")
+def test_any_text_reaches_an_option_of_type_str(text: str, defaults: Defaults) -> None:
+    assume(not text.startswith("~/"))
+    override = parse(f"name={text}", lambda name, value: True)
+    value = parse(check_value(override, defaults)).value()
+    assert OmegaConf.to_container(OmegaConf.create({"name": value}), resolve=True) == {"name": text}
+
+
+@pytest.mark.parametrize(
+    ("typed", "taken"),
+    [("limit=007", "007"), ("limit=null", None), ("limit=a, b", "a, b"), ("limit={a: 1}", "{a: 1}")],
+)
+def test_text_that_is_no_text_by_default(folder: Path, typed: str, taken: str | None) -> None:
+    assert compose("train", [*GIVEN, typed], folder, lambda: Typed).limit == taken
+
+
+def test_values_of_other_types_are_read_by_hydra(folder: Path) -> None:
+    cfg = compose("train", [*GIVEN, "lr=1e-4", "cameras=[a,b]"], folder, lambda: Typed)
+    assert (cfg.lr, cfg.cameras) == (1e-4, ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -164,7 +205,6 @@ def test_home_is_expanded(folder: Path) -> None:
         ("steps=null", "steps=null: expected a whole number (default 800)"),
         ("lr=fast", "lr=fast: expected a number (default 0.001)"),
         ("amp=1", "amp=1: expected true or false (default true)"),
-        ("name=[a]", "name=[a]: expected text (default run)"),
         ("cameras=front", "cameras=front: expected a list, each entry text (default [front,wrist])"),
         ("sizes=[1,x]", "sizes=[1,x]: expected a list, each entry a whole number (default [224,448])"),
         ("sizes=1,2", "sizes=1,2: takes one value; a list is written [1,2]"),
@@ -180,12 +220,20 @@ def test_refused_in_one_line(folder: Path, override: str, message: str) -> None:
     assert refusal(folder, *GIVEN, override) == message
 
 
-def test_an_unknown_option_names_the_nearest_and_all(folder: Path) -> None:
-    message = refusal(folder, *GIVEN, "stesp=3")
-    assert message.startswith("unknown option 'stesp': did you mean 'steps'? valid: env, ")
-    assert "env.rate" in message
-    assert "optim.decay" in message
-    assert "_target_" not in message
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("stesp=3", "did you mean 'steps'"),
+        ("decay=3", "did you mean 'optim.decay'"),
+        ("opt.decay=3", "did you mean 'optim.decay'"),
+        ("zzz=3", ""),
+    ],
+)
+def test_an_unknown_option_names_the_nearest(folder: Path, typed: str, near: str) -> None:
+    name = typed.partition("=")[0]
+    said = refusal(folder, *GIVEN, typed)
+    assert said.startswith(f"unknown option '{name}': {near}")
+    assert said.endswith("s2robot train --help lists all 16")
 
 
 def test_options_are_those_of_the_chosen_group(folder: Path) -> None:
@@ -224,9 +272,8 @@ def test_comments_are_those_beside_and_above_a_value(folder: Path) -> None:
 
 
 def test_help_shows_description_options_and_choices(folder: Path) -> None:
-    rows = [" ".join(line.split()) for line in command_help("train", "learn", folder=folder).splitlines()]
-    assert rows[0] == "s2robot train: learn"
-    assert "s2robot train demos=runs/demos out=runs/policy" in rows
+    rows = [" ".join(line.split()) for line in command_help(LEARN, folder=folder).splitlines()]
+    assert "example: s2robot train demos=runs/demos out=runs/policy" in rows
     assert "demos=PATH PATH of the demo store (must be given)" in rows
     assert "lr=0.001 peak learning rate, of AdamW" in rows
     assert "limit=null anything" in rows
@@ -236,15 +283,24 @@ def test_help_shows_description_options_and_choices(folder: Path) -> None:
     assert not any("_target_" in row for row in rows)
 
 
+def test_help_begins_with_the_options_that_matter_first(folder: Path) -> None:
+    page = command_help(replace(LEARN, first=("lr", "env", "optim")), folder=folder)
+    first, _, rest = page.partition("\n\nmore options:\n")
+    names = [line.split("=")[0].strip() for line in first.partition("options:\n")[2].splitlines()]
+    assert names == ["lr", "env", "optim.decay", "optim.betas"]
+    assert "env=cube" in first and "demos=PATH" in rest and "env.rate=10" in rest
+    assert not re.search(r"^ +(lr|optim\.\w+)=", rest, re.MULTILINE)
+
+
 def test_help_follows_the_choice_of_a_group(folder: Path) -> None:
-    page = command_help("train", "learn", ["env=toy"], folder)
+    page = command_help(LEARN, ["env=toy"], folder)
     assert "env.size=8" in page
     assert "env.rate" not in page
 
 
 def test_help_of_a_choice_that_builds_on_another_has_its_comments(folder: Path) -> None:
     (folder / "env" / "large.yaml").write_text("# larger\ndefaults:\n  - toy\n  - _self_\n\nsize: 99\n")
-    rows = [" ".join(line.split()) for line in command_help("train", "", ["env=large"], folder).splitlines()]
+    rows = [" ".join(line.split()) for line in command_help(LEARN, ["env=large"], folder).splitlines()]
     assert "env.size=99 px" in rows
     (folder / "env" / "large.yaml").unlink()
 
@@ -252,21 +308,21 @@ def test_help_of_a_choice_that_builds_on_another_has_its_comments(folder: Path) 
 def test_help_wraps_long_texts_beside_their_option(tmp_path: Path) -> None:
     long = "word " * 60
     (tmp_path / "x.yaml").write_text(f"short: 1  # {long}\n{'n' * 60}: 2  # {long}\n")
-    lines = command_help("x", "", folder=tmp_path).splitlines()
+    lines = command_help(Command("x", "", "", "", ()), folder=tmp_path).splitlines()
     assert max(map(len, lines)) <= 100
     assert sum(line.count("word") for line in lines) == 120
 
 
 def test_help_shows_what_is_given_by_place(folder: Path) -> None:
-    page = command_help("train", "learn", folder=folder, places=("demos", "cameras..."))
+    page = command_help(replace(LEARN, places=("demos", "cameras...")), folder=folder)
     assert "usage: s2robot train DEMOS CAMERAS... [option=value ...]" in page
 
 
 def test_a_verb_of_two_words_has_a_file_of_its_own(folder: Path) -> None:
     (folder / "train_more.yaml").write_text("# Trains on.\nsteps: 3\n")
     assert compose("train more", ["steps=4"], folder) == {"steps": 4}
-    page = command_help("train more", "go on", folder=folder)
-    assert page.startswith("s2robot train more: go on\n\nTrains on.\n\nusage: s2robot train more [option")
+    page = command_help(Command("train more", "Go on", "", "", ()), folder=folder)
+    assert page.startswith("Trains on.\n\nusage: s2robot train more [option")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from mistakes import refusal
 from omegaconf import OmegaConf
 
 from s2robot.commands import COMMANDS, Command
+from s2robot.config import compose
 from s2robot.config.defaults import load_defaults
 from s2robot.config.options import (
     Count,
@@ -18,6 +19,8 @@ from s2robot.config.options import (
     Positive,
     Share,
     ShareBelowOne,
+    gathers,
+    holds_text,
     options_of,
     read_options,
     to_plain,
@@ -89,10 +92,7 @@ def test_the_options_of_a_command_are_those_of_its_yaml(command: Command) -> Non
 
 def _differences(cls: type, section: Any, name: str) -> Iterator[str]:
     """Names that only the dataclass or only the YAML has."""
-    if (
-        any(hasattr(cls, name) for name in ("_gather", "__get_pydantic_core_schema__"))
-        or "_target_" in section
-    ):
+    if gathers(cls) or "_target_" in section:
         return  # its section holds the options of a part too, by its own rules
     own = {field.name for field in fields(cls)}
     yield from (f"{name}.{key}" for key in own.symmetric_difference(section))
@@ -100,6 +100,27 @@ def _differences(cls: type, section: Any, name: str) -> Iterator[str]:
         for inner in (hint, *get_args(hint)):
             if is_dataclass(inner) and isinstance(section.get(key), dict):
                 yield from _differences(inner, section[key], f"{name}.{key}")  # type: ignore[arg-type]
+
+
+TEXT = "a, b={c} 'd' ${e} [f"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_option_of_type_str_takes_any_text(command: Command) -> None:
+    cls, defaults = options_of(locate(command.target)), load_defaults(command.name)
+    texts = [name for name in defaults.options() if holds_text(cls, name, TEXT)]
+    required = [f"{n}=[x]" for n in defaults.options() if defaults.must_be_given(n) and n not in texts]
+    given = [*required, *(f"{name}={TEXT}" for name in texts)]
+    config = compose(command.name, given, options=lambda: cls)
+    assert {name: OmegaConf.select(config, name) for name in texts} == dict.fromkeys(texts, TEXT)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_an_option_that_is_added_and_unknown_is_refused(command: Command) -> None:
+    cls, defaults = options_of(locate(command.target)), load_defaults(command.name)
+    given = [f"{name}=x" for name in defaults.options() if defaults.must_be_given(name)]
+    config = compose(command.name, [*given, "+bogus=3"], options=lambda: cls)
+    assert refusal(lambda: read_options(cls, config)).startswith("unknown option 'bogus': ")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from s2robot.compare.read import Arm, arms, read
 from s2robot.reports.result import SCHEMA, tally
 from s2robot.statistics import holm, mcnemar, newcombe, wilson
 from s2robot.statistics.seeds import ArmDifference
-from s2robot.statistics.sequential import anytime_interval, anytime_p
+from s2robot.statistics.sequential import anytime_interval, anytime_p, positions_anytime
 from s2robot.tasks.cube_pick import CubePickTask, start_at
 
 ROOT = Path(__file__).parents[2]
@@ -204,6 +204,8 @@ def test_looking_often_is_judged_by_what_holds_at_all_looks(
     assert often["p"] == pytest.approx(anytime_p(hits(14), hits(8))) and often["p"] > once["p"]
     assert [often["low"], often["high"]] == pytest.approx(anytime_interval(hits(14), hits(8)))
     assert once["p"] <= 0.05 and once["separated"] and not often["separated"]
+    alone = (often["pairs"]["only_first"] / 16, often["pairs"]["only_second"] / 16)
+    assert often["needed"] == positions_anytime(*alone) > once["needed"], "planned by the test that is used"
 
 
 def test_random_starts_that_not_all_have_are_left_out_and_that_is_said(

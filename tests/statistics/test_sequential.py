@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.special import betaln
 
 from s2robot.statistics import mcnemar, newcombe
-from s2robot.statistics.sequential import anytime_interval, anytime_p
+from s2robot.statistics.power import positions_paired
+from s2robot.statistics.sequential import anytime_interval, anytime_p, positions_anytime
 
 LOOKS, RUNS = 150, 400
 tables = st.tuples(*[st.integers(0, 40)] * 4).filter(any)
@@ -53,6 +54,28 @@ def test_different_policies_are_told_apart_before_the_end():
     stopped = np.array([[p_values(*look)[0] <= 0.05 for look in map(tuple, run)] for run in history.tolist()])
     assert stopped.any(axis=1).mean() > 0.8
     assert np.median(stopped.argmax(axis=1)[stopped.any(axis=1)]) < LOOKS / 2
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0.25, 0.0625), (0.3, 0.0), (0.1, 0.35)])
+def test_so_many_positions_as_are_planned_find_the_difference_four_times_in_five(
+    only_first: float, only_second: float
+) -> None:
+    def power(positions: int | None) -> float:
+        assert positions is not None
+        shares = [only_first, only_second, 1 - only_first - only_second]
+        drawn = np.random.default_rng(4).multinomial(positions, shares, size=2000)
+        return float(np.mean([p_values(int(a), int(b))[0] <= 0.05 for a, b, _ in drawn]))
+
+    assert power(positions_anytime(only_first, only_second)) == pytest.approx(0.8, abs=0.03)
+    assert power(positions_paired(only_first, only_second)) < 0.65, "planned for one look"
+
+
+def test_no_number_of_positions_tells_equal_policies_apart() -> None:
+    assert positions_anytime(0.2, 0.2) is None
+
+
+def test_many_positions_are_planned_at_once() -> None:
+    assert positions_anytime(0.11, 0.10) == 3 * (positions_paired(0.11, 0.10) or 0)
 
 
 def test_the_interval_holds_the_true_difference_at_all_looks_together():

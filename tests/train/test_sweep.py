@@ -30,7 +30,7 @@ def options(*overrides: str) -> SweepOptions:
 
 def test_the_options_that_vary_are_named() -> None:
     over = listed("lr=1e-3,3e-4", "seed=range(0,3)", "policy=mlp,transformer", "cameras=[front],[wrist]")
-    assert check_sweep(options(f"over={over}")) == ["lr", "seed", "policy", "cameras"]
+    assert check_sweep(options(f"over={over}")) == (["lr", "seed", "policy", "cameras"], 24)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,7 @@ def test_the_options_that_vary_are_named() -> None:
         (['over=["lr=fast,slow"]'], "lr=fast: expected a number (default 0.001)"),
         (['over=["lrr=1,2"]'], "unknown option 'lrr': did you mean 'lr'?"),
         (['over=["policy=mlp,tree"]'], "unknown policy 'tree'"),
+        (['over=["policy.trunk=mlp,tree"]'], "unknown trunk 'tree'"),
         (['over=["seed=1"]'], "over: seed=1: expected several values, name=a,b"),
         ([], "over=[]: name options of train with their values"),
         (['over=["seed=1,2"]', "launcher=slrm"], "unknown launcher 'slrm': did you mean 'slurm'?"),
@@ -60,7 +61,9 @@ def test_hydra_is_told_where_and_how() -> None:
     given = hydra_arguments(given_options, Path("/runs/sweep"))
     assert given[0] == "--multirun"
     assert {"hydra.sweep.dir=/runs/sweep", "hydra/launcher=submitit_slurm", "seed=0,1"} <= set(given)
-    assert {"hydra.launcher.partition=gpu", "+evaluation=['random_starts=1']", "demos=a"} <= set(given)
+    assert {"hydra.launcher.partition=gpu", "+evaluation=['random_starts=1']", "+common=['demos=a']"} <= set(
+        given
+    )
 
 
 def job(folder: Path, options: list[str], curves: dict[str, Any] | None, error: str | None = None) -> None:
@@ -79,11 +82,12 @@ def job(folder: Path, options: list[str], curves: dict[str, Any] | None, error: 
         (folder / "policy" / "evaluation" / "evaluation.json").write_text(json.dumps(result))
 
 
-def test_results_are_one_row_a_job_in_their_order(tmp_path: Path) -> None:
+def test_results_are_one_row_a_job_of_this_sweep_in_their_order(tmp_path: Path) -> None:
     scores = [[5, 0.3], [10, 0.2], [15, 0.25]]
     job(tmp_path / "2", ["demos=a", "lr=1"], {"action/train": [[15, 0.1]], "action/validation": scores})
     job(tmp_path / "10", ["demos=a", "lr=2"], None, "no such camera")
-    rows = collect(tmp_path, ["lr"])
+    job(tmp_path / "11", ["demos=a", "lr=3"], None)
+    rows = collect(tmp_path, ["lr"], 11)
     assert [row["job"] for row in rows] == ["2", "10"]
     assert (rows[0]["lr"], rows[0]["action/validation"], rows[0]["best"]) == ("1", 0.25, 0.2)
     assert (rows[0]["successes"], rows[0]["random_starts"], rows[0]["error"]) == ("3/4", "5/9", None)
@@ -100,7 +104,6 @@ def sweep(store: Path, out: Path, *over: str, launcher: str = "basic", evaluate:
         f"demos={store}",
         *(o for o in TRAIN if not o.startswith("steps=")),
         "steps=2",
-        "cameras=[front]",
     )
     return s2robot(
         *("sweep", f"out={out}", f"launcher={launcher}", f"train={listed(*common)}"),
@@ -115,19 +118,19 @@ def written(out: Path) -> dict[str, int]:
 def test_every_combination_is_trained_and_a_failure_is_its_own(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,linear") == 1
+    assert sweep(toy_store, tmp_path / "sweep", "cameras=[front],[nope],[wrist]") == 1
     rows = json.loads((tmp_path / "sweep" / "results.json").read_text())
-    assert [row["policy.trunk"] for row in rows] == ["mlp", "tree", "linear"]
+    assert [row["cameras"] for row in rows] == ["[front]", "[nope]", "[wrist]"]
     assert [row["error"] is None for row in rows] == [True, False, True]
-    assert rows[1]["error"].startswith("unknown trunk 'tree'")
+    assert rows[1]["error"].startswith("unknown camera 'nope'")
     assert rows[0]["action/train"] != rows[2]["action/train"]
-    assert "unknown trunk 'tree'" in capsys.readouterr().out
-    assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,tree") == 1
+    assert "unknown camera 'nope'" in capsys.readouterr().out
+    assert sweep(toy_store, tmp_path / "sweep", "cameras=[front],[nope],[nope]") == 1
     rows = json.loads((tmp_path / "sweep" / "results.json").read_text())
     assert rows[2]["action/train"] is None, "what lies there is another training's"
-    assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,linear") == 1
+    assert sweep(toy_store, tmp_path / "sweep", "cameras=[front],[nope],[wrist]") == 1
     before = written(tmp_path / "sweep")
-    assert sweep(toy_store, tmp_path / "sweep", "policy.trunk=mlp,tree,linear") == 1
+    assert sweep(toy_store, tmp_path / "sweep", "cameras=[front],[nope],[wrist]") == 1
     assert written(tmp_path / "sweep") == before, "what is finished is left as it is"
 
 

@@ -192,6 +192,17 @@ def test_heads_that_read_no_better_than_guessing_recommend_nothing() -> None:
     assert recommend(pair, FOLD, "the cube", "cm", baseline=baseline + 0.01).choice == "large"
 
 
+def test_heads_that_read_hardly_better_than_guessing_are_no_ground_for_confidence() -> None:
+    pair = [candidate("small", 1, 0.0), candidate("large", 4, 0.9, larger=True)]
+    best = float(pair[1].errors.mean())
+    words = recommend(pair, FOLD, "the cube", "cm", baseline=1.9 * best).words
+    assert words.startswith(
+        "Little to go by: the best head, of large, reads the cube hardly better than guessing "
+        f"({best:.2f} cm off; predicting the mean is {1.9 * best:.2f} cm off)."
+    )
+    assert recommend(pair, FOLD, "the cube", "cm", baseline=2.1 * best).words.startswith("On these frames")
+
+
 def test_that_the_chosen_one_costs_more_is_said() -> None:
     multi = candidate("multi", 5, 0.5)
     worse = candidate("large", 4, 0.1, larger=True)
