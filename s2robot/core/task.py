@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +19,8 @@ class Start:
 
     Attributes:
         options: JSON that `env.reset(options=...)` takes; empty where the seed alone decides.
-        place: (x [m], y [m], angle [rad]) of its marker on maps, seen from above; None: it has no marker.
+        place: (x, y, angle [rad]) of its marker on maps; None: it has no marker. x and y are in the unit of
+            the task's region, in m where it has none; the angle turns from the x axis towards the y axis.
         setup: how a person sets it up by hand, in a sentence; empty where nothing is to be set up.
     """
 
@@ -61,10 +62,36 @@ class Failure:
 
 @dataclass(frozen=True)
 class SpawnRegion:
-    """The rectangle that starts are drawn from (m), for maps. `x` goes up the map, `y` to the left."""
+    """The rectangle that starts are drawn from, and how maps lay it out.
+
+    Attributes:
+        x: from where to where, in `unit`.
+        y: likewise.
+        unit: of both, e.g. `m` or `px`.
+        right: the axis that points right on maps: `x`, `-x`, `y` or `-y`.
+        up: the other one, or its opposite: the one that points up.
+        x_label: what x counts, e.g. `away from the robot`.
+        y_label: likewise.
+        view: who sees the task laid out like the map, e.g. `seen from the front camera`.
+    """
 
     x: Range
     y: Range
+    unit: str = "m"
+    right: str = "x"
+    up: str = "y"
+    x_label: str = ""
+    y_label: str = ""
+    view: str = ""
+
+    def __post_init__(self) -> None:
+        if sorted((self.right[-1:], self.up[-1:])) != ["x", "y"] or {self.right[:-1], self.up[:-1]} - {
+            "",
+            "-",
+        }:
+            raise UserError(
+                f"right={self.right} up={self.up}: expected x or -x for one, y or -y for the other"
+            )
 
 
 @dataclass(frozen=True)
@@ -83,6 +110,8 @@ class Task:
 
     region: ClassVar[SpawnRegion | None] = None
     failure_labels: ClassVar[tuple[str, ...]] = ()
+    metric_meanings: ClassVar[Mapping[str, str]] = {}
+    """What reports say that a metric is, by its name with the unit."""
     expert: ClassVar[Mapping[str, Any] | None] = None
     """Config of its scripted expert, which made with `env=` is an `Actor`: the upper bound of an evaluation.
     None: there is none."""
@@ -128,12 +157,12 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """What a report needs to know of it: JSON."""
-        region = None if self.region is None else {"x": list(self.region.x), "y": list(self.region.y)}
         return {
             "name": self.name,
             "instruction": self.instruction,
             "goal": self.goal,
             "fixed_starts": len(self.fixed_starts),
             "failure_labels": list(self.failure_labels),
-            "region": region,
+            "metric_meanings": dict(self.metric_meanings),
+            "region": None if self.region is None else asdict(self.region),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,14 @@ import numpy as np
 
 from s2robot.core.task import Start, Task
 from s2robot.data.store import DemoStore
-from s2robot.data.streams import blocks
+from s2robot.data.streams import Frames, blocks
 from s2robot.deploy.operator import Mark
 from s2robot.deploy.rollout import Rollout
 from s2robot.reports.evaluation import RolloutVideo, write_report
-from s2robot.reports.result import SCHEMA, headline, outcome_text, tally
+from s2robot.reports.result import SCHEMA, headline, tally
 from s2robot.utils.atomic_io import write_json
-from s2robot.utils.provenance import machine, versions
-from s2robot.utils.video import encode_mp4
-
-_VIDEO_SIDE = 224  # px
+from s2robot.utils.provenance import git_state, machine, today, versions
+from s2robot.utils.video import encode_mp4, side_by_side
 
 
 def outcome_of(rollout: Rollout, index: int, start: Start, seed: int) -> dict[str, Any]:
@@ -80,13 +78,15 @@ def write(out: Path, store: DemoStore, task: Task, about: Mapping[str, Any]) -> 
         **tally([found[index] for index in sorted(found)]),
         "random_starts": None,
         "versions": versions(),
+        "git": git_state(),
+        "date": today(),
         "machine": machine(),
         "rate": store.spec.rate,
         "robot": latencies(store),
         **about,
     }
     write_json(out / "evaluation.json", evaluation)
-    write_report(out / "report.html", evaluation, _videos(store))
+    write_report(out / "report.html", evaluation, _videos(store), cameras=list(store.spec.cameras))
     print(f"{headline(evaluation)}: open {out / 'report.html'}")
 
 
@@ -96,11 +96,12 @@ def _videos(store: DemoStore) -> list[RolloutVideo]:
         outcome = episode.attributes.get("outcome")
         if outcome is None:
             continue
-        frames = episode.frames(next(iter(store.spec.cameras)))
-        every = max(1, frames.shape[1] // _VIDEO_SIDE)
-        small = (frame[::every, ::every] for _, block in blocks(frames) for frame in block)
-        mp4 = encode_mp4(small, store.spec.rate)
-        why = "" if outcome["success"] else f", {outcome_text(outcome)}"
-        title = f"start {outcome['index']}: {outcome['steps']} steps{why}"
-        videos.append(RolloutVideo(title, outcome["success"], mp4))
+        streams = [_steps(episode.frames(camera)) for camera in store.spec.cameras]
+        frames = map(side_by_side, zip(*streams, strict=True))
+        videos.append(RolloutVideo(outcome["index"], encode_mp4(frames, store.spec.rate)))
     return videos
+
+
+def _steps(frames: Frames) -> Iterator[np.ndarray]:
+    """One frame after the other, of an array that is read in blocks."""
+    return (frame for _, block in blocks(frames) for frame in block)

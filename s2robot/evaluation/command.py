@@ -29,11 +29,11 @@ from s2robot.evaluation.rollouts import (
 )
 from s2robot.evaluation.unfinished import Rollout, Unfinished
 from s2robot.policy.checkpoint import checkpoint_sha256, find_checkpoint, read_config
-from s2robot.reports.evaluation import RolloutVideo, video_title, write_report
+from s2robot.reports.evaluation import RolloutVideo, write_report
 from s2robot.reports.result import SCHEMA, headline, metric_medians, read_evaluation, tally
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.progress import Progress
-from s2robot.utils.provenance import git_state, machine, versions
+from s2robot.utils.provenance import git_state, machine, today, versions
 from s2robot.utils.workers import run_jobs
 
 
@@ -62,8 +62,9 @@ def main(options: EvaluateOptions) -> int:
     unfinished = Unfinished.begin(out, _identity(common), options.overwrite)
     rollouts = _roll_out_all(common, todo, unfinished, options.workers)
     evaluation = _evaluation(common, spec, [rollout.outcome for rollout in rollouts])
-    videos = [_video(rollout) for rollout in rollouts if rollout.film is not None]
-    write_report(out / "report.html", evaluation, videos, curves, stages)
+    videos = [RolloutVideo(r.index, r.film) for r in rollouts if r.film is not None]
+    cameras = common.env.get("cameras", list(spec.cameras))
+    write_report(out / "report.html", evaluation, videos, curves, stages, cameras)
     write_json(out / "evaluation.json", evaluation)
     unfinished.discard()
     _say(evaluation, out)
@@ -164,6 +165,7 @@ def _evaluation(common: EvalConfig, spec: RobotSpec, outcomes: list[dict[str, An
         "seed": options.seed,
         "versions": versions(),
         "git": git_state(),
+        "date": today(),
         "machine": machine(),
         "checkpoint_sha256": checkpoint_sha256(common.checkpoint),
         "config": {
@@ -175,11 +177,6 @@ def _evaluation(common: EvalConfig, spec: RobotSpec, outcomes: list[dict[str, An
         "rate": spec.rate,
         "max_steps": common.env.get("max_steps"),
     }
-
-
-def _video(rollout: Rollout) -> RolloutVideo:
-    assert rollout.film is not None
-    return RolloutVideo(video_title(rollout.outcome), rollout.outcome["success"], rollout.film)
 
 
 def _curves(checkpoint: Path) -> dict[str, list[tuple[int, float]]] | None:

@@ -24,12 +24,11 @@ from s2robot.evaluation.unfinished import Rollout
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
 from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
 from s2robot.tasks import load_task
-from s2robot.utils.video import encode_mp4
+from s2robot.utils.video import encode_mp4, side_by_side
 
 REPEAT = 10_000
 """What is between the indices of two rollouts from the same start."""
 _FILMED = 16  # the first so many seeds, of a task without fixed starts
-_VIDEO_SIDE = 224  # px
 
 
 @dataclass(frozen=True)
@@ -206,14 +205,13 @@ def origin(common: EvalConfig) -> dict[str, Any]:
 
 
 class FrameCollector(Subscriber):
-    """The first camera's frames, for a video."""
+    """The frames of all cameras side by side, for a video."""
 
     def on_reset(self, observation: Observation, info: dict[str, Any]) -> None:
         self.frames: list[np.ndarray] = []
 
     def on_step(self, observation: Observation, action: np.ndarray, info: dict[str, Any]) -> None:
-        frame = next(iter(observation["images"].values()))
-        self.frames.append(frame[:: max(1, len(frame) // _VIDEO_SIDE), :: max(1, len(frame) // _VIDEO_SIDE)])
+        self.frames.append(side_by_side(observation["images"].values()))
 
 
 def roll_out(context: WorkerContext, spec: RolloutSpec) -> Rollout:

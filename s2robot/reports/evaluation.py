@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from s2robot.core.task import SpawnRegion
 from s2robot.reports.curves import Points, curve_figures
+from s2robot.reports.films import Film
 from s2robot.reports.html import template
-from s2robot.reports.maps import grid_map, start_map
+from s2robot.reports.maps import grid_map, place_text, region_of, start_map
 from s2robot.reports.result import (
     FIELDS,
     Result,
+    all_rollouts,
     certainty,
     check_evaluation,
     count_failures,
-    headline,
     metric_medians,
+    metrics_explained,
     outcome_text,
 )
 from s2robot.utils.atomic_io import write_atomic
@@ -31,16 +34,10 @@ PAGE_FIELDS = (*FIELDS, "rate", "max_steps", "seed", "versions")
 
 @dataclass(frozen=True)
 class RolloutVideo:
-    """One filmed rollout: its caption, its outcome and its H.264 file (see `video.encode_mp4`)."""
+    """One filmed rollout: its index, and its H.264 file (see `video.encode_mp4`)."""
 
-    title: str
-    success: bool
+    index: int
     mp4: bytes
-
-    @property
-    def url(self) -> str:
-        """The file itself as a `data:` URL."""
-        return "data:video/mp4;base64," + base64.b64encode(self.mp4).decode()
 
 
 def write_report(
@@ -49,8 +46,9 @@ def write_report(
     videos: Iterable[RolloutVideo],
     curves: Mapping[str, Points] | None = None,
     stages: Sequence[tuple[str, float]] | None = None,
+    cameras: Sequence[str] = (),
 ) -> None:
-    """Writes one HTML file that needs no network, no script and no other file.
+    """Writes one HTML file that needs no network and no other file.
 
     It appears whole or not at all; an earlier report at `path` is replaced.
 
@@ -60,36 +58,56 @@ def write_report(
         videos: filmed rollouts; failures are shown first.
         curves: `{"loss/train": [(step, value), ...]}`; names alike before the slash share a figure.
         stages: (name, duration in s) of each stage of the pipeline.
+        cameras: that are side by side in the videos, from the left.
 
     Raises:
         UserError: the evaluation lacks a field, or is of another schema.
     """
     check_evaluation(evaluation, fields=PAGE_FIELDS)
-    further = evaluation["random_starts"]
-    together = [*evaluation["rollouts"], *(further["rollouts"] if further else ())]
+    together = all_rollouts(evaluation)
+    places = [rollout["start"]["place"] for rollout in together if rollout["start"]["place"]]
+    region = region_of(evaluation["task"], places) if places else None
     page = _TEMPLATE.render(
         evaluation=evaluation,
-        headline=headline(evaluation),
-        further=further,
+        further=evaluation["random_starts"],
         goal=evaluation["task"]["goal"],
-        has_places=any(rollout["start"]["place"] for rollout in together),
+        region=region,
         medians=metric_medians(together),
+        explained=metrics_explained(together, evaluation["task"]["metric_meanings"]),
         config=yaml.safe_dump(plain(evaluation["config"]), sort_keys=False, allow_unicode=True),
         start_map=start_map(evaluation),
         grid_map=grid_map(evaluation),
-        videos=sorted(videos, key=lambda video: video.success),
+        films=_films(together, videos, region),
+        cameras=cameras,
         figures=curve_figures(curves or {}),
         stages=stages or (),
     )
     write_atomic(path, page)
 
 
-def video_title(rollout: Result) -> str:
-    """`rollout 3: x +1.2 cm, y -3.0 cm, 40 steps, missed by 2.3 cm`."""
-    place = rollout["start"]["place"]
-    where = "" if place is None else f" x {100 * place[0]:+.1f} cm, y {100 * place[1]:+.1f} cm,"
-    why = "" if rollout["success"] else f", {outcome_text(rollout)}"
-    return f"rollout {rollout['index']}:{where} {rollout['steps']} steps{why}"
+def _films(
+    rollouts: Sequence[Result], videos: Iterable[RolloutVideo], region: SpawnRegion | None
+) -> list[Film]:
+    """Failures first."""
+    numbered = {rollout["index"]: rollout for rollout in rollouts}
+    shown = [(numbered[video.index], video.mp4) for video in videos]
+    shown.sort(key=lambda pair: pair[0]["success"])
+    return [Film(_caption(rollout, region), mp4, rollout["success"]) for rollout, mp4 in shown]
+
+
+def _caption(rollout: Result, region: SpawnRegion | None) -> str:
+    """`3: x +1.2 cm, y -3.0 cm, 40 steps, missed by 2.3 cm`."""
+    parts = [f"{rollout['index']}:{_where(rollout['start']['place'], region)} {rollout['steps']} steps"]
+    return ", ".join(parts if rollout["success"] else [*parts, outcome_text(rollout)])
+
+
+def _where(place: Sequence[float] | None, region: SpawnRegion | None) -> str:
+    if place is None or region is None:
+        return ""
+    if region.unit == "m":
+        return f" x {100 * place[0]:+.1f} cm, y {100 * place[1]:+.1f} cm,"
+    x, y = place_text(region, place)
+    return f" x {x} {region.unit}, y {y} {region.unit},"
 
 
 def _duration(seconds: float) -> str:
@@ -107,11 +125,16 @@ def _failures(result: Result, labels: Sequence[str]) -> str:
     return "Failures: " + ", ".join(f"{n} {label}" for label, n in counts.items()) if counts else ""
 
 
+def _place(place: Sequence[float], region: SpawnRegion) -> tuple[Any, ...]:
+    return (*place_text(region, place), f"{place[2]:.2f}")
+
+
 _TEMPLATE = template(
     "evaluation.html.jinja",
     certainty=certainty,
     duration=_duration,
     failures=_failures,
     failures_first=_failures_first,
+    place=_place,
     why=outcome_text,
 )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
@@ -56,25 +56,24 @@ def svg(figure: Figure, name: str) -> Markup:
     return Markup(text)
 
 
-def map_axes(figure: Figure) -> Axes:
-    """Axes for (y, x) points of the table from above: x up the page, away from the robot, y to the left."""
-    axes = figure.add_subplot(aspect="equal")
-    axes.invert_xaxis()
-    axes.set(xlabel="y [m], the robot's left is left", ylabel="x [m], away from the robot")
-    return axes
-
-
-def corners(x: float, y: float, yaw: float, side: float) -> np.ndarray:
-    """The corners of a square (m) on the map, as its (y, x): (4, 2)."""
-    angles = yaw + np.pi / 4 + np.pi / 2 * np.arange(4)
-    return np.array([y, x]) + side / np.sqrt(2) * np.stack([np.sin(angles), np.cos(angles)], axis=1)
-
-
 def template(name: str, **filters: Any) -> Template:
     """The template of that name in this folder, in which `page.html.jinja` is the frame of every page."""
     environment = _ENVIRONMENT.overlay()
     environment.filters = {**_ENVIRONMENT.filters, **filters}
-    return environment.get_template(name, globals=_COLOURS)
+    return environment.get_template(name, globals=_GLOBALS)
+
+
+def made_with(about: Mapping[str, Any]) -> str:
+    """`s2robot 0.1.0 (commit aa166e72), torch 2.14.1, 2026-11-30`, of what is known of it.
+
+    Args:
+        about: `versions`, and maybe `git` (see `provenance.git_state`) and `date`.
+    """
+    versions, git = about["versions"], about.get("git")
+    commit = f" (commit {git['commit'][:8]}{', changed' if git['dirty'] else ''})" if git else ""
+    torch = f"torch {versions['torch']}" if "torch" in versions else None
+    ours = f"s2robot {versions.get('s2robot', '')}".rstrip() + commit
+    return ", ".join(filter(None, [ours, torch, about.get("date")]))
 
 
 def _variables(colours: Mapping[str, str]) -> Markup:
@@ -88,4 +87,25 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_COLOURS = {"day": _variables(DAY), "night": _variables(_NIGHT)}
+_ENVIRONMENT.filters["made_with"] = made_with
+
+_PLAY_ALL = """
+for (const films of document.querySelectorAll(".films")) {
+  const button = document.createElement("button"), all = [...films.querySelectorAll("video")];
+  button.textContent = "Play all";
+  button.onclick = () => {
+    const playing = all.some((film) => !film.paused);
+    for (const film of all) { if (playing) film.pause(); else { film.currentTime = 0; film.play(); } }
+    button.textContent = playing ? "Play all" : "Pause all";
+  };
+  films.before(button);
+}
+"""
+"""The only script that a page may run, by its hash: without it the films play one by one."""
+
+_GLOBALS = {
+    "day": _variables(DAY),
+    "night": _variables(_NIGHT),
+    "play_all": Markup(_PLAY_ALL),
+    "play_all_hash": Markup(base64.b64encode(hashlib.sha256(_PLAY_ALL.encode()).digest()).decode()),
+}

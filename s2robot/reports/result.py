@@ -143,6 +143,13 @@ def metric_medians(rollouts: Sequence[Result]) -> str:
     return f"Medians: {', '.join(parts)}" if parts else ""
 
 
+def metrics_explained(rollouts: Sequence[Result], meanings: Mapping[str, str]) -> list[str]:
+    """`Grasp error: how far ...` for each metric that a rollout has and the task explains."""
+    names = dict.fromkeys(name for rollout in rollouts for name in rollout.get("metrics", {}))
+    told = [(name.rpartition("_")[0].replace("_", " "), meanings[name]) for name in names if name in meanings]
+    return [f"{name[0].upper()}{name[1:]}: {meaning}." for name, meaning in told]
+
+
 def _damage(rollout: Any) -> str | None:
     """What is wrong with a rollout, in words."""
     if not isinstance(rollout, Mapping):

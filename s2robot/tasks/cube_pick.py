@@ -35,8 +35,21 @@ class CubePickTask(Task):
     instruction: str = "pick up the cube"
     goal: str = "picked up the cube"
 
-    region: ClassVar[SpawnRegion | None] = SpawnRegion(X_RANGE, Y_RANGE)
+    region: ClassVar[SpawnRegion | None] = SpawnRegion(
+        X_RANGE,
+        Y_RANGE,
+        right="y",
+        up="-x",
+        x_label="away from the robot",
+        y_label="to the robot's left",
+        view="seen from the front camera, the robot at the top",
+    )
     failure_labels: ClassVar[tuple[str, ...]] = LABELS
+    metric_meanings: ClassVar[Mapping[str, str]] = {
+        "grasp_error_m": "how far, along the table, the grasp that the policy predicts from the images lies "
+        "from the cube; the median of the steps before the gripper closes",
+        "missed_by_m": "the least distance from the gripper to the cube's centre when it closed",
+    }
     expert: ClassVar[Mapping[str, Any] | None] = {"_target_": "demos.cube_pick.plain_expert"}
     perturbations: ClassVar[Mapping[str, Any] | None] = {"_target_": "envs.perturbations.find_perturbation"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -62,6 +63,11 @@ def git_state() -> dict[str, Any] | None:
     commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
     status = _output("git", "--no-optional-locks", "-C", str(root), "status", "--porcelain")
     return None if not commit or status is None else {"commit": commit, "dirty": bool(status)}
+
+
+def today() -> str:
+    """`2026-11-30`."""
+    return datetime.date.today().isoformat()
 
 
 def machine() -> dict[str, Any]:

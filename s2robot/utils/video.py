@@ -45,6 +45,16 @@ def encode_mp4(frames: Iterable[np.ndarray], fps: float) -> bytes:
     return buffer.getvalue()
 
 
+def side_by_side(frames: Iterable[np.ndarray], side: int = 224) -> np.ndarray:
+    """Frames (H, W, 3) of several cameras as one, each thinned out to less than twice `side` px in height.
+
+    The lower ones of frames of different heights end in black.
+    """
+    small = [frame[:: (every := max(1, len(frame) // side)), ::every] for frame in frames]
+    height = max(map(len, small))
+    return np.concatenate([np.pad(f, ((0, height - len(f)), (0, 0), (0, 0))) for f in small], axis=1)
+
+
 def read_mp4(source: bytes | str | Path, count: int | None = None) -> np.ndarray:
     """The frames of a video, a file's content or its path, as uint8 RGB (T, H, W, 3): all, or the first few.
 

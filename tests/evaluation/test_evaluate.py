@@ -182,7 +182,7 @@ def test_starts_are_the_fixed_ones_then_random_ones(evaluation: dict[str, Any]) 
 
 def test_the_task_is_told_with_the_region_of_its_map(evaluation: dict[str, Any]) -> None:
     task = evaluation["task"]
-    assert task["region"] == {"x": list(X_RANGE), "y": list(Y_RANGE)}
+    assert (task["region"]["x"], task["region"]["y"]) == (list(X_RANGE), list(Y_RANGE))
     assert (task["name"], task["goal"], task["fixed_starts"]) == ("cube_pick", "picked up the cube", 16)
 
 
@@ -440,7 +440,7 @@ def test_a_task_without_fixed_starts_is_evaluated_over_seeds(toy_checkpoint: Pat
     assert (result["task"]["name"], result["task"]["region"]) == ("own", None)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Did it in 0 of 20 rollouts" in page and "cube" not in page.partition("<details>")[0]
-    assert "From above" not in page and len(videos(tmp_path / "out")) == 16
+    assert "<h2>Where</h2>" not in page and len(videos(tmp_path / "out")) == 16
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
+import pytest
+from html_page import SVG
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2robot.core.task import Task
+from s2robot.core.errors import UserError
+from s2robot.core.task import SpawnRegion, Task
 from s2robot.reports.maps import GRID, grid_counts, grid_map, start_map
 from s2robot.tasks.cube_pick import CubePickTask, start_at
+
+if TYPE_CHECKING:
+    from envs.cube_pick import CubePick
 
 TASK = CubePickTask().to_dict()
 REGION = TASK["region"]
@@ -26,8 +35,8 @@ def placed(places: list[tuple[float, float, bool]]) -> list[tuple[tuple[float, f
 
 
 def edges() -> tuple[np.ndarray, np.ndarray]:
-    x, y = (np.linspace(low, high, GRID + 1) for low, high in REGION.values())
-    return x, y
+    (x, x_end), (y, y_end) = REGION["x"], REGION["y"]
+    return np.linspace(x, x_end, GRID + 1), np.linspace(y, y_end, GRID + 1)
 
 
 @given(st.lists(PLACES, max_size=60))
@@ -62,10 +71,88 @@ def test_the_map_numbers_the_fixed_starts() -> None:
     assert drawn is not None and ">0<" in drawn and ">1<" in drawn
 
 
-def test_there_is_no_map_where_the_task_has_no_region_or_its_starts_no_place() -> None:
+def test_there_is_no_map_where_starts_have_no_place_and_no_grid_without_a_region() -> None:
     rollouts = outcomes([(0, 0, True)] * 40)
-    assert start_map({"rollouts": rollouts, "task": Task().to_dict()}) is None
+    assert start_map({"rollouts": rollouts, "task": Task().to_dict()}) is not None
     assert grid_map({"rollouts": rollouts, "task": Task().to_dict()}) is None
     nowhere = [rollout | {"start": {"options": {}, "place": None}} for rollout in rollouts]
     assert start_map({"rollouts": nowhere, "task": TASK}) is None
     assert grid_map({"rollouts": nowhere, "task": TASK}) is None
+
+
+def drawn_map(region: SpawnRegion | None, places: list[tuple[float, float, float]]) -> ElementTree.Element:
+    task = Task().to_dict() | {"region": None if region is None else asdict(region)}
+    rollouts = [{"start": {"place": place}, "success": True} for place in places]
+    drawn = start_map({"rollouts": rollouts, "random_starts": None, "task": task})
+    assert drawn is not None
+    return ElementTree.fromstring(drawn)
+
+
+def label_places(svg: ElementTree.Element, count: int) -> np.ndarray:
+    """(count, 2) in px from the top left: where the numbers of the starts stand."""
+    numbers = {e.text: e for e in svg.iter(f"{SVG}text")}
+    return np.array([[float(numbers[str(i)].attrib[axis]) for axis in "xy"] for i in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("right", "up"), [("x", "y"), ("y", "-x"), ("-y", "x"), ("-x", "-y"), ("x", "-y"), ("-y", "-x")]
+)
+def test_a_map_is_laid_out_as_its_region_says(right: str, up: str) -> None:
+    region = SpawnRegion((-0.9, 0.9), (-0.9, 0.9), right=right, up=up)
+    middle, along_x, along_y = label_places(drawn_map(region, [(0, 0, 0), (0.5, 0, 0), (0, 0.5, 0)]), 3)
+    moved = {"x": along_x - middle, "y": along_y - middle}
+    for axis, column, sign in ((right, 0, 1), (up, 1, -1)):
+        ahead = moved[axis[-1]] * (-1 if axis.startswith("-") else 1)
+        assert ahead[column] * sign > 20 and ahead[1 - column] == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("half", [0.12, 0.9, 256.0])
+@pytest.mark.parametrize("is_told", [True, False])
+def test_markers_are_readable_whatever_the_extent(half: float, is_told: bool) -> None:
+    region = SpawnRegion((-half, half), (-half, half), unit="px") if is_told else None
+    svg = drawn_map(region, [(-half, -half, 0.0), (half, half, 0.0)])
+    (group,) = (
+        e
+        for e in svg.iter(f"{SVG}g")
+        if len(e.findall(f"{SVG}path")) == 2
+        and "fill: var(--hit)" in (e.findall(f"{SVG}path")[0].get("style") or "")
+    )
+    corners = np.array(
+        re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", group.findall(f"{SVG}path")[0].attrib["d"]), float
+    )
+    assert 8 < np.ptp(corners, axis=0).min() < 30, "px"
+
+
+def test_the_axes_have_the_names_of_the_task() -> None:
+    region = SpawnRegion(
+        (0, 512), (0, 512), "px", "x", "-y", x_label="of the block", view="as the picture is"
+    )
+    texts = {e.text for e in drawn_map(region, [(9, 9, 0)]).iter(f"{SVG}text")}
+    assert {"x [px], of the block", "as the picture is", "y [px]"} <= texts
+
+
+def test_a_layout_that_is_none_is_refused() -> None:
+    for right, up in (("x", "x"), ("y", "-y"), ("z", "y"), ("+x", "y")):
+        with pytest.raises(UserError, match=re.escape(f"right={right} up={up}: expected x or -x")):
+            SpawnRegion((0, 1), (0, 1), right=right, up=up)
+
+
+def test_the_map_is_what_the_front_camera_sees() -> None:
+    from envs.cube_pick import CubePick
+
+    region = CubePickTask.region
+    assert region is not None
+    ends = {"y": [(0.0, -0.14, 0.0), (0.0, 0.14, 0.0)], "x": [(-0.11, 0.0, 0.0), (0.11, 0.0, 0.0)]}
+    env = CubePick(cameras=["front"], image_size=128)
+    for axis, (shown, column, sign) in {"y": (region.right, 1, 1), "x": (region.up, 0, -1)}.items():
+        low, high = (red_at(env, pose)[column] for pose in ends[axis])
+        ahead = -1 if shown.startswith("-") else 1
+        assert shown.endswith(axis) and sign * ahead * (high - low) > 5, "px"
+    env.close()
+
+
+def red_at(env: CubePick, pose: tuple[float, float, float]) -> np.ndarray:
+    """(row, column) of the cube in the front camera's picture."""
+    observation, _ = env.reset(seed=0, options={"cube": list(pose)})
+    frame = observation["images"]["front"].astype(int)
+    return np.argwhere(frame[..., 0] - frame[..., 1:].max(axis=-1) > 60).mean(axis=0)

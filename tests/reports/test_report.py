@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,10 +16,12 @@ import pytest
 from html_page import HOSTILE, SVG, Page
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from s2robot.core.errors import UserError
-from s2robot.reports.evaluation import PAGE_FIELDS, RolloutVideo, headline, write_report
-from s2robot.reports.result import SCHEMA, tally
+from s2robot.core.task import SpawnRegion, Task
+from s2robot.reports.evaluation import PAGE_FIELDS, RolloutVideo, write_report
+from s2robot.reports.result import SCHEMA, headline, tally
 from s2robot.statistics import wilson
 from s2robot.tasks.cube_pick import CubePickTask, start_at
 from s2robot.utils.video import encode_mp4, read_mp4
@@ -56,9 +62,9 @@ def film(brightness: int = 100) -> bytes:
     return encode_mp4(np.full((4, 16, 16, 3), brightness, np.uint8), fps=10)
 
 
-def written(tmp_path: Path, shown: dict[str, Any], *more: Any, **named: Any) -> Page:
+def written(tmp_path: Path, shown: dict[str, Any], videos: Any = (), *more: Any, **named: Any) -> Page:
     path = tmp_path / "report.html"
-    write_report(path, shown, *(more or ([],)), **named)
+    write_report(path, shown, videos, *more, **named)
     return Page(path)
 
 
@@ -113,10 +119,10 @@ def test_headline_of_a_part_has_the_words_of_the_task():
 
 def test_nothing_is_loaded_from_anywhere(tmp_path):
     curves = {"loss/train": [(0, 1.0), (10, 0.5)]}
-    page = written(tmp_path, evaluation([rollout()]), [RolloutVideo("0", True, film())], curves)
+    page = written(tmp_path, evaluation([rollout()]), [RolloutVideo(0, film())], curves)
     links = ("src", "href", "xlink:href", "poster", "srcset", "data", "action", "background")
     for tag, attributes in page.elements:
-        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
         for name in links:
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, name)
     assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?([^)]*)", page.source))
@@ -124,26 +130,38 @@ def test_nothing_is_loaded_from_anywhere(tmp_path):
     assert "default-src 'none'" in page.source
 
 
+def test_one_script_may_run_and_it_is_the_pages_own(tmp_path):
+    page = written(tmp_path, evaluation([rollout()]), [RolloutVideo(0, film())])
+    (script,) = re.findall(r"<script>(.*?)</script>", page.source, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.source
+    assert page.count("script") == 1 and "Play all" in script
+    assert written(tmp_path, evaluation([rollout()])).count("script") == 0
+
+
 def test_hostile_text_stays_text(tmp_path):
     shown = evaluation(
         [rollout()], config={HOSTILE: [HOSTILE]}, versions={HOSTILE: HOSTILE}, checkpoint_sha256=HOSTILE
     )
     curves = {f"{HOSTILE}/{HOSTILE}": [(0, 1.0)], "loss/a$b_{$": [(0, 1.0)]}
-    page = written(tmp_path, shown, [RolloutVideo(HOSTILE, False, film())], curves, [(HOSTILE, 3.0)])
-    assert page.count("script") == page.count("img") == 0
+    shown["rollouts"] = [rollout(success=False) | {"failure_text": HOSTILE}]
+    page = written(tmp_path, shown, [RolloutVideo(0, film())], curves, [(HOSTILE, 3.0)], [HOSTILE])
+    assert (page.count("script"), page.count("img")) == (1, 0), "the script is the page's own"
     assert page.count("pre") == 1
-    assert page.text.count(HOSTILE) >= 7, "video, stage, version twice, checkpoint, curve's group, config"
+    assert page.text.count(HOSTILE) >= 9, (
+        "outcome, film, camera, stage, version twice, checkpoint, curve, config"
+    )
 
 
 def test_videos_play_back_failures_first(tmp_path):
-    videos = [RolloutVideo(f"rollout {i}", i not in (1, 3), film(40 * i + 20)) for i in range(4)]
-    page = written(tmp_path, evaluation([rollout()]), videos)
+    videos = [RolloutVideo(i, film(40 * i + 20)) for i in range(4)]
+    page = written(tmp_path, evaluation([rollout(success=i not in (1, 3)) for i in range(4)]), videos)
     order = (1, 3, 0, 2)
     assert page.videos() == [videos[i].mp4 for i in order]
     for i, mp4 in zip(order, page.videos(), strict=True):
         assert read_mp4(mp4).shape == (4, 16, 16, 3)
         assert read_mp4(mp4).mean() == pytest.approx(40 * i + 20, abs=4)
-    assert re.findall(r"(✗|✓)\s+rollout (\d)", page.text) == [
+    assert re.findall(r"(✗|✓)\s+(\d): x", page.text) == [
         ("✗", "1"),
         ("✗", "3"),
         ("✓", "0"),
@@ -151,14 +169,47 @@ def test_videos_play_back_failures_first(tmp_path):
     ]
 
 
-def test_the_map_has_x_up_and_y_to_the_left(tmp_path):
+def test_films_show_how_they_end_before_they_are_played(tmp_path):
+    frames = np.stack([np.full((16, 32, 3), brightness, np.uint8) for brightness in (20, 120, 220)])
+    page = written(
+        tmp_path, evaluation([rollout()]), [RolloutVideo(0, encode_mp4(frames, 10))], cameras=["a", "b"]
+    )
+    (poster,) = [a["poster"] for tag, a in page.elements if tag == "video"]
+    jpeg = base64.b64decode((poster or "").removeprefix("data:image/jpeg;base64,"), validate=True)
+    picture = np.asarray(Image.open(io.BytesIO(jpeg)))
+    assert picture.shape == (16, 32, 3) and picture.mean() == pytest.approx(220, abs=6)
+    assert "img-src data:" in page.source
+    assert "cameras a, b" in page.text
+
+
+def test_captions_have_the_unit_of_the_task(tmp_path):
+    task = Task(goal="pushed the T").to_dict() | {
+        "region": asdict(SpawnRegion((0, 512), (0, 512), unit="px"))
+    }
+    pushed = rollout() | {"start": {"options": {}, "place": [100.0, 256.0, 0.5]}}
+    page = written(tmp_path, evaluation([pushed], task=task), [RolloutVideo(0, film())])
+    assert "0: x 100 px, y 256 px, 30 steps" in page.text
+    assert page.rollout_rows()[0][1:4] == ["100", "256", "0.50"]
+    assert page.rows[0][:4] == ["index", "x [px]", "y [px]", "angle [rad]"]
+    assert "cube" not in page.text.lower() and "robot" not in page.text.lower().replace("s2robot", "")
+
+
+def test_metrics_are_explained_where_they_are_shown(tmp_path):
+    known = rollout() | {"metrics": {"grasp_error_m": 0.004}}
+    page = written(tmp_path, evaluation([known]))
+    assert "Medians: grasp error 0.4 cm (successes)" in page.text
+    assert "Grasp error: how far, along the table, the grasp that the policy predicts" in page.text
+    assert "Grasp error:" not in written(tmp_path, evaluation([rollout()])).text
+
+
+def test_the_map_has_x_down_and_y_to_the_right_as_the_front_camera_sees_them(tmp_path):
     places = [rollout(0.0, 0.0), rollout(0.1, 0.0), rollout(0.0, 0.1)]
     table = written(tmp_path, evaluation(places)).svgs[0]
-    near, far, left = (label_place(table, str(index)) for index in range(3))
-    assert far[1] < near[1] - 20
-    assert far[0] == pytest.approx(near[0], abs=1)
-    assert left[0] < near[0] - 20
-    assert left[1] == pytest.approx(near[1], abs=1)
+    middle, away, left = (label_place(table, str(index)) for index in range(3))
+    assert away[1] > middle[1] + 20
+    assert away[0] == pytest.approx(middle[0], abs=1)
+    assert left[0] > middle[0] + 20
+    assert left[1] == pytest.approx(middle[1], abs=1)
 
 
 def label_place(svg: ElementTree.Element, label: str) -> tuple[float, float]:
@@ -208,6 +259,11 @@ def test_what_made_it_is_told(tmp_path):
     page = written(tmp_path, evaluation([rollout()]), [], None, stages)
     assert ["record", "1 min 01 s"] in page.rows
     assert ["together", "4 min 00 s"] in page.rows
+    assert "Made with s2robot, torch 2.14.1" in page.text
+    shown = evaluation([rollout()], date="2026-11-30", git={"commit": "abcdef0123456789", "dirty": False})
+    shown["versions"] = {"s2robot": "0.1.0", "torch": "2.14.1"}
+    made = "Made with s2robot 0.1.0 (commit abcdef01), torch 2.14.1, 2026-11-30"
+    assert made in written(tmp_path, shown).text
     for told in ("0123abcd" * 8, "2.14.1", "50 steps at 10.0 Hz", "rate: 10\n", "- wrist\n"):
         assert told in page.text
     assert "Training" not in page.text

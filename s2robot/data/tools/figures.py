@@ -3,64 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from cycler import cycler
 from markupsafe import Markup
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from s2robot.core.spec import RobotSpec
+from s2robot.core.task import SpawnRegion
 from s2robot.data.tools.outliers import Held, at_moments, scale
-from s2robot.reports.html import DAY, STYLE, corners, map_axes, svg
+from s2robot.reports.html import DAY, STYLE, svg
+from s2robot.reports.maps import Map, Place, surrounding
 
 CELLS = 4  # of the map, on each side
-_SIDE = 0.01  # m, of the squares on the map
 _POINTS = 60  # moments of an episode in the bands
 _COLUMNS = 3  # of small figures
 _COLOURS = ("blue", "orange", "green", "red", "purple", "brown", "pink", "gray", "olive", "cyan")
 _MANY = cycler(ls=["-", "--"]) * cycler(color=[f"tab:{name}" for name in _COLOURS])  # 20 different lines
 
 
-def coverage_map(places: dict[str, tuple[float, float, float]], flagged: Collection[str]) -> Markup:
-    """The places of the starts from above, and their number in each cell of the rectangle around them."""
+def coverage_map(places: Mapping[str, Place], flagged: Collection[str], region: SpawnRegion | None) -> Markup:
+    """The places of the starts, laid out as the task's region is, and their number in each cell."""
+    around = surrounding(list(places.values()), like=region)
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 4), layout="constrained")
-        axes = map_axes(figure)
-        _draw_counts(axes, *cell_counts(np.array([place[:2] for place in places.values()])))
-        squares = {i: corners(x, y, angle, _SIDE) for i, (x, y, angle) in places.items()}
+        drawn = Map(figure, around)
+        _draw_counts(drawn, *cell_counts(list(places.values())))
+        side = drawn.marker_side() / 2
+        squares = {i: drawn.square(place, side) for i, place in places.items()}
         plain, hollow = (
             [s for i, s in squares.items() if (i in flagged) == which] for which in (False, True)
         )
-        axes.add_collection(PolyCollection(plain, facecolors=DAY["hit"], edgecolors="none", alpha=0.8))
-        axes.add_collection(PolyCollection(hollow, facecolors="none", edgecolors=DAY["miss"], linewidths=1.3))
-        axes.autoscale_view()
+        drawn.axes.add_collection(PolyCollection(plain, facecolors=DAY["hit"], edgecolors="none", alpha=0.8))
+        edges = {"facecolors": "none", "edgecolors": DAY["miss"], "linewidths": 1.3}
+        drawn.axes.add_collection(PolyCollection(hollow, **edges))
+        drawn.axes.autoscale_view()
         return svg(figure, "coverage")
 
 
-def cell_counts(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of places (E, 2) in m: the count in each cell, and the edges of the cells in x and in y."""
-    low, high = places.min(axis=0) - 1e-3, places.max(axis=0) + 1e-3  # places on a line have cells too
-    edges = [np.linspace(a, b, CELLS + 1) for a, b in zip(low, high, strict=True)]
-    counts, x, y = np.histogram2d(*places.T, bins=edges)
-    return counts.astype(int), x, y
+def cell_counts(places: Sequence[Place]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the rectangle around places: their count in each cell, and the edges of the cells in x and in y."""
+    around = surrounding(places)
+    edges = [np.linspace(*limits, CELLS + 1) for limits in (around.x, around.y)]
+    x, y = np.array([place[:2] for place in places]).T
+    return np.histogram2d(x, y, bins=edges)[0].astype(int), edges[0], edges[1]
 
 
-def _draw_counts(axes: Axes, counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
-    for row in range(CELLS):
-        for column in range(CELLS):
-            corner, height = (y[column], x[row]), x[row + 1] - x[row]
-            axes.add_patch(
-                Rectangle(corner, y[column + 1] - y[column], height, fill=False, ec=DAY["line"], lw=0.8)
-            )
-            colour = DAY["soft"] if counts[row, column] else DAY["miss"]
-            middle = (y[column : column + 2].mean(), x[row : row + 2].mean())
-            axes.annotate(str(counts[row, column]), middle, ha="center", va="center", color=colour)
+def _draw_counts(drawn: Map, counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+    for row, column in np.ndindex(CELLS, CELLS):
+        cell = x[row : row + 2], y[column : column + 2]
+        drawn.rectangle(*cell, fill=False, edgecolor=DAY["line"], linewidth=0.8)
+        colour = DAY["soft"] if counts[row, column] else DAY["miss"]
+        middle = tuple(drawn.at(np.array([edges.mean() for edges in cell])))
+        drawn.axes.annotate(str(counts[row, column]), middle, ha="center", va="center", color=colour)
 
 
 def histogram(values: Sequence[float], label: str, expected: float | None = None) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import yaml
 
 from s2robot.config.options import Natural
 from s2robot.core.errors import UserError
+from s2robot.core.task import SpawnRegion
 from s2robot.data.durable import disk_errors
 from s2robot.data.episode import SERIES, Episode, recorded_start
 from s2robot.data.reader import Damaged, EpisodeReader
@@ -22,6 +23,7 @@ from s2robot.data.tools.outliers import near_duplicates, outliers
 from s2robot.data.tools.stats import measured_rate
 from s2robot.data.tools.viewer import check_writable, write_rrd
 from s2robot.reports.html import template
+from s2robot.tasks import load_task
 from s2robot.utils.atomic_io import write_atomic
 from s2robot.utils.hashing import plain
 from s2robot.utils.progress import Progress
@@ -113,7 +115,8 @@ def render(found: Inspection) -> str:
     spec = store.spec
     places = {i: place for i, e in episodes.items() if (place := _place(e))}
     readable = [i for i in flags if i in episodes]
-    counts = figures.cell_counts(np.array([p[:2] for p in places.values()]))[0] if places else None
+    counts = figures.cell_counts(list(places.values()))[0] if places else None
+    region = _region(store)
     sheets = []
     for episode_id in Progress(found.drawn, desc="draw", unit="demo"):
         sheets.append((episode_id, _sheet(found, episode_id), figures.curves(episode_id, episodes, spec)))
@@ -124,7 +127,7 @@ def render(found: Inspection) -> str:
         steps=sum(e.length for e in episodes.values()),
         seconds=sum(e.length for e in episodes.values()) / spec.rate,
         flags=dict(sorted(flags.items())),
-        coverage=figures.coverage_map(places, readable) if places else None,
+        coverage=figures.coverage_map(places, readable, region) if places else None,
         cells=None if counts is None else (int((counts == 0).sum()), counts.size),
         lengths=figures.histogram([e.length for e in episodes.values()], "length [steps]"),
         rates=_rates(found),
@@ -166,6 +169,16 @@ def _place(episode: Episode) -> tuple[float, float, float] | None:
     except UserError:
         return None
     return start.place if start else None
+
+
+def _region(store: DemoStore) -> SpawnRegion | None:
+    """Of the store's task; None where it has none, or the store does not say which task it is of."""
+    record = store.attributes.get("record")
+    env = record.get("env") if isinstance(record, Mapping) else None
+    try:
+        return load_task(env).region if isinstance(env, Mapping) else None
+    except UserError:  # a task of the user's own: its code is not run for a map
+        return None
 
 
 def _row(found: Inspection, episode_id: str) -> dict[str, Any]:
