@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, Lt
 
 from s2robot.compare.comparison import OVER_SEEDS
-from s2robot.compare.page import write_page
-from s2robot.compare.read import Arm, arms, differing_settings, read
+from s2robot.compare.page import value_text, write_page
+from s2robot.compare.read import Arm, arms, differing_settings, read, split_by_origin
 from s2robot.compare.result import Outcomes, examine, lines, tried_by
+from s2robot.compare.verdict import verdict
 from s2robot.config.checks import check_file
 from s2robot.config.overrides import as_override
 from s2robot.core.errors import UserError
@@ -33,6 +34,7 @@ class CompareOptions:
     confidence: Level
     against: Literal["all", "first"]
     group: bool
+    pool: tuple[str, ...]
     anytime: bool
 
 
@@ -46,26 +48,46 @@ def main(options: CompareOptions) -> None:
         raise UserError("no evaluations given: expected one or more paths of evaluation.json files")
     if options.out is not None:
         check_file(options.out, options.overwrite)
-    compared = arms(read(given), options.group)
+    compared = arms(read(given), options.group, options.pool)
     confidence, first_alone = options.confidence, options.against == "first"
     how = {"confidence": confidence, "anytime": options.anytime, "first_alone": first_alone}
     parts = {"starts": examine(compared, "starts", **how)}
     beyond = tried_by(compared, "random_starts")
-    notes = list(_notes(parts["starts"], confidence))
+    notes = [*_arm_notes(compared, options), *_notes(parts["starts"], confidence)]
     if len(beyond) == sum(len(arm.evaluations) for arm in compared):
         parts["random_starts"] = examine(compared, "random_starts", **how)
     elif beyond:
         names = ", ".join(evaluation.name for evaluation in beyond)
         notes.append(f"Random starts are left out: not all evaluations have them, only {names}.")
-    settings = differing_settings(compared)
+    settings = differing_settings(compared, options.pool)
+    said = verdict(list(parts.values()))
     if options.json:
-        print(json.dumps(plain(_as_json(compared, parts, settings, notes)), indent=1, ensure_ascii=False))
+        content = {"verdict": said, **_as_json(compared, parts, settings, notes)}
+        print(json.dumps(plain(content), indent=1, ensure_ascii=False))
     else:
-        print("\n".join(_text(compared, parts, settings, notes)))
+        print("\n".join([*_text(compared, parts, settings, notes), "", said]))
     if options.out is not None:
-        write_page(Path(options.out), compared, list(parts.values()), settings, notes)
+        write_page(Path(options.out), said, compared, _largest_first(parts), settings, notes)
         if not options.json:
             print(f"open {options.out}")
+
+
+def _largest_first(parts: Mapping[str, Outcomes]) -> list[Outcomes]:
+    return sorted(parts.values(), key=lambda part: -len(part.trials))
+
+
+def _arm_notes(compared: Sequence[Arm], options: CompareOptions) -> Iterator[str]:
+    """Which arms differ within, and which are apart though only a machine may lie between them."""
+    pooled = [name for name in options.pool if any(_varies(arm, name) for arm in compared)]
+    if pooled:
+        yield f"Pooled though they differ within an arm: {', '.join(pooled)}."
+    for apart, names in split_by_origin(compared) if options.group else ():
+        which = f"{', '.join(apart)} differ in {', '.join(names)} alone"
+        yield f"{which}: pool=[{','.join(names)}] makes one arm of them."
+
+
+def _varies(arm: Arm, name: str) -> bool:
+    return len({as_override(evaluation.settings.get(name)) for evaluation in arm.evaluations}) > 1
 
 
 def _notes(part: Outcomes, confidence: float) -> Iterator[str]:
@@ -90,7 +112,10 @@ def _text(
         yield from lines(part)
         yield ""
     for name, values in settings.items():
-        shown = ", ".join(f"{as_override(v)} ({a.name})" for a, v in zip(compared, values, strict=True))
+        having: dict[str, list[str]] = {}
+        for arm, value in zip(compared, values, strict=True):
+            having.setdefault(value_text(value), []).append(arm.name)
+        shown = ", ".join(f"{value} ({' '.join(names)})" for value, names in having.items())
         yield f"differs: {name} {shown}"
     yield from notes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import ceil, floor, log10
 from typing import Any
@@ -52,6 +52,21 @@ class Comparison:
     method: str
     confidence: float
     separated: bool
+
+    def turned(self) -> Comparison:
+        """The second against the first."""
+        pairs = self.pairs and self.pairs._replace(
+            only_first=self.pairs.only_second, only_second=self.pairs.only_first
+        )
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            difference=-self.difference,
+            low=-self.high,
+            high=-self.low,
+            pairs=pairs,
+        )
 
     def sentence(self) -> str:
         """`a v b: not separated: difference +6 pp (95 % interval -3 to +15), p = 0.2; about 90 ...`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,21 @@ from matplotlib.figure import Figure
 
 from s2robot.compare.comparison import p_in_words, percent
 from s2robot.compare.read import Arm
-from s2robot.compare.result import Outcomes, Row
+from s2robot.compare.result import MOST_SENTENCES, Outcomes, Row
 from s2robot.config.overrides import as_override
 from s2robot.reports.html import DAY, STYLE, svg, template
 from s2robot.reports.result import outcome_text
 from s2robot.utils.atomic_io import write_atomic
 
+_HASH = re.compile("[0-9a-f]{40,64}")
+_DIGITS = 8  # of a hash
 _ROW = 0.3  # inches of a figure
 _MARGIN = 0.75  # inches for the axis below
 
 
 def write_page(
     path: Path,
+    verdict: str,
     compared: Sequence[Arm],
     parts: Sequence[Outcomes],
     settings: Mapping[str, list[Any]],
@@ -33,16 +37,28 @@ def write_page(
     """Writes one HTML file that needs no network, no script and no other file, whole or not at all."""
     figures = [(_rates(part), _differences(part), _grid(part)) for part in parts]
     page = _TEMPLATE.render(
-        compared=compared, parts=list(zip(parts, figures, strict=True)), settings=settings, notes=notes
+        verdict=verdict,
+        compared=compared,
+        parts=list(zip(parts, figures, strict=True)),
+        settings=settings,
+        notes=notes,
+        most_sentences=MOST_SENTENCES,
     )
     write_atomic(path, page)
+
+
+def value_text(value: Any) -> str:
+    """A setting as it is written in an override, a hash by its first eight digits."""
+    text = as_override(value)
+    return text[:_DIGITS] if _HASH.fullmatch(text) else text
 
 
 def _rates(part: Outcomes) -> Markup:
     """A forest plot: each arm, fainter each of its evaluations."""
     with rc_context(STYLE):
-        figure, axes = _forest([_row_label(row) for row in part.rows])
-        for i, row in enumerate(part.rows):
+        rows = part.ranked if len(part.comparisons) <= MOST_SENTENCES else part.arm_rows
+        figure, axes = _forest([_row_label(row) for row in rows])
+        for i, row in enumerate(rows):
             _whisker(axes, i, row.rate, row.low, row.high, faint=row.is_member)
         axes.set(xlim=(-2, 102), xlabel="success rate [%]")
         return svg(figure, f"rates {part.title}")
@@ -103,4 +119,6 @@ def _row_label(row: Row) -> str:
     return f"{row.label}   {row.successes}/{row.trials}"
 
 
-_TEMPLATE = template("compare.html.jinja", percent=percent, p=p_in_words, shown=as_override, why=outcome_text)
+_TEMPLATE = template(
+    "compare.html.jinja", percent=percent, p=p_in_words, full=as_override, shown=value_text, why=outcome_text
+)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from s2robot.core.errors import UserError
+from s2robot.core.errors import UserError, unknown
 from s2robot.reports.result import read_evaluation
 from s2robot.utils.hashing import sha256_json
 
@@ -27,6 +27,10 @@ _NO_SETTINGS = (
     ),
 )
 """What may differ in an arm: seeds, and names of places. (The starts are compared as they are.)"""
+
+
+ORIGIN = ("demos_sha256", "encoder_identity.compute", "training.bf16")
+"""What may be another thing where the same was recorded and trained on another machine."""
 
 
 class Trial(NamedTuple):
@@ -98,11 +102,23 @@ def read(paths: Sequence[str]) -> list[Evaluation]:
     return [_read(name, file) for name, file in zip(_names(files), files, strict=True)]
 
 
-def arms(evaluations: Sequence[Evaluation], group: bool) -> list[Arm]:
-    """In order of appearance; evaluations of the same settings are one arm if their training seeds differ."""
+def arms(evaluations: Sequence[Evaluation], group: bool, pool: Sequence[str] = ()) -> list[Arm]:
+    """In order of appearance; evaluations of the same settings are one arm if their training seeds differ.
+
+    Args:
+        group: whether there are arms of several evaluations at all.
+        pool: dotted names of settings that may differ within an arm.
+
+    Raises:
+        UserError: a name in `pool` that is no setting.
+    """
+    known = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.settings))
+    for name in pool:
+        if name not in known:
+            raise unknown("pool", name, known)
     together: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
-        together.setdefault(sha256_json(evaluation.settings), []).append(evaluation)
+        together.setdefault(_identity(evaluation, pool), []).append(evaluation)
     groups: list[tuple[Evaluation, ...]] = []
     for members in together.values():
         seeds = [evaluation.training_seed for evaluation in members]
@@ -115,11 +131,27 @@ def arms(evaluations: Sequence[Evaluation], group: bool) -> list[Arm]:
     ]
 
 
-def differing_settings(compared: Sequence[Arm]) -> dict[str, list[Any]]:
-    """Dotted name -> its value in each arm, of what is not the same in all."""
-    names = dict.fromkeys(name for arm in compared for name in arm.settings)
+def split_by_origin(compared: Sequence[Arm]) -> Iterator[tuple[list[str], list[str]]]:
+    """Names of arms, and the settings that alone keep them apart though they only tell of their origin."""
+    together: dict[str, list[Arm]] = {}
+    for arm in compared:
+        if arm.evaluations[0].training_seed is not None:
+            together.setdefault(_identity(arm.evaluations[0], ORIGIN), []).append(arm)
+    for alike in together.values():
+        seeds = [evaluation.training_seed for arm in alike for evaluation in arm.evaluations]
+        if len(alike) > 1 and len(set(seeds)) == len(seeds):
+            yield [arm.name for arm in alike], list(differing_settings(alike))
+
+
+def differing_settings(compared: Sequence[Arm], pool: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """Dotted name -> its value in each arm, of what is not the same in all and not pooled."""
+    names = dict.fromkeys(name for arm in compared for name in arm.settings if name not in pool)
     found = {name: [arm.settings.get(name) for arm in compared] for name in names}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def _identity(evaluation: Evaluation, pool: Sequence[str]) -> str:
+    return sha256_json({name: value for name, value in evaluation.settings.items() if name not in pool})
 
 
 def _file(path: Path) -> Path:
@@ -164,6 +196,8 @@ def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 def _names(files: Sequence[Path]) -> list[str]:
     """What is left of the paths without the parts that all begin and all end with."""
     plain = [file.parent if file.name == "evaluation.json" else file.with_suffix("") for file in files]
+    if len(files) == 1:
+        return [plain[0].resolve().name]
     parts = [list(path.resolve().parts) for path in plain]
     for end in (-1, 0):
         while min(map(len, parts)) > 1 and len({part[end] for part in parts}) == 1:

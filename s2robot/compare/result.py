@@ -13,6 +13,9 @@ from s2robot.reports.result import count_failures
 from s2robot.statistics.rates import wilson
 from s2robot.statistics.seeds import ArmRate
 
+MOST_SENTENCES = 3
+"""So many comparisons are told one by one; of more there is a matrix."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -57,6 +60,31 @@ class Outcomes:
     comparisons: list[Comparison]
     trials: list[Trial]
     rollouts: dict[str, list[Mapping[str, Any]]]
+
+    @property
+    def ranked(self) -> list[Row]:
+        """The rows, of more than two arms the highest rate first; members stay below their arm."""
+        groups: list[list[Row]] = []
+        for row in self.rows:
+            if row.is_member:
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        if len(groups) > 2:
+            groups.sort(key=lambda group: -group[0].rate)
+        return [row for group in groups for row in group]
+
+    @property
+    def arm_rows(self) -> list[Row]:
+        """One for each arm, ranked."""
+        return [row for row in self.ranked if not row.is_member]
+
+    def matrix(self) -> list[list[Comparison | None]]:
+        """Of the ranked arms: each row's against each column's; None for itself and where not compared."""
+        found = {(c.first, c.second): c for c in self.comparisons}
+        found |= {(c.second, c.first): c.turned() for c in self.comparisons}
+        names = [row.name for row in self.arm_rows]
+        return [[found.get((first, second)) for second in names] for first in names]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, fit for JSON."""
@@ -113,16 +141,38 @@ def tried_by(compared: Sequence[Arm], part: str) -> list[Evaluation]:
 
 
 def lines(part: Outcomes) -> Iterable[str]:
-    """For the terminal: the rates in columns, then a sentence for every two arms."""
-    names = [("  " if row.is_member else "") + row.label for row in part.rows]
+    """For the terminal: the rates in columns, then a sentence for every two arms, or a matrix of them."""
+    rows = part.ranked
+    names = [("  " if row.is_member else "") + row.label for row in rows]
     width = max(len(part.title), *map(len, names))
     yield f"{part.title:{width}}  successes   rate  interval"
-    for name, row in zip(names, part.rows, strict=True):
+    for name, row in zip(names, rows, strict=True):
         count = f"{row.successes}/{row.trials}"
         limits = f"{percent(row.low)}-{percent(row.high)} %"
         failed = f"  {', '.join(f'{n} {label}' for label, n in row.failed.items())}" if row.failed else ""
         yield f"{name:{width}}  {count:>9}  {percent(row.rate):>3} %  {limits:9}{failed}".rstrip()
-    yield from (comparison.sentence() for comparison in part.comparisons)
+    if len(part.comparisons) <= MOST_SENTENCES:
+        yield from (comparison.sentence() for comparison in part.comparisons)
+    else:
+        yield ""
+        yield from _matrix_lines(part)
+
+
+def _matrix_lines(part: Outcomes) -> Iterable[str]:
+    """Differences in pp, the row's arm minus the column's; `*`: measurable."""
+    names = [row.name for row in part.arm_rows]
+    cells = [[_cell(comparison) for comparison in row] for row in part.matrix()]
+    width = max(map(len, [*names, "row - column [pp]"])) + 4
+    yield f"{'row - column [pp]':{width}}" + "".join(f"{i + 1:>6}" for i in range(len(names)))
+    for i, (name, row) in enumerate(zip(names, cells, strict=True)):
+        yield (f"{i + 1:>2}  {name}".ljust(width) + "".join(f"{cell:>6}" for cell in row)).rstrip()
+    yield "*: measurable; json=true prints intervals and p of every two"
+
+
+def _cell(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return "."
+    return percent(comparison.difference, sign=True) + ("*" if comparison.separated else " ")
 
 
 def _rows(arm: Arm, part: str, trials: Sequence[Trial], confidence: float) -> Iterable[Row]:

@@ -388,6 +388,98 @@ def test_the_same_evaluations_make_the_same_page(tmp_path: Path, capsys: pytest.
     assert one == two
 
 
+def verdict_of(shown: Page) -> str:
+    """The title, which is the headline too."""
+    (title,) = re.findall("<title>(.*?)</title>", shown.source)
+    assert f"<h1>{title}</h1>" in shown.source
+    return title
+
+
+def test_the_verdict_is_the_title(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b, c = (evaluation(tmp_path, name, hits(k)) for name, k in (("a", 8), ("b", 16), ("c", 7)))
+    better = "b succeeds more often than a: +50 pp (95 % CI +21 to +72), from 16 starts"
+    assert verdict_of(page(capsys, tmp_path / "1.html", a, b)) == better
+    assert printed(capsys, a, b).splitlines()[-1] == as_json(capsys, a, b)["verdict"] == better
+    alike = verdict_of(page(capsys, tmp_path / "2.html", a, c))
+    assert re.fullmatch(
+        r"No measurable difference between a and c: \+6 pp \(95 % CI .*\), from 16 starts", alike
+    )
+    highest = "b succeeds most often: 16 of 16 (100 %), measurably above all others, from 16 starts"
+    assert verdict_of(page(capsys, tmp_path / "3.html", a, b, c)) == highest
+    assert as_json(capsys, a, c, "group=false", "against=first")["verdict"] == alike
+    assert as_json(capsys, a)["verdict"] == "a: 8 of 16 (50 %), from 16 starts"
+
+
+def test_the_verdict_is_that_of_the_most_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = evaluation(tmp_path, "a", hits(16), hits(10, 40))
+    b = evaluation(tmp_path, "b", hits(8), hits(40, 40))
+    shown = page(capsys, tmp_path / "page.html", a, b)
+    assert verdict_of(shown).startswith("b succeeds more often than a: +75 pp")
+    assert shown.text.index("From 40 random starts") < shown.text.index("From 16 starts")
+
+
+def test_many_arms_are_ranked_and_their_differences_a_matrix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {"a": 3, "b": 16, "c": 9, "d": 10}
+    paths = [evaluation(tmp_path, name, hits(k), arm=name) for name, k in counts.items()]
+    shown, out = page(capsys, tmp_path / "page.html", *paths), printed(capsys, *paths)
+    assert " v " not in out and "separated: " not in shown.text, "no sentence for every two"
+    rates = [row for row in shown.rows if len(row) == 5 and row[0] in counts]
+    assert [row[0] for row in rates[:4]] == ["b", "d", "c", "a"]
+    matrix = {row[0]: row[1:] for row in shown.rows if len(row) == 5 and "·" in row}
+    assert matrix["b"][0] == "·" and matrix["b"][3].startswith("+81") and matrix["a"][0].startswith("-81")
+    lines = {line.split()[1]: line.split()[2:] for line in out.splitlines() if re.match(r" \d  ", line)}
+    assert lines["b"] == [".", "+38*", "+44*", "+81*"] and lines["c"][1] == "-6"
+
+
+def test_hashes_are_short_and_whole_in_the_title(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hashes = ["ab" * 32, "cd" * 32]
+    paths = [evaluation(tmp_path, n, hits(9), demos_sha256=h) for n, h in zip("ab", hashes, strict=True)]
+    shown = page(capsys, tmp_path / "page.html", *paths)
+    assert ["demos_sha256", "abababab", "cdcdcdcd"] in shown.rows
+    assert hashes[0] not in shown.text
+    assert set(hashes) <= {attributes["title"] for _, attributes in shown.elements if "title" in attributes}
+    assert "differs: demos_sha256 abababab (a), cdcdcdcd (b)" in printed(capsys, *paths)
+
+
+def test_the_same_recorded_elsewhere_is_pooled_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [
+        evaluation(
+            tmp_path,
+            f"s2_seed{seed}",
+            hits(12 + seed),
+            seed=seed,
+            demos_sha256="one" if seed == 0 else "another",
+            encoder_identity={"compute": "bf16" if seed == 0 else "fp32"},
+        )
+        for seed in range(3)
+    ]
+    out = printed(capsys, *paths)
+    settings = "demos_sha256,encoder_identity.compute"
+    assert (
+        f"s2_seed0, s2 differ in {settings.replace(',', ', ')} alone: pool=[{settings}] makes one arm" in out
+    )
+    pooled = as_json(capsys, *paths, f"pool=[{settings}]")
+    row = pooled["starts"]["rates"][0]
+    assert (row["name"], row["seeds"], row["successes"]) == ("s2", 3, 39)
+    assert f"Pooled though they differ within an arm: {settings.replace(',', ', ')}." in pooled["notes"]
+    assert pooled["differs"] == {}
+    assert "unknown pool 'demos_sha': did you mean 'demos_sha256'?" in refusal(
+        capsys, "compare", *paths, "pool=[demos_sha]"
+    )
+
+
+def test_the_published_seeds_are_pooled_as_the_table_says(capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted((ROOT / "docs" / "results" / "table10").glob("small-s2_seed?.json"))
+    assert "makes one arm of them" in printed(capsys, *paths)
+    pooled = as_json(capsys, *paths, "pool=[demos_sha256,encoder_identity.compute]")
+    (row, *_) = pooled["random_starts"]["rates"]
+    assert (row["name"], row["successes"], row["trials"]) == ("small-s2", 248, 300)
+
+
 # Names, words and claims
 
 
