@@ -24,7 +24,7 @@ from s2robot.train.memory import into_memory
 from s2robot.train.options import TrainOptions
 from s2robot.train.report import write_training_report
 from s2robot.train.rollouts import CURVE, Rollouts, check_rollouts
-from s2robot.train.run import Run, Trainer, grasp_target, start, validate
+from s2robot.train.run import Run, Trainer, grasp_target, normalisation, start, validate
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.distributed import World, join_world
 from s2robot.utils.progress import Progress
@@ -82,7 +82,9 @@ def _prepare(options: TrainOptions, world: World) -> Training:
     training, validation = split_episodes(episodes, options.val_fraction, options.seed)
     device = world.device(options.device)
     if world.leads:
-        print(grasp_target(options.policy, demos.spec, training))
+        print(
+            *normalisation(demos.spec, training), grasp_target(options.policy, demos.spec, training), sep="\n"
+        )
     run = start(options, demos.spec, training, identity(options, demos), device)
     folder = Folder.of(options, demos)
     folder.resume(run)

@@ -19,7 +19,7 @@ from s2robot.core.spec import RobotSpec
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.policy.config import PolicyConfig, PolicyOptions
 from s2robot.policy.model import MASKS, PolicyModel, make_model
-from s2robot.policy.normalize import FLOOR, Statistics
+from s2robot.policy.normalize import Statistics
 from s2robot.train.batches import Window
 from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
@@ -105,11 +105,24 @@ def untrained(
     )
     model = make_model(
         config,
-        Statistics.of([t.proprio for t in episodes], FLOOR["proprio"]),
-        Statistics.of([t.action for t in episodes], FLOOR["action"]),
+        *statistics(spec, episodes),
     )
     _fit_poolings(model, episodes, seed)
     return model
+
+
+def statistics(spec: RobotSpec, episodes: Sequence[EpisodeFeatures]) -> tuple[Statistics, Statistics]:
+    """What proprioception and actions are normalised by."""
+    return (
+        Statistics.of([e.proprio for e in episodes], spec.proprio, positions=True),
+        Statistics.of([e.action for e in episodes], spec.action),
+    )
+
+
+def normalisation(spec: RobotSpec, episodes: Sequence[EpisodeFeatures]) -> list[str]:
+    """In a line each, the entries of proprioception and actions that are not scaled by their deviation."""
+    named = zip(("proprio", "action"), statistics(spec, episodes), strict=True)
+    return [f"{name}: {remark}" for name, found in named for remark in found.remarks]
 
 
 def _learnable(policy: PolicyOptions, episodes: Sequence[EpisodeFeatures]) -> PolicyOptions:
