@@ -301,5 +301,5 @@ def load_command(name: str, overrides: Sequence[str] = ()) -> tuple[Callable[[An
 
 
 def _leads() -> bool:
-    """Whether this is the process that writes, of those that `torchrun` started."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this is the process that writes, of those that `torchrun` or `srun` started."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"

@@ -113,12 +113,13 @@ def make_config(options: EvaluateOptions) -> tuple[EvalConfig, RobotSpec]:
         check_imports(env)
     common = EvalConfig(recorded, env, None, options.env is not None, options.store)
     if options.perturbation is not None:
-        changes = _perturbation(common.task(), options.perturbation)
+        changes = perturbation(common.task(), options.perturbation)
         common = common._replace(env={**env, **changes["env"]}, channel=changes["channel"])
     return common, RobotSpec.from_dict(config["robot_spec"])
 
 
-def _perturbation(task: Task, name: str) -> dict[str, Any]:
+def perturbation(task: Task, name: str) -> dict[str, Any]:
+    """What a perturbation of a task changes. Raises UserError for one that the task does not have."""
     if task.perturbations is None:
         raise UserError(f"perturbation={name}: the task {task.name} has none")
     return instantiate(task.perturbations, name=name)

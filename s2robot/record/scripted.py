@@ -34,7 +34,7 @@ def record_scripted(options: RecordOptions) -> None:
     Raises UserError for a robot or a checkpoint, an environment without an expert, a store of something else,
     and an expert that fails `attempts` times.
     """
-    _check(options)
+    check_scripted(options)
     missing = _missing(options)
     failures = 0
     done = options.episodes - len(missing)
@@ -53,8 +53,8 @@ def record_scripted(options: RecordOptions) -> None:
     print(*filter(None, (_summary(store), lossy_frames(store))), sep="\n")
 
 
-def _check(options: RecordOptions) -> None:
-    """What the scripted expert cannot do. Raises UserError."""
+def check_scripted(options: RecordOptions) -> None:
+    """Raises UserError for what a scripted expert cannot do."""
     if options.robot["_target_"] is not None:
         raise UserError(
             "teleop=none: a scripted expert needs the simulator's state, which no robot "
@@ -66,7 +66,7 @@ def _check(options: RecordOptions) -> None:
     if not options.expert:
         raise UserError(
             f"{options.env['_target_']} has no scripted expert: give teleop=browser, "
-            "or expert._target_=FUNCTION"
+            "or +expert._target_=FUNCTION"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from s2robot.commands import run_command
 from s2robot.core.errors import UserError
+from s2robot.reproduce.check import check_works
 from s2robot.reproduce.commands import Command, ReproduceOptions, Work
 from s2robot.reproduce.plan import CELLS, chosen_arms, seeds_of
 from s2robot.reproduce.report import write_report
@@ -22,12 +23,14 @@ def main(options: ReproduceOptions) -> None:
     """Runs what is missing. `results` gets raw outcomes, the commands of all that is there, and `report.md`.
 
     The first seed of all arms comes first, then the second: whenever it is stopped, arms are comparable.
-    Raises UserError for outcomes in `results` that were made with other options.
+    Raises UserError for outcomes in `results` that were made with other options, and before anything is run
+    for options that a stage would refuse.
     """
     arms, seeds = chosen_arms(options.cells, options.arms), options.seeds
     works = [Work(arm, seed, options) for seed in seeds for arm in arms if seed in seeds_of(arm, seeds)]
     results = Path(options.results)
     left = [work for work in works if not is_done(work, results)]
+    check_works(left)
     if options.plan_only:
         print("\n".join(_overview(works, left)))
         return

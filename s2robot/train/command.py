@@ -19,7 +19,7 @@ from s2robot.policy.policy import Policy
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.checkpointing import Folder, identity
 from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
-from s2robot.train.log import Log, open_log
+from s2robot.train.log import Log, check_log, open_log
 from s2robot.train.memory import into_memory
 from s2robot.train.options import TrainOptions
 from s2robot.train.report import write_training_report
@@ -34,6 +34,8 @@ def main(options: TrainOptions) -> None:
     """Trains `steps` steps, or goes on to them, and leaves the policy's checkpoint in `out`."""
     options.check()
     with join_world() as world:
+        if world.leads:
+            check_log(options)
         torch.set_num_threads(world.threads(options.threads))
         training = _prepare(options, world)
         training.fit()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,10 @@ from torch.utils.tensorboard import SummaryWriter
 from s2robot.config.options import to_plain
 from s2robot.core.errors import UserError
 from s2robot.train.options import TrainOptions
+from s2robot.utils.atomic_io import write_atomic
 from s2robot.utils.distributed import World
+
+_WANDB_ID = "wandb_run_id.txt"
 
 
 class Log:
@@ -46,10 +51,34 @@ def open_log(out: Path, options: TrainOptions, step: int, world: World) -> Itera
         if wandb is None:
             yield Log(writer)
             return
-        # Without a network or an account WANDB_MODE=offline; `wandb sync` sends it later.
-        with wandb.init(project=options.wandb, name=out.name, dir=str(out), config=to_plain(options)) as run:
+        with _wandb_run(wandb, out, options) as run:
             run.define_metric("*", step_metric="step")  # rollouts end when training is further on
             yield Log(writer, run)
+
+
+def check_log(options: TrainOptions) -> None:
+    """Raises UserError where wandb is asked for and is missing, or has no key to log in with."""
+    if options.wandb is None:
+        return
+    wandb = _wandb()
+    needs_key = os.environ.get("WANDB_MODE") not in ("offline", "disabled", "dryrun")
+    if needs_key and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
+        raise UserError(
+            f"wandb={options.wandb}: wandb has no key here: run `wandb login`, set WANDB_API_KEY, or "
+            "WANDB_MODE=offline and `wandb sync` later"
+        )
+
+
+def _wandb_run(wandb: ModuleType, out: Path, options: TrainOptions) -> Any:
+    """The run of this folder: a new one, or the one that an earlier session has begun."""
+    path = out / _WANDB_ID
+    if not path.is_file():
+        write_atomic(path, uuid.uuid4().hex[:8])
+    names = {"project": options.wandb, "name": out.name, "id": path.read_text()}
+    try:
+        return wandb.init(**names, resume="allow", dir=str(out), config=to_plain(options))
+    except wandb.errors.Error as error:
+        raise UserError(f"wandb={options.wandb}: {error}; WANDB_MODE=offline logs to a file") from error
 
 
 def _wandb() -> ModuleType:

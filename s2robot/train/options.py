@@ -13,6 +13,7 @@ from s2robot.data.episode import MARKER
 from s2robot.policy.config import PolicyOptions
 from s2robot.vision.augment import Augmentation
 from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.encoders.registry import check_encoder
 
 Collector = Literal["scripted", "person", "intervention", "unknown"]
 """Who collected a demo: an expert, a person, a policy until a person took over; or it does not say."""
@@ -70,7 +71,8 @@ class TrainOptions:
         return (self.demos,) if isinstance(self.demos, str) else self.demos
 
     def check(self) -> None:
-        """Raises UserError for a device or a folder that is none."""
+        """Raises UserError for a device, a folder or an encoder that is none."""
+        check_encoder(self.encoder)
         if self.device is not None:
             check_device(self.device)
         check_folder(self.out)

@@ -1,12 +1,16 @@
 """One command on one process or many: what `torchrun` says, and the few things that processes do together.
 
+Any launcher will do that sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
+
 `torchrun --nproc-per-node=2 -m s2robot.cli train ...` starts two; without it there is one, and all of this
 costs nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +21,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from s2robot.core.errors import UserError
 from s2robot.utils.provenance import usable_cores
 
 T = TypeVar("T")
+
+_NUMBERS = ("RANK", "MASTER_PORT", "LOCAL_WORLD_SIZE")
+_NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 
 _PATIENCE = timedelta(days=1)  # one process may have much more to encode than another
 
@@ -77,15 +85,50 @@ class World:
 def join_world() -> Iterator[World]:
     """The world that `torchrun` started, or one process; its group is gone on leaving.
 
-    With GPUs NCCL carries their gradients, and gloo whatever lies in memory.
+    With GPUs NCCL carries their gradients, and gloo whatever lies in memory. Raises UserError where several
+    processes were started and the environment does not say how they find each other.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = _size()
     if size == 1:
         yield World()
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_PATIENCE)
     try:
-        yield World(dist.get_rank(), size, int(os.environ["LOCAL_WORLD_SIZE"]))
+        rank = dist.get_rank()
+        yield World(rank, size, _local_size(rank, size))
     finally:
         dist.destroy_process_group()
+
+
+def _size() -> int:
+    """How many processes were started. Raises UserError where they could not find each other."""
+    environ = os.environ
+    if (size := environ.get("WORLD_SIZE", "1")) == "1":
+        if (tasks := environ.get("SLURM_STEP_NUM_TASKS", "1")) != "1":
+            raise UserError(
+                f"srun started {tasks} processes that do not know each other: start one torchrun a machine, "
+                "srun --ntasks-per-node=1 torchrun --nproc-per-node=N -m s2robot.cli ..."
+            )
+        return 1
+    missing = [name for name in _NEEDED if not environ.get(name)]
+    if missing:
+        raise UserError(f"WORLD_SIZE={size} without {' and '.join(missing)}: torchrun sets all of them")
+    wrong = [name for name in ("WORLD_SIZE", *_NUMBERS) if not environ.get(name, "0").isdecimal()]
+    if wrong or int(environ["RANK"]) >= int(size):
+        given = " ".join(f"{name}={environ.get(name)}" for name in ("RANK", *(wrong or ["WORLD_SIZE"])))
+        raise UserError(f"{given}: expected whole numbers, RANK from 0 and below WORLD_SIZE")
+    return int(size)
+
+
+def _local_size(rank: int, size: int) -> int:
+    """How many processes are on this machine: torchrun says so, others (Kubeflow, mpirun) do not."""
+    if given := os.environ.get("LOCAL_WORLD_SIZE"):
+        return int(given)
+    hosts = torch.zeros(size, dtype=torch.int64)
+    hosts[rank] = int.from_bytes(hashlib.sha256(socket.gethostname().encode()).digest()[:7], "big")
+    dist.all_reduce(hosts)
+    here = [i for i, host in enumerate(hosts.tolist()) if host == hosts[rank]]
+    if here[-1] - here[0] + 1 > len(here) or here[0] % len(here):
+        raise UserError(f"RANK={here} are on one machine: expected consecutive ones, as many on each machine")
+    return len(here)

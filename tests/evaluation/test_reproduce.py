@@ -164,6 +164,33 @@ def test_mistakes_are_one_line(
     assert told in refusal(capsys, *given, option)
 
 
+@pytest.mark.parametrize("plan_only", ["true", "false"])
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("train=['nonsense=1']", "unknown option 'nonsense'"),
+        ("record=['env=toy','expert=toi']", "unknown expert 'toi'"),
+        ("evaluate=['perturbation=fog']", "unknown perturbation 'fog'"),
+        ("seeds=[-1]", "seeds=-1: expected 0 or more"),
+        ("large=['encoder=small']", "small is an architecture: give checkpoint=PATH too"),
+        ("large=['encoder.checkpoint=nowhere.safetensors']", "no encoder weights at nowhere.safetensors"),
+    ],
+)
+def test_what_a_stage_would_refuse_is_refused_before_anything_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, told: str, plan_only: str
+) -> None:
+    assert told in refusal(capsys, *arguments(tmp_path, option, f"plan_only={plan_only}"))
+    assert not (tmp_path / "out" / "demos").exists()
+
+
+def test_more_starts_than_the_task_has_are_refused_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [a for a in arguments(tmp_path, "starts=99") if not a.startswith(("record=", "starts=1"))]
+    said = refusal(capsys, *given, "starts=99", "plan_only=true")
+    assert "starts=99: expected 0 to 16, the fixed starts of cube_pick" in said
+
+
 def test_published_outcomes_are_known_as_the_plan_s(capsys: pytest.CaptureFixture[str]) -> None:
     """Made before some options existed: they are gone on with, and `commands.txt` lists what made them."""
     folder = ROOT / "docs" / "results" / "table10"

@@ -18,6 +18,7 @@ from loopback import free_port
 from test_train_run import DATASET, begun, options, windows
 from toy_loop import ENCODER, curves, train, training
 
+from s2robot.core.errors import UserError
 from s2robot.train.batches import Batches
 from s2robot.train.run import Trainer
 from s2robot.utils.distributed import World, join_world
@@ -44,6 +45,52 @@ def test_alone_a_process_leads_and_waits_for_nobody(monkeypatch: pytest.MonkeyPa
         assert world == World() and world.leads
         world.wait()
         assert world.total(torch.ones(2)).tolist() == [1, 1]
+
+
+LAUNCH = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "SLURM_STEP_NUM_TASKS")
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 without RANK and MASTER_ADDR and MASTER_PORT: torchrun sets all"),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, "srun started 2 processes that do not know each other"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"},
+            "RANK=2 WORLD_SIZE=2: expected whole numbers, RANK from 0 and below WORLD_SIZE",
+        ),
+    ],
+)
+def test_processes_that_cannot_find_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], said: str
+) -> None:
+    for name in LAUNCH:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as caught, join_world():
+        pass
+    assert str(caught.value).startswith(said)
+
+
+def find_the_local_size(rank: int, port: int, out: Path) -> None:
+    """As Kubeflow starts a process: nothing says how many there are on a machine."""
+    os.environ.pop("LOCAL_WORLD_SIZE", None)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with join_world() as world:
+        (out / str(rank)).write_text(json.dumps([world.rank, world.size, world.local_size]))
+
+
+def test_processes_find_out_how_many_they_are_on_a_machine(tmp_path: Path) -> None:
+    context, port = multiprocessing.get_context("forkserver"), free_port()
+    context.set_forkserver_preload(["torch"])
+    processes = [context.Process(target=find_the_local_size, args=(r, port, tmp_path)) for r in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+    assert [json.loads((tmp_path / str(rank)).read_text()) for rank in (0, 1)] == [[0, 2, 2], [1, 2, 2]]
 
 
 def test_processes_share_the_cores_they_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -387,6 +389,62 @@ def test_wandb_is_told_without_a_network(
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*/run-*.wandb")
     logged = run.read_bytes()
     assert b"action/train" in logged and b"batch_size" in logged
+
+
+class FakeWandb(types.ModuleType):
+    """What a training asks of wandb, without its package."""
+
+    def __init__(self, key: str | None) -> None:
+        super().__init__("wandb")
+        self.api = types.SimpleNamespace(api_key=key)
+        self.errors = types.SimpleNamespace(Error=ConnectionError)
+        self.runs: list[dict[str, Any]] = []
+        self.logged: list[dict[str, Any]] = []
+
+    def init(self, **given: Any) -> Any:
+        if self.api.api_key == "wrong":
+            raise ConnectionError("permission denied")
+        self.runs.append(given)
+        run = types.SimpleNamespace(define_metric=lambda *_, **__: None, log=self.logged.append)
+        return contextlib.nullcontext(run)
+
+
+@pytest.fixture
+def fake_wandb(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], FakeWandb]:
+    def made(key: str | None) -> FakeWandb:
+        fake = FakeWandb(key)
+        monkeypatch.setitem(sys.modules, "wandb", fake)
+        return fake
+
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return made
+
+
+def test_without_a_key_of_wandb_nothing_is_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fake_wandb: Callable[[str | None], FakeWandb]
+) -> None:
+    fake_wandb(None)
+    said = refusal(capsys, "train", "demos=nothing", f"out={tmp_path / 'out'}", "wandb=project")
+    assert "wandb=project: wandb has no key here: run `wandb login`, set WANDB_API_KEY, or" in said
+
+
+def test_a_resumed_training_goes_on_in_the_same_run_of_wandb(
+    toy_store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    fake_wandb: Callable[[str | None], FakeWandb],
+) -> None:
+    fake = fake_wandb("a key")
+    options = training(toy_store, tmp_path / "out", FRONT, "wandb=project", "report=true")
+    for _ in range(2):
+        assert s2robot(*options) == 0
+        (tmp_path / "out" / "report.html").unlink()  # there is something left to do
+    first, second = fake.runs
+    assert first["project"] == "project" and first["resume"] == "allow"
+    assert first["id"] == second["id"] and "action/train" in fake.logged[0]
+    fake_wandb("wrong")
+    assert "wandb=project: permission denied" in refusal(capsys, *options)
 
 
 def test_features_that_another_encoder_made_are_told(

@@ -82,7 +82,14 @@ def load_mvp(name: str, checkpoint: str | Path | None = None) -> MvpEncoder:
         return _from_file(WEIGHTS / f"{name}.safetensors", name, EMBEDDED[name])
     if name in PUBLISHED:
         return _from_file(fetch(name), name, PUBLISHED[name].architecture)
-    raise UserError(f"{name} is an architecture: give checkpoint=PATH too, or name random-{name}")
+    raise weights_missing(name)
+
+
+def weights_missing(architecture: str) -> UserError:
+    """The error for an architecture without weights."""
+    return UserError(
+        f"{architecture} is an architecture: give checkpoint=PATH too, or name random-{architecture}"
+    )
 
 
 def load_mvp_file(path: Path, name: str) -> MvpEncoder:

@@ -32,9 +32,17 @@ from s2robot.vision.encoders.blind import NAME as BLIND
 from s2robot.vision.encoders.blind import BlindEncoder
 from s2robot.vision.encoders.callable_encoder import make_callable_encoder
 from s2robot.vision.encoders.encoder import Encoder
-from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, load_mvp, load_mvp_file, random_mvp
+from s2robot.vision.encoders.mvp import (
+    ARCHITECTURES,
+    EMBEDDED,
+    load_mvp,
+    load_mvp_file,
+    random_mvp,
+    weights_missing,
+)
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.published import PUBLISHED
+from s2robot.vision.encoders.state import check_is_there
 from s2robot.vision.encoders.timm_encoder import load_timm
 
 _FILES = (".safetensors", ".pth", ".pt")
@@ -124,18 +132,38 @@ def make_encoder(options: EncoderOptions) -> Encoder:
     """The encoder that options name. Raises UserError as `load_encoder` and `make_callable_encoder`."""
     if options.target is not None:
         return make_callable_encoder(options)
-    name = options.name
-    if options.checkpoint is not None and options.architecture is not None:
-        name = options.architecture
-    return load_encoder(name, options.checkpoint)
+    return load_encoder(_named(options), options.checkpoint)
+
+
+def check_encoder(options: EncoderOptions) -> None:
+    """Raises UserError where `make_encoder` would, as far as that shows without reading weights."""
+    if options.target is not None:
+        return
+    name, checkpoint = _named(options), options.checkpoint
+    family = _family(name, checkpoint)
+    file = checkpoint or (name if family is FAMILIES[0] else None)
+    if file is not None:
+        check_is_there(Path(file).expanduser())
+    elif name in ARCHITECTURES:
+        raise weights_missing(name)
+
+
+def _named(options: EncoderOptions) -> str:
+    with_weights = options.checkpoint is not None and options.architecture is not None
+    return str(options.architecture) if with_weights else options.name
 
 
 def _load(name_or_path: str | Path, checkpoint: str | Path | None) -> Encoder:
+    return _family(name_or_path, checkpoint).make(str(name_or_path), checkpoint)
+
+
+def _family(name_or_path: str | Path, checkpoint: str | Path | None) -> Family:
+    """The family that makes it. Raises UserError for an unknown name, and weights beside its own."""
     name = str(name_or_path)
     family = FAMILIES[0] if isinstance(name_or_path, Path) else _family_of(name)
     if family is None:
         if checkpoint is None and Path(name).is_file():
-            return load_mvp_file(Path(name), name)
+            return FAMILIES[0]
         names = [name for family in FAMILIES for name in family.names]
         known = names if checkpoint is None else [*ARCHITECTURES, *EMBEDDED, *PUBLISHED]
         raise unknown("encoder" if checkpoint is None else "architecture", name, known)
@@ -143,7 +171,7 @@ def _load(name_or_path: str | Path, checkpoint: str | Path | None) -> Encoder:
         if family is FAMILIES[0]:
             raise UserError(f"{name} and checkpoint={checkpoint}: one file was expected")
         raise UserError(f"{name} has weights of its own: give it no checkpoint (here {checkpoint})")
-    return family.make(name, checkpoint)
+    return family
 
 
 def _family_of(name: str) -> Family | None:

@@ -25,6 +25,13 @@ _NESTED = ("model", "state_dict")
 """Where a training's checkpoint keeps the weights: MVP, MAE; timm."""
 
 
+def check_is_there(path: Path) -> None:
+    """Raises UserError where there is no file of weights."""
+    if not path.is_file():
+        fetched = "`s2robot doctor --encoders` fetches the published ones"
+        raise UserError(f"no encoder weights at {path}: `s2robot pretrain` makes them, {fetched}")
+
+
 def read_state(path: Path) -> State:
     """Name -> tensor of a `.safetensors` file, or of any other one as PyTorch's checkpoint.
 
@@ -34,9 +41,7 @@ def read_state(path: Path) -> State:
     Raises:
         UserError: no such file, a damaged one, one that holds code, one without weights.
     """
-    if not path.is_file():
-        fetched = "`s2robot doctor --encoders` fetches the published ones"
-        raise UserError(f"no encoder weights at {path}: `s2robot pretrain` makes them, {fetched}")
+    check_is_there(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
