@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ class Check:
     name: str
     good: bool
     found: str
+    is_speed: bool = False  # a faster computer would mend it, as would slow motion
 
     def __str__(self) -> str:
         return f"{'ok  ' if self.good else 'FAIL'} {self.name}: {self.found}"
@@ -43,39 +45,65 @@ def look(env: RobotEnv, policy: RobotSpec, recover: bool = False) -> list[Check]
     return [fits, _clock(env), *look_through(env), _arm(env)]
 
 
-def dry_run(env: RobotEnv, executor: AsynchronousExecutor, seconds: float) -> list[Check]:
-    """Predicts at the robot's rate from what is seen now, and asks the safety layer without moving."""
+def dry_run(env: RobotEnv, executor: AsynchronousExecutor, seconds: float, max_clamped: float) -> list[Check]:
+    """Predicts at the robot's rate from what is seen now, and asks the safety layer without moving.
+
+    Args:
+        max_clamped: share of the actions that the safety layer may act on.
+    """
     executor.reset()
     rate = env.robot_spec.rate
     executor.act(env.look())  # the first prediction is slow: it warms up
     executor.reset()
     executor.act(env.look())
-    control_rate, events, steps = (
-        ControlRate(rate, env.clock.now, env.clock.sleep),
-        0,
-        max(2, round(seconds * rate)),
-    )
-    for _ in range(steps):
+    control_rate = ControlRate(rate, env.clock.now, env.clock.sleep)
+    previews: list[list[str]] = []
+    for _ in range(max(2, round(seconds * rate))):
         control_rate.wait()
         try:
             action = executor.act(env.look())
         except PolicySilent as error:
-            return [Check("dry run", False, str(error))]
-        events += bool(env.preview(action))
+            return [Check("dry run", False, str(error), is_speed=True)]
+        previews.append(env.preview(action))
     achieved, ages = control_rate.achieved() or 0.0, 1000 * np.array(executor.ages[1:])
     lag = f"{np.median(ages):.0f} ms median, {np.percentile(ages, 99):.0f} ms at most in 99 of 100"
+    in_time = bool(ages.max() < 1000 * executor.blending.max_chunk_age)
     return [
-        Check("rate", abs(achieved - rate) < 0.05 * rate, f"{achieved:.2f} of {rate:g} Hz"),
-        Check("capture to command", bool(ages.max() < 1000 * executor.blending.max_chunk_age), lag),
-        Check("dry run", True, f"the safety layer would have acted on {events} of {steps} actions"),
+        Check("rate", abs(achieved - rate) < 0.05 * rate, f"{achieved:.2f} of {rate:g} Hz", is_speed=True),
+        Check("capture to command", in_time, lag, is_speed=True),
+        _clamped(previews, max_clamped),
     ]
 
 
-def refuse(checks: list[Check], force: bool) -> None:
-    """Raises UserError where a check failed, unless `force`."""
-    failed = [check.name for check in checks if not check.good]
-    if failed and not force:
-        raise UserError(f"nothing was moved: {', '.join(failed)} failed; force=true goes on all the same")
+def _clamped(previews: list[list[str]], most: float) -> Check:
+    """Whether the safety layer would have acted on too many actions, and how.
+
+    From a stand every quick motion is too sudden: `acceleration` alone says nothing of the policy.
+    """
+    kinds = Counter(kind for events in previews for kind in set(events))
+    acted = sum(bool(set(events) - {"acceleration"}) for events in previews)
+    good = acted <= most * len(previews)
+    how = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})" if kinds else ""
+    found = f"the safety layer would have acted on {acted} of {len(previews)} actions{how}"
+    return Check("dry run", good, found if good else f"{found}: more than max_clamped={most:g} of them")
+
+
+def refuse(checks: list[Check], force: bool, realtime_factor: float | None = None) -> None:
+    """Raises UserError where a check failed, unless `force`.
+
+    Args:
+        realtime_factor: of a simulated robot, which may be slower than real time; None of hardware.
+    """
+    failed = [check for check in checks if not check.good]
+    if not failed or force:
+        return
+    advice = "force=true goes on all the same"
+    if all(check.is_speed for check in failed):
+        slower = "an encoder or sizes that cost less, threads=1, or server= on a faster computer"
+        if realtime_factor is not None:
+            slower = f"robot.realtime_factor={realtime_factor / 4:.2g} simulates in slow motion"
+        advice = f"this computer is too slow: {slower}"
+    raise UserError(f"nothing was moved: {', '.join(check.name for check in failed)} failed; {advice}")
 
 
 def _clock(env: RobotEnv) -> Check:
@@ -84,7 +112,7 @@ def _clock(env: RobotEnv) -> Check:
         control_rate.wait()
     jitter = 1000 * (control_rate.jitter() or 0.0)
     late = f"{control_rate.overruns} of {_TICKS} ticks late, jitter {jitter:.1f} ms"
-    return Check("clock", control_rate.overruns <= _LATE * _TICKS, late)
+    return Check("clock", control_rate.overruns <= _LATE * _TICKS, late, is_speed=True)
 
 
 def look_through(env: RobotEnv) -> list[Check]:
@@ -98,7 +126,8 @@ def look_through(env: RobotEnv) -> list[Check]:
         fps, age = (frame.number - before[name].number) / _LOOK, now - frame.time
         dark = " and black" if not frame.image.any() else ""
         found = f"{fps:.1f} frames a second, the newest {1000 * age:.0f} ms old{dark}"
-        checks.append(Check(f"camera {name}", fps > 0 and -most < age < most and not dark, found))
+        fresh = fps > 0 and -most < age < most
+        checks.append(Check(f"camera {name}", fresh and not dark, found, is_speed=fps > 0 and not dark))
     return checks
 
 

@@ -80,7 +80,8 @@ class Deployment:
     def starts(self) -> Iterator[tuple[int, Start]]:
         """The starts that are left, each with its number; with `starts=0` as many rollouts as asked for."""
         if not self.options.starts:
-            yield from ((len(self.store) + i, Start()) for i in range(self.options.rollouts))
+            first = max(outcomes(self.store, free=True), default=-1) + 1
+            yield from ((first + i, Start()) for i in range(self.options.rollouts))
             return
         done = outcomes(self.store)
         starts = self.task.starts(self.options.starts)
@@ -108,7 +109,8 @@ class Deployment:
             "teleop": options.teleop,
             "notes": options.notes,
             "versions": versions(),
-            "outcome": outcome_of(rollout, index, start, seed) if options.starts else None,
+            "outcome": outcome_of(rollout, index, start, seed),
+            "is_free": not options.starts,  # wherever the operator set the scene up
         }
         if rollout.steps:
             self.store.append(rollout.recorder.episode(attributes))
@@ -143,9 +145,9 @@ def _check(
     """Raises UserError where a check fails, unless `force`."""
     checks = look(env, source.spec, options.recover)
     if options.force or all(check.good for check in checks):
-        checks += dry_run(env, executor, options.dry_run)
+        checks += dry_run(env, executor, options.dry_run, options.max_clamped)
     print(*checks, sep="\n", flush=True)
-    refuse(checks, options.force)
+    refuse(checks, options.force, options.robot.get("realtime_factor"))
 
 
 def _open_store(options: DeployOptions, env: RobotEnv, source: PolicySource) -> DemoStore:
@@ -168,6 +170,7 @@ def _page(deployment: Deployment) -> TeleopDevice:
         "env": type(deployment.env).__name__,
         "cameras": list(spec.cameras),
         "proprio": list(spec.proprio),
+        "action": list(spec.action),
         "policy": True,
     }
     page = serve(about, options.host, options.port)
@@ -182,8 +185,7 @@ def _operator(deployment: Deployment, device: TeleopDevice | None) -> tuple[Oper
     status = Status(rate=env.robot_spec.rate, target=deployment.options.starts or deployment.options.rollouts)
 
     def refresh(status: Status) -> None:
-        counted = outcomes(deployment.store) if deployment.options.starts else deployment.store
-        status.demos = len(counted)
+        status.demos = len(outcomes(deployment.store, free=not deployment.options.starts))
 
     console = Console(device, status, refresh)
     return Page(console, env, task, deployment.executor, _steering(env)), console

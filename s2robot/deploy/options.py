@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from s2robot.config.options import Component, Count, Natural, NonNegative, Positive
+from s2robot.config.options import Component, Count, Natural, NonNegative, Positive, Share
 from s2robot.policy.execution.asynchronous import ChunkBlending
 
 
@@ -16,6 +16,7 @@ class DeployOptions:
     checkpoint: str | None
     server: str | None
     api_key: str | int | None
+    proxy: str | None
     out: str
     robot: Component
     task: Component | None
@@ -26,6 +27,7 @@ class DeployOptions:
     rollouts: Count
     seed: Natural
     dry_run: Positive
+    max_clamped: Share
     recover: bool
     force: bool
     join: Literal["chunk", "ensemble"]

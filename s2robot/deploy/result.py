@@ -36,10 +36,14 @@ def outcome_of(rollout: Rollout, index: int, start: Start, seed: int) -> dict[st
     }
 
 
-def outcomes(store: DemoStore) -> dict[int, dict[str, Any]]:
-    """Number of a start -> its outcome, of those that were tried and count."""
-    kept = (episode.attributes.get("outcome") for episode in store.episodes())
-    return {outcome["index"]: outcome for outcome in kept if outcome is not None}
+def outcomes(store: DemoStore, free: bool = False) -> dict[int, dict[str, Any]]:
+    """Number of a start -> its outcome, of those that were tried and count.
+
+    Args:
+        free: of the rollouts of `starts=0` instead, by their own numbers.
+    """
+    kept = (episode.attributes for episode in store.episodes())
+    return {a["outcome"]["index"]: a["outcome"] for a in kept if a["is_free"] == free}
 
 
 def latencies(store: DemoStore) -> dict[str, Any]:
@@ -63,14 +67,17 @@ def latencies(store: DemoStore) -> dict[str, Any]:
 
 
 def write(out: Path, store: DemoStore, task: Task, about: Mapping[str, Any]) -> None:
-    """Writes evaluation.json and report.html, and says what they hold; nothing where nothing counts yet.
+    """Writes evaluation.json and report.html, and says what they hold.
+
+    They hold the rollouts from the task's starts; those of `starts=0` where there are no others.
 
     Args:
         about: `checkpoint_sha256`, `seed`, `max_steps` and `config`.
     """
-    found = outcomes(store)
+    free = not outcomes(store)
+    found = outcomes(store, free)
     if not found:
-        print(f"no rollout from one of the starts yet: {len(store)} rollouts in {store.path}")
+        print(f"no rollout was made: no evaluation.json and no report.html in {out}")
         return
     evaluation = {
         "schema": SCHEMA,
@@ -86,15 +93,15 @@ def write(out: Path, store: DemoStore, task: Task, about: Mapping[str, Any]) -> 
         **about,
     }
     write_json(out / "evaluation.json", evaluation)
-    write_report(out / "report.html", evaluation, _videos(store), cameras=list(store.spec.cameras))
+    write_report(out / "report.html", evaluation, _videos(store, free), cameras=list(store.spec.cameras))
     print(f"{headline(evaluation)}: open {out / 'report.html'}")
 
 
-def _videos(store: DemoStore) -> list[RolloutVideo]:
+def _videos(store: DemoStore, free: bool) -> list[RolloutVideo]:
     videos = []
     for episode in store.episodes():
-        outcome = episode.attributes.get("outcome")
-        if outcome is None:
+        outcome = episode.attributes["outcome"]
+        if episode.attributes["is_free"] != free:
             continue
         streams = [_steps(episode.frames(camera)) for camera in store.spec.cameras]
         frames = map(side_by_side, zip(*streams, strict=True))

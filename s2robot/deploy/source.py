@@ -47,7 +47,7 @@ class PolicySource:
 def open_policy(options: DeployOptions) -> PolicySource:
     """From the options `checkpoint`, or `server` and `api_key`. Raises UserError as they do."""
     if options.server is not None and options.checkpoint is None:
-        return _remote(options.server, options.api_key, options.max_chunk_age)
+        return _remote(options.server, options.api_key, options.max_chunk_age, options.proxy)
     if options.checkpoint is not None and options.server is None:
         return _local(options.checkpoint, options.threads)
     raise UserError("which policy? give checkpoint=PATH, or server=ws://host:port of `s2robot serve`")
@@ -68,13 +68,13 @@ def _local(checkpoint: str, threads: int | None) -> PolicySource:
     return PolicySource(policy, spec, task, checkpoint_sha256(folder), about, lambda: None)
 
 
-def _remote(url: str, api_key: str | int | None, timeout: float) -> PolicySource:
+def _remote(url: str, api_key: str | int | None, timeout: float, proxy: str | None) -> PolicySource:
     from s2robot.serve.client import RemotePredictor
     from s2robot.serve.command import KEY_VARIABLE
 
     key = os.environ.get(KEY_VARIABLE) if api_key is None else str(api_key)
     try:
-        remote = RemotePredictor(url, key=key, timeout=timeout)
+        remote = RemotePredictor(url, key=key, timeout=timeout, proxy=proxy)
     except (ConnectionError, TimeoutError) as error:
         raise UserError(str(error)) from error
     metadata = remote.metadata

@@ -185,9 +185,10 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
 
     def preview(self, action: np.ndarray) -> list[str]:
         """What the safety layer would do to an action (Da,) now, if the arm stood still."""
-        target, _ = self._target(np.asarray(action))
+        target, missed = self._target(np.asarray(action))
         at = self._state.joints
-        return self.safe.motion_limits.follow(target.joints, at, np.zeros_like(at), at)[1]
+        events = self.safe.motion_limits.follow(target.joints, at, np.zeros_like(at), at)[1]
+        return [*events, *(("out_of_reach",) if missed else ())]
 
     def mark(self, success: bool) -> None:
         """Says what became of the episode, where no scene knows."""

@@ -36,19 +36,28 @@ class RemotePredictor:
         key: the server's API key.
         timeout: s that a request may take.
         wait: s that a server may take to come up, or to have a connection free.
+        proxy: address of one to go through. Those of the environment (`https_proxy`) are not used.
 
     Raises:
         UserError: a url that is none, another key, what answers is no policy server.
         ConnectionError: nobody answers within `wait`.
     """
 
-    def __init__(self, url: str, *, key: str | None = None, timeout: float = 5.0, wait: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout: float = 5.0,
+        wait: float = 10.0,
+        proxy: str | None = None,
+    ) -> None:
         require_extra()
         if not url.startswith(("ws://", "wss://")):
             raise UserError(f"{url} is no address of a policy server: expected ws://host:port")
         self.url = url
         self._headers = {} if key is None else {"Authorization": f"Api-Key {key}"}
-        self._timeout, self._wait = timeout, wait
+        self._timeout, self._wait, self._proxy = timeout, wait, proxy
         self._connection, self.metadata = self._connect()
         self.spec, self._chunk_size = self._read(self.metadata)
         self.reset()
@@ -98,7 +107,13 @@ class RemotePredictor:
 
     def _connect(self) -> tuple[ClientConnection, dict[str, Any]]:
         """A connection and the server's metadata, as soon as there is one."""
-        from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+        from websockets.exceptions import (
+            InvalidHandshake,
+            InvalidProxy,
+            InvalidStatus,
+            InvalidURI,
+            ProxyError,
+        )
 
         deadline = time.monotonic() + self._wait
         while True:
@@ -110,6 +125,8 @@ class RemotePredictor:
                     reason = "it wants another API key" if status == 401 else f"HTTP {status}"
                     raise UserError(f"{self.url} refuses the connection: {reason}") from error
                 failure: Exception = error
+            except (InvalidProxy, ProxyError, ImportError) as error:  # a SOCKS proxy needs a package
+                raise UserError(f"no way through proxy={self._proxy}: {error}") from error
             except (InvalidHandshake, InvalidURI) as error:
                 raise UserError(f"{self.url} is no policy server: {error}") from error
             except OSError as error:
@@ -125,6 +142,7 @@ class RemotePredictor:
         connection = connect(
             self.url,
             compression=None,
+            proxy=self._proxy,
             additional_headers=self._headers,
             open_timeout=self._timeout,
             close_timeout=1,
@@ -219,8 +237,9 @@ class RemotePolicy(ChunkExecutor):
         key: str | None = None,
         timeout: float = 5.0,
         wait: float = 10.0,
+        proxy: str | None = None,
     ) -> None:
-        self.remote = RemotePredictor(url, key=key, timeout=timeout, wait=wait)
+        self.remote = RemotePredictor(url, key=key, timeout=timeout, wait=wait, proxy=proxy)
         try:
             super().__init__(self.remote, n_action_steps)
         except UserError:

@@ -1,13 +1,15 @@
 """Messages: msgpack maps with numpy arrays in them, as the openpi protocol writes them. No pickle.
 
 An array is the map `{b"__ndarray__": True, b"data": bytes, b"dtype": "<f4", b"shape": [...]}`, a numpy scalar
-`{b"__npgeneric__": True, b"data": number, b"dtype": "<f4"}`. What arrives is measured before it is made: an
-array is a view of the bytes that came, and nothing that a header merely promises is allocated.
+`{b"__npgeneric__": True, b"data": number, b"dtype": "<f4"}`. Text arrays, as openpi writes a prompt, are
+taken and never looked into. What arrives is measured before it is made: an array is a view of the bytes that
+came, and nothing that a header merely promises is allocated.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,6 +27,12 @@ _DTYPES = {
     for order in "<>"
     for code in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 }
+_TEXT = re.compile(r"[<>]U[1-9]\d{0,4}|\|S[1-9]\d{0,4}")  # numpy types of text
+_DIALECTS = {
+    "msgpack-numpy's dialect": ({b"nd", b"type", b"data"}, {"nd", "type", "data"}),
+    "text for keys": ({"__ndarray__"}, {"__npgeneric__"}),
+}
+"""What else is in use for arrays, and by which keys it is known."""
 _MOST_DIMENSIONS = 8
 _MOST_ENTRIES = 256  # of one map or list
 _MOST_CONTAINERS = 1024  # maps and lists in one message
@@ -88,6 +96,9 @@ class _Reader:
         entries = dict(pairs)
         if len(entries) < len(pairs):
             raise UserError("a map has the same key twice")
+        for dialect, known in _DIALECTS.items():
+            if any(keys <= entries.keys() for keys in known):
+                raise UserError(f"an array in {dialect}: expected openpi's, {{b'__ndarray__': True, ...}}")
         if b"__ndarray__" in entries:
             return _array(entries)
         return _scalar(entries) if b"__npgeneric__" in entries else entries
@@ -116,10 +127,12 @@ def _array(entries: dict[Any, Any]) -> np.ndarray:
         raise UserError(f"an array of shape {tuple(shape)}: {error}"[:200]) from error
 
 
-def _scalar(entries: dict[Any, Any]) -> np.generic:
+def _scalar(entries: dict[Any, Any]) -> np.generic | str | bytes:
     if entries.keys() != _SCALAR:
         raise UserError("a scalar is a map of __npgeneric__, data and dtype, all keys as bytes")
     data, dtype = entries[b"data"], _dtype(entries[b"dtype"])
+    if dtype.kind in "US" and isinstance(data, str | bytes):
+        return data
     if not isinstance(data, bool | int | float):
         raise UserError(f"a scalar's data is {type(data).__name__}: expected a number")
     try:
@@ -130,6 +143,8 @@ def _scalar(entries: dict[Any, Any]) -> np.generic:
 
 def _dtype(name: Any) -> np.dtype:
     found = _DTYPES.get(name) if isinstance(name, str) else None
+    if found is None and isinstance(name, str) and _TEXT.fullmatch(name):
+        return np.dtype(name)
     if found is None:
         raise UserError(f"dtype {str(name)[:40]!r} does not travel; valid: {', '.join(_DTYPES)}")
     return found

@@ -16,7 +16,7 @@ from s2robot.config.options import read_options
 from s2robot.core.spec import Observation
 from s2robot.core.task import Start, Task
 from s2robot.data.store import DemoStore
-from s2robot.deploy.checks import dry_run, look, refuse
+from s2robot.deploy.checks import Check, dry_run, look, refuse
 from s2robot.deploy.command import Deployment
 from s2robot.deploy.operator import Mark, Nobody, Terminal
 from s2robot.deploy.options import DeployOptions
@@ -59,7 +59,7 @@ def rig() -> Any:
 
 def test_checks_find_a_robot_that_is_as_it_must_be(rig: Any) -> None:
     env, _, executor = rig
-    checks = look(env, env.robot_spec) + dry_run(env, executor, 0.5)
+    checks = look(env, env.robot_spec) + dry_run(env, executor, 0.5, 0.5)
     assert [c.name for c in checks if not c.good] == [], checks
     assert {"robot", "clock", "camera front", "arm", "rate", "dry run"} <= {c.name for c in checks}
     assert env.arm.sent == [], "nothing has moved"
@@ -79,6 +79,31 @@ def test_checks_find_what_is_wrong(rig: Any) -> None:
     said = refusal(lambda: refuse(look(env, other), force=False))
     assert said.startswith("nothing was moved: robot, camera front, arm failed; force=true")
     assert all(check.good for check in look(env, env.robot_spec, recover=True) if check.name == "arm")
+
+
+def test_a_dry_run_fails_where_the_safety_layer_would_act_too_often(rig: Any) -> None:
+    env, policy, executor = rig
+    env.connect()
+    policy.action = np.array([0.05, 0.0, -0.05, -1.0], np.float32)  # faster than the arm may go
+    *_, check = dry_run(env, executor, 0.5, max_clamped=0.5)
+    assert not check.good
+    assert check.found.startswith("the safety layer would have acted on 5 of 5 actions (")
+    assert "velocity 5" in check.found and check.found.endswith(": more than max_clamped=0.5 of them")
+    said = refusal(lambda: refuse([check], force=False, realtime_factor=1.0))
+    assert said == "nothing was moved: dry run failed; force=true goes on all the same"
+    *_, check = dry_run(env, executor, 0.5, max_clamped=1.0)
+    assert check.good, check
+
+
+def test_a_slow_computer_is_told_what_helps() -> None:
+    slow = [Check("rate", False, "3 of 10 Hz", is_speed=True), Check("dry run", True, "")]
+    said = refusal(lambda: refuse(slow, force=False, realtime_factor=1.0))
+    assert said == (
+        "nothing was moved: rate failed; this computer is too slow: robot.realtime_factor=0.25 simulates in "
+        "slow motion"
+    )
+    said = refusal(lambda: refuse(slow, force=False))
+    assert "this computer is too slow" in said and "server=" in said and "realtime" not in said
 
 
 def deployment(rig: Any, store: DemoStore, *overrides: str, task: Task = TASK) -> Deployment:
@@ -128,11 +153,23 @@ def test_a_task_without_fixed_starts_is_counted_over_seeds(rig: Any, tmp_path: P
     assert asked[1].startswith("Did it succeed (inserted the peg)?")
 
 
-def test_where_the_operator_sets_the_scene_up_freely_nothing_is_counted(rig: Any, tmp_path: Path) -> None:
+def test_where_the_operator_sets_the_scene_up_freely_no_start_is_done_and_all_are_reported(
+    rig: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     env, _, _ = rig
     store = DemoStore.create(tmp_path / "demos", env.robot_spec)
-    deployment(rig, store, "starts=0", "rollouts=2").run(Nobody())
-    assert len(store) == 2 and outcomes(store) == {}
+    about = {"checkpoint_sha256": "0" * 64, "config": {}, "max_steps": 8, "seed": 0}
+    write(tmp_path, store, TASK, about)
+    said = f"no rollout was made: no evaluation.json and no report.html in {tmp_path}"
+    assert capsys.readouterr().out.strip() == said
+    for _ in range(2):
+        deployment(rig, store, "starts=0", "rollouts=2").run(Nobody())
+    assert len(store) == 4 and outcomes(store) == {}
+    assert len(list(deployment(rig, store).starts())) == 3
+    write(tmp_path, store, TASK, about)
+    evaluation = read_evaluation(tmp_path)
+    assert (evaluation["successes"], evaluation["trials"]) == (4, 4)
+    assert [rollout["index"] for rollout in evaluation["rollouts"]] == [0, 1, 2, 3]
 
 
 def test_a_policy_that_fails_stops_the_arm_and_counts_as_a_failure(rig: Any) -> None:

@@ -374,3 +374,17 @@ def test_frames_are_resized_where_the_server_was_told_to() -> None:
         small = observation(0)
         small["images"]["front"] = np.full((32, 32, 3), 7, np.uint8)
         np.testing.assert_array_equal(policy.act(large), ChunkExecutor(Adder(), 2).act(small))
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "http://127.0.0.1:9"])
+def test_a_proxy_of_the_environment_does_not_stand_between(
+    server: Running, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY", "ws_proxy"):
+        monkeypatch.setenv(name, proxy)
+    with RemotePolicy(server.url, wait=1.0) as policy:
+        assert policy.spec.action == SPEC.action
+    said = refusal(lambda: RemotePredictor(server.url, wait=0.0, proxy="socks5://127.0.0.1:9"))
+    assert said.startswith("no way through proxy=socks5://127.0.0.1:9: ")

@@ -112,6 +112,8 @@ function describe() {
   document.querySelector("[data-event=take_over]").hidden = !about.policy;
   for (const event of ["undo", "pause"]) document.querySelector(`[data-event=${event}]`).hidden = isDeployed();
   $("deployed").hidden = !isDeployed();
+  $("counted").textContent = isDeployed() ? "rollouts" : "demos";
+  nameEntries(about.action ?? []);
   $("robot").open = matchMedia("(min-width: 60rem)").matches;
 }
 
@@ -149,6 +151,17 @@ function showFacts(facts) {
   }));
 }
 
+const colour = (entry, count) => `hsl(${(360 * entry) / count} 70% 50%)`;
+
+function nameEntries(names) {
+  $("entries").replaceChildren(...names.map((name, entry) => {
+    const label = document.createElement("b");
+    label.textContent = name;
+    label.style.color = colour(entry, names.length);
+    return label;
+  }));
+}
+
 // One line for each entry of the action, over the steps of the chunk.
 function showChunk(chunk) {
   const entries = chunk.length ? chunk[0].map((_, i) => chunk.map((action) => action[i])) : [];
@@ -157,7 +170,7 @@ function showChunk(chunk) {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
     const at = (value, step) => `${(320 * step) / Math.max(1, values.length - 1)},${45 - (40 * value) / largest}`;
     line.setAttribute("points", values.map(at).join(" "));
-    line.setAttribute("class", `entry${entry % 4}`);
+    line.style.stroke = colour(entry, entries.length);
     return line;
   }));
 }
