@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from s2robot.compare.comparison import PARTS, Comparison, common_trials, compare, percent
+from s2robot.compare.progress import MeanProgress, mean_progress
 from s2robot.compare.read import Arm, Evaluation, Trial, arms, read
 from s2robot.reports.result import count_failures
 from s2robot.statistics.rates import wilson
@@ -53,6 +54,7 @@ class Outcomes:
         title: `16 starts`, `100 random starts`.
         trials: in the order of the evaluations.
         rollouts: name of an evaluation -> its rollouts, in that order.
+        progress: of the arms and their differences; empty where it is not told.
     """
 
     title: str
@@ -60,6 +62,7 @@ class Outcomes:
     comparisons: list[Comparison]
     trials: list[Trial]
     rollouts: dict[str, list[Mapping[str, Any]]]
+    progress: list[MeanProgress]
 
     @property
     def ranked(self) -> list[Row]:
@@ -96,6 +99,7 @@ class Outcomes:
                 asdict(c) | {"pairs": c.pairs and c.pairs._asdict(), "sentence": c.sentence()}
                 for c in self.comparisons
             ],
+            **({"progress": [asdict(p) for p in self.progress]} if self.progress else {}),
         }
 
 
@@ -132,6 +136,7 @@ def examine(compared: Sequence[Arm], part: str, confidence: float, **how: Any) -
         comparisons=compare(compared, part, confidence=confidence, **how),
         trials=trials,
         rollouts={name: [rollouts[t] for t in trials] for name, rollouts in tried.items()},
+        progress=mean_progress(compared, part, trials, confidence=confidence, **how),
     )
 
 
@@ -156,6 +161,7 @@ def lines(part: Outcomes) -> Iterable[str]:
     else:
         yield ""
         yield from _matrix_lines(part)
+    yield from (progress.sentence() for progress in part.progress)
 
 
 def _matrix_lines(part: Outcomes) -> Iterable[str]:

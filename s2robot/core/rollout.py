@@ -36,10 +36,14 @@ class Subscriber:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an episode ended, as the environment says."""
+    """How an episode ended, as the environment says.
+
+    `progress`: how far the task was done at best, 0 to 1; None where the environment does not tell.
+    """
 
     success: bool
     steps: int
+    progress: float | None = None
 
 
 def run_episode(
@@ -70,11 +74,13 @@ def run_episode(
     actor.reset()
     for subscriber in subscribers:
         subscriber.on_reset(observation, info)
-    steps, done = 0, False
+    steps, done, progress = 0, False, None
     while not done:
         action = actor.act(observation)
         following, _, terminated, truncated, info = env.step(action)
         for subscriber in subscribers:
             subscriber.on_step(observation, action, info)
         observation, steps, done = following, steps + 1, terminated or truncated
-    return Outcome(bool(info["success"]), steps)
+        if "progress" in info:
+            progress = max(progress or 0.0, info["progress"])
+    return Outcome(bool(info["success"]), steps, progress)

@@ -30,7 +30,7 @@ from s2robot.evaluation.rollouts import (
 from s2robot.evaluation.unfinished import Rollout, Unfinished
 from s2robot.policy.checkpoint import checkpoint_sha256, find_checkpoint, read_config
 from s2robot.reports.evaluation import RolloutVideo, write_report
-from s2robot.reports.result import SCHEMA, headline, metric_medians, read_evaluation, tally
+from s2robot.reports.result import SCHEMA, headline, metric_medians, progress_text, read_evaluation, tally
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import git_state, machine, today, versions
@@ -102,6 +102,8 @@ def _say(evaluation: dict[str, Any], out: Path) -> None:
     if further := evaluation["random_starts"]:
         rollouts += further["rollouts"]
         print(f"and from random starts: {headline(evaluation, further)}")
+    if progress := progress_text(evaluation):
+        print(progress)
     if medians := metric_medians(rollouts):
         print(medians)
 

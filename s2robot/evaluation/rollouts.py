@@ -231,6 +231,7 @@ def roll_out(context: WorkerContext, spec: RolloutSpec) -> Rollout:
         "start": spec.start.to_dict(),
         "success": ended.success,
         "steps": ended.steps,
+        **({} if ended.progress is None else {"progress": ended.progress}),
         "seed": spec.seed,
         "failure": failure and failure.label,
         "failure_text": failure and failure.text,

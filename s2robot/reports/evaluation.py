@@ -24,6 +24,7 @@ from s2robot.reports.result import (
     metric_medians,
     metrics_explained,
     outcome_text,
+    progress_text,
 )
 from s2robot.utils.atomic_io import write_atomic
 from s2robot.utils.hashing import plain
@@ -136,5 +137,6 @@ _TEMPLATE = template(
     failures=_failures,
     failures_first=_failures_first,
     place=_place,
+    progress=progress_text,
     why=outcome_text,
 )

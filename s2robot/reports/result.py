@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from s2robot.core.errors import UserError
+from s2robot.statistics.means import bootstrap_interval
 from s2robot.statistics.rates import wilson
 
 Result = Mapping[str, Any]
@@ -29,15 +30,32 @@ _UNITS = {"m": (100.0, "cm", 1), "rad": (180 / np.pi, "degrees", 0), "s": (1.0, 
 
 
 def tally(rollouts: Sequence[Result]) -> dict[str, Any]:
-    """Successes, trials, rate, Wilson's 95 % interval, and the outcomes themselves."""
+    """Successes, trials, rate, Wilson's 95 % interval, and the outcomes themselves.
+
+    Where every rollout tells its progress: its mean, with the bootstrap's 95 % interval.
+    """
+    progress = [rollout["progress"] for rollout in rollouts if "progress" in rollout]
     successes, trials = sum(rollout["success"] for rollout in rollouts), len(rollouts)
     return {
         "successes": successes,
         "trials": trials,
         "success_rate": successes / trials,
         "wilson_95": list(wilson(successes, trials)),
+        **(_progress(progress) if len(progress) == trials else {}),
         "rollouts": list(rollouts),
     }
+
+
+def _progress(values: Sequence[float]) -> dict[str, Any]:
+    return {"progress": {"mean": float(np.mean(values)), "bootstrap_95": list(bootstrap_interval(values))}}
+
+
+def progress_text(result: Result) -> str:
+    """`Mean progress 0.63 (95 % interval 0.55-0.70)`; empty where it is not told."""
+    if "progress" not in result:
+        return ""
+    low, high = result["progress"]["bootstrap_95"]
+    return f"Mean progress {result['progress']['mean']:.2f} (95 % interval {low:.2f}-{high:.2f})"
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
@@ -116,6 +134,7 @@ def outcome_text(rollout: Result) -> str:
     """Of a failed rollout: `missed by 2.3 cm (grasp error 0.5 cm)`, `grasped and dropped`, `failed`."""
     text = rollout.get("failure_text") or rollout.get("failure") or "failed"
     shown = [metric_text(name, value) for name, value in rollout.get("metrics", {}).items()]
+    shown += [f"progress {rollout['progress']:.2f}"] if "progress" in rollout else []
     beyond = [metric for metric in shown if metric not in text]
     return f"{text} ({', '.join(beyond)})" if beyond else text
 

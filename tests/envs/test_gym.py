@@ -221,6 +221,32 @@ def test_a_recorded_id_imports_nothing_unless_it_is_named(
     assert s2robot(*given, f"out={tmp_path / 'named'}") == 0
 
 
+def test_progress_is_partial_credit_in_the_evaluation_its_page_and_comparisons(
+    policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path, steps in zip(paths, ("max_steps=2", "max_steps=5"), strict=True):
+        given = (f"checkpoint={policy}", f"out={path}", "starts=3", "workers=0", steps)
+        assert s2robot("evaluate", *given, *GIVEN, "env.progress=near") == 0
+    said = capsys.readouterr().out
+    result = json.loads((paths[1] / "evaluation.json").read_text())
+    told = [rollout["progress"] for rollout in result["rollouts"]]
+    assert all(0 < value < 1 for value in told) and len(set(told)) == 3
+    assert result["progress"]["mean"] == pytest.approx(np.mean(told))
+    mean = f"Mean progress {np.mean(told):.2f} (95 % interval "
+    assert mean in said and mean in (paths[1] / "report.html").read_text()
+    assert s2robot("compare", *paths, f"out={tmp_path / 'page.html'}") == 0
+    said = capsys.readouterr().out
+    assert f"b: mean progress {np.mean(told):.2f} (95 % interval " in said
+    assert "a v b: mean progress -" in said or "a v b: mean progress +" in said
+    assert "a v b: mean progress " in (tmp_path / "page.html").read_text()
+    assert s2robot("compare", *paths, "json=true", "anytime=true") == 0
+    [*_, difference] = json.loads(capsys.readouterr().out)["starts"]["progress"]
+    first = json.loads((paths[0] / "evaluation.json").read_text())["progress"]["mean"]
+    assert difference["value"] == pytest.approx(first - np.mean(told))
+    assert -1 <= difference["low"] <= difference["value"] <= difference["high"] <= 1
+
+
 def test_a_recorded_id_of_the_registry_needs_no_file_but_no_arguments_either(
     tmp_path: Path,
 ) -> None:
