@@ -15,6 +15,7 @@ from envs.gym.outcome import ProgressReader, SuccessReader
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, Observation, RobotSpec, check_action
 from s2robot.core.task import Task
+from s2robot.utils.gl import choose_gl
 
 _RENDER = "render()"
 T = TypeVar("T")
@@ -153,6 +154,7 @@ class Gym(gymnasium.Env[Observation, np.ndarray]):
 
 def _make(env_id: str, max_steps: int | None, options: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     module, colon, name = env_id.rpartition(":")
+    choose_gl()  # its simulator may be mujoco
     try:
         if colon:
             importlib.import_module(module)

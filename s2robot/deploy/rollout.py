@@ -88,7 +88,7 @@ def roll_out(
     success, stopped, repeat = False, None, False
     try:
         subscribers = [recorder, timing, trace]
-        outcome = run_episode(env, actor, seed=seed, options=dict(start.options), subscribers=subscribers)
+        outcome = run_episode(env, actor, seed=seed, options=start.options, subscribers=subscribers)
         success, stopped = outcome.success, timing.stopped
     except TakeEnded as ended:
         repeat = ended.event is Event.REDO
