@@ -18,13 +18,27 @@ Points = Sequence[tuple[int, float]]
 
 
 def curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
-    """One (title, figure) for each group: `loss/train` and `loss/validation` are the group `loss`."""
+    """One (title, figure) for each group: `loss/train` and `loss/validation` are the group `loss`.
+
+    A loss that is not in use, zero at every step, is left out, and so is a sum that is but one other loss.
+    """
     groups: dict[str, dict[str, Points]] = defaultdict(dict)
     for name, points in curves.items():
         group, _, label = name.rpartition("/")
         if len(points):
             groups[group or label][label] = points
-    return [(title, _curve_figure(title, group)) for title, group in groups.items()]
+    used = {
+        title: group
+        for title, group in groups.items()
+        if any(v for points in group.values() for _, v in points)
+    }
+    last = {_points(group): title for title, group in used.items()}  # of equal groups
+    return [(title, _curve_figure(title, used[title])) for title in used if title in last.values()]
+
+
+def _points(group: Mapping[str, Points]) -> str:
+    """What tells two groups apart."""
+    return repr({label: [tuple(point) for point in points] for label, points in group.items()})
 
 
 def _curve_figure(title: str, group: Mapping[str, Points]) -> Markup:

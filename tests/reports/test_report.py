@@ -254,6 +254,15 @@ def test_curves_share_a_figure_by_group(tmp_path):
     assert not any("mathdefault" in (e.text or "") for svg in page.svgs for e in svg.iter())
 
 
+def test_a_loss_that_is_not_in_use_is_not_drawn(tmp_path):
+    action = [(0, 1.0), (10, 0.5)]
+    curves = {"total/train": action, "action/train": action, "grasp/train": [(0, 0.0), (10, 0.0)]}
+    page = written(tmp_path, evaluation([rollout()]), [], curves)
+    assert len(page.svgs) == 2, "the map and the action loss"
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page.source)
+    assert "action" in captions and "grasp" not in captions and "total" not in captions
+
+
 def test_what_made_it_is_told(tmp_path):
     stages = [("record", 61.2), ("train", 178.6)]
     page = written(tmp_path, evaluation([rollout()]), [], None, stages)

@@ -50,7 +50,11 @@ def test_the_best_is_that_of_most_successes_and_of_equals_the_later(out: Path) -
 def test_the_page_shows_curves_rollouts_and_what_made_them(out: Path) -> None:
     page = (out / "report.html").read_text()
     assert "default-src 'none'" in page and "<script" not in page
-    for part in ("Rollouts", "<td>12<td>0.0 %", "waited for data", "action/validation", "encoder.name"[:7]):
+    headline = "A policy (transformer, l1 head) on random-tiny features (224 px) of front, trained on 4 demos"
+    assert f"<h1>{headline}</h1>" in page
+    assert "lowest validation loss (action)" in page and "0.0 % at step" in page and " M, the frozen" in page
+    assert "trunk: transformer" in page and "name: random-tiny" in page
+    for part in ("Rollouts", "<td>12<td>0.0 %", "waited for data", "Made with s2robot"):
         assert part in page
     assert json.loads((out / "run.json").read_text())["demos"][0]["sha256"] in page
     assert page.count("<svg") == 4, "total, action, grasp and success"
