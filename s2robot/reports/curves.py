@@ -27,13 +27,14 @@ def curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:
         group, _, label = name.rpartition("/")
         if len(points):
             groups[group or label][label] = points
-    used = {
-        title: group
-        for title, group in groups.items()
-        if any(v for points in group.values() for _, v in points)
-    }
+    used = {title: group for title, group in groups.items() if not _is_unused(group)}
     last = {_points(group): title for title, group in used.items()}  # of equal groups
     return [(title, _curve_figure(title, used[title])) for title in used if title in last.values()]
+
+
+def _is_unused(group: Mapping[str, Points]) -> bool:
+    """Whether it is a loss that was zero at every step; success in no rollout is a result."""
+    return "train" in group and not any(value for points in group.values() for _, value in points)
 
 
 def _points(group: Mapping[str, Points]) -> str:
