@@ -17,6 +17,12 @@ from s2robot.utils.rate import ControlRate
 _TICKS = 20
 _LOOK = 1.0  # s
 _LATE = 0.1  # share of ticks that may be late
+_SLOWING = {
+    "velocity",
+    "acceleration",
+    "max_target_lead",
+}  # events that shorten a motion and keep its direction
+_LEAST_LEFT = 0.05  # share of the motion asked for: below, policy and robot differ in units or speed
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def dry_run(env: RobotEnv, executor: AsynchronousExecutor, seconds: float, max_c
     """Predicts at the robot's rate from what is seen now, and asks the safety layer without moving.
 
     Args:
-        max_clamped: share of the actions that the safety layer may act on.
+        max_clamped: share of the actions that the safety layer may change by more than slowing them.
     """
     executor.reset()
     rate = env.robot_spec.rate
@@ -57,7 +63,7 @@ def dry_run(env: RobotEnv, executor: AsynchronousExecutor, seconds: float, max_c
     executor.reset()
     executor.act(env.look())
     control_rate = ControlRate(rate, env.clock.now, env.clock.sleep)
-    previews: list[list[str]] = []
+    previews: list[tuple[list[str], float]] = []
     for _ in range(max(2, round(seconds * rate))):
         control_rate.wait()
         try:
@@ -75,17 +81,25 @@ def dry_run(env: RobotEnv, executor: AsynchronousExecutor, seconds: float, max_c
     ]
 
 
-def _clamped(previews: list[list[str]], most: float) -> Check:
-    """Whether the safety layer would have acted on too many actions, and how.
+def _clamped(previews: list[tuple[list[str], float]], most: float) -> Check:
+    """Whether the safety layer would have changed too many actions, or slowed them to next to nothing.
 
-    From a stand every quick motion is too sudden: `acceleration` alone says nothing of the policy.
+    From a stand every quick motion is too sudden: that some of it is slowed says nothing of the policy.
     """
-    kinds = Counter(kind for events in previews for kind in set(events))
-    acted = sum(bool(set(events) - {"acceleration"}) for events in previews)
-    good = acted <= most * len(previews)
-    how = f" ({', '.join(f'{kind} {count}' for kind, count in kinds.most_common())})" if kinds else ""
-    found = f"the safety layer would have acted on {acted} of {len(previews)} actions{how}"
-    return Check("dry run", good, found if good else f"{found}: more than max_clamped={most:g} of them")
+    changed = Counter(kind for events, _ in previews for kind in set(events) - _SLOWING)
+    acted = sum(bool(set(events) - _SLOWING) for events, _ in previews)
+    slowed = sum(bool(set(events) & _SLOWING) for events, _ in previews)
+    left = float(np.median([share for _, share in previews]))
+    how = f" ({', '.join(f'{kind} {count}' for kind, count in changed.most_common())})" if changed else ""
+    found = (
+        f"of {len(previews)} actions the safety layer would have changed {acted}{how} and slowed {slowed}, "
+        f"to {left:.0%} of the motion asked for (median)"
+    )
+    if acted > most * len(previews):
+        return Check("dry run", False, f"{found}: more than max_clamped={most:g} of them are changed")
+    if left < _LEAST_LEFT:
+        return Check("dry run", False, f"{found}: less than {_LEAST_LEFT:.0%}")
+    return Check("dry run", True, found)
 
 
 def refuse(checks: list[Check], force: bool, realtime_factor: float | None = None) -> None:

@@ -183,12 +183,19 @@ class RobotEnv(gymnasium.Env[Observation, np.ndarray]):
         self._rotation = self._kinematics.pose(self._state.joints)[1]
         return self._observation()
 
-    def preview(self, action: np.ndarray) -> list[str]:
-        """What the safety layer would do to an action (Da,) now, if the arm stood still."""
+    def preview(self, action: np.ndarray) -> tuple[list[str], float]:
+        """What the safety layer would do to an action (Da,) now, if the arm stood still.
+
+        Returns:
+            events: their names.
+            share: of the motion asked for that is left, 0 to 1.
+        """
         target, missed = self._target(np.asarray(action))
         at = self._state.joints
-        events = self.safe.motion_limits.follow(target.joints, at, np.zeros_like(at), at)[1]
-        return [*events, *(("out_of_reach",) if missed else ())]
+        sent, events = self.safe.motion_limits.follow(target.joints, at, np.zeros_like(at), at)
+        asked = float(np.linalg.norm(target.joints - at))
+        share = min(1.0, float(np.linalg.norm(sent - at)) / asked) if asked > 0 else 1.0
+        return [*events, *(("out_of_reach",) if missed else ())], share
 
     def mark(self, success: bool) -> None:
         """Says what became of the episode, where no scene knows."""

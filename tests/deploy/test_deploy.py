@@ -81,18 +81,32 @@ def test_checks_find_what_is_wrong(rig: Any) -> None:
     assert all(check.good for check in look(env, env.robot_spec, recover=True) if check.name == "arm")
 
 
-def test_a_dry_run_fails_where_the_safety_layer_would_act_too_often(rig: Any) -> None:
-    env, policy, executor = rig
+def dry_run_of(action: list[float], **options: Any) -> Check:
+    env, policy = Judging(max_steps=8, **options), Forward()
+    policy.action = np.array(action, np.float32)
+    executor = AsynchronousExecutor(policy, env.robot_spec, env.clock.now, ChunkBlending(inference_slack=0.0))
     env.connect()
-    policy.action = np.array([0.05, 0.0, -0.05, -1.0], np.float32)  # faster than the arm may go
     *_, check = dry_run(env, executor, 0.5, max_clamped=0.5)
+    executor.close()
+    env.close()
+    return check
+
+
+def test_a_dry_run_fails_where_the_safety_layer_would_change_too_much() -> None:
+    quick = [0.05, 0.0, -0.05, -1.0]  # faster than the arm may start: slowed, as it will be in a rollout
+    check = dry_run_of(quick)
+    assert check.good and "changed 0 and slowed 5" in check.found, check
+    degrees = [0.0, 11.0, 0.0, -101.0, 0.0, 112.0, 45.0, -1.0]  # of joints in rad
+    check = dry_run_of(degrees, action_space="joint")
     assert not check.good
-    assert check.found.startswith("the safety layer would have acted on 5 of 5 actions (")
-    assert "velocity 5" in check.found and check.found.endswith(": more than max_clamped=0.5 of them")
+    assert check.found.startswith("of 5 actions the safety layer would have changed 5 (joint_limit 5")
     said = refusal(lambda: refuse([check], force=False, realtime_factor=1.0))
     assert said == "nothing was moved: dry run failed; force=true goes on all the same"
-    *_, check = dry_run(env, executor, 0.5, max_clamped=1.0)
-    assert check.good, check
+
+
+def test_a_dry_run_fails_where_next_to_nothing_is_left_of_a_motion() -> None:
+    check = dry_run_of([0.05, 0.0, 0.0, -1.0], velocity=0.01, acceleration=0.01)
+    assert not check.good and check.found.endswith("(median): less than 5%"), check
 
 
 def test_a_slow_computer_is_told_what_helps() -> None:
