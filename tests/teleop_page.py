@@ -94,7 +94,7 @@ class Operator:
 
     def gripper(self) -> list[float]:
         """x, y, z (m) as the page shows them."""
-        return [float(text) for text in self.page.locator("#proprio dd").all_inner_texts()[self._position]]
+        return [float(text) for text in self.page.locator("#proprio dd").all_text_contents()[self._position]]
 
     def press(self, *keys: str) -> None:
         for key in keys:

@@ -31,6 +31,7 @@ from envs.cube_pick.arm import (
 )
 from envs.cube_pick.perturbation import Perturbation, draw_distractors
 from envs.cube_pick.simulation import (
+    CAMERAS,
     CUBE_HALF_SIZE,
     Renderer,
     global_numpy_seed,
@@ -168,6 +169,14 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     def frames(self) -> dict[str, np.ndarray]:
         """What every camera sees now, {camera: uint8 (H, W, 3)}."""
         return {name: self._frame(name) for name in self.robot_spec.cameras}
+
+    def camera_axes(self) -> dict[str, np.ndarray]:
+        """Camera -> (2, 3): right and up in its picture, in the base frame; the wrist's as it is now."""
+        frames = {
+            name: self._data.cam_xmat[self._model.camera(CAMERAS[name]).id]
+            for name in self.robot_spec.cameras
+        }
+        return {name: frame.reshape(3, 3).T[:2] for name, frame in frames.items()}
 
     def close(self) -> None:
         self._renderer.close()

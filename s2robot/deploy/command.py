@@ -27,6 +27,7 @@ from s2robot.tasks import load_task
 from s2robot.teleop.console import Console
 from s2robot.teleop.device import Phase, Status, TeleopDevice
 from s2robot.teleop.steering import make_steering
+from s2robot.teleop.view import camera_axes
 from s2robot.utils.provenance import versions
 
 
@@ -171,6 +172,7 @@ def _page(deployment: Deployment) -> TeleopDevice:
         "cameras": list(spec.cameras),
         "proprio": list(spec.proprio),
         "action": list(spec.action),
+        "axes": camera_axes(deployment.env),
         "policy": True,
     }
     page = serve(about, options.host, options.port)

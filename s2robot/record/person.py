@@ -17,6 +17,7 @@ from s2robot.record.store import check_attributes, described, store_attributes
 from s2robot.teleop.devices import DeviceKind, TeleopContext, find_kinds, make_device
 from s2robot.teleop.session import Session, SessionOptions
 from s2robot.teleop.supervision import make_overrulable
+from s2robot.teleop.view import camera_axes
 from s2robot.utils.provenance import versions
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def record_person(options: RecordOptions, kinds: Sequence[DeviceKind[Any]] | Non
             "config": identity,
             "versions": versions(),
         }
-        device = make_device(kinds, options, TeleopContext(env, _about(options, spec, description)))
+        about = _about(options, spec, description) | {"axes": camera_axes(env)}
+        device = make_device(kinds, options, TeleopContext(env, about))
         overrulable = policy and make_overrulable(policy.policy, env)
         try:
             session_options = SessionOptions(options.seed, options.episodes, options.limit)

@@ -362,3 +362,11 @@ def test_it_closes_without_a_word() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_wrist_camera_stands_the_other_way_round(cube_pick: CubePick) -> None:
+    """To the right in the front camera's picture is to the left in the wrist's."""
+    cube_pick.reset(seed=0)
+    axes = cube_pick.camera_axes()
+    np.testing.assert_allclose(axes["front"][0], [0, 1, 0], atol=0.1)
+    np.testing.assert_allclose(axes["wrist"][0], [0, -1, 0], atol=0.1)

@@ -24,7 +24,13 @@ pytest.importorskip("starlette", reason="needs the extra teleop")
 if CHROMIUM is None:
     pytest.skip("needs a Chromium: apt-get install chromium", allow_module_level=True)
 
-ABOUT = {"task": "pick", "cameras": ["front"], "proprio": ["x [m]"], "policy": True}
+ABOUT = {
+    "task": "pick",
+    "cameras": ["front"],
+    "proprio": ["x [m]"],
+    "policy": True,
+    "axes": {"front": [[0, 1, 0], [-0.26, 0, 0.97]]},
+}
 HALF = 0.5  # of full speed, as the page begins
 
 
@@ -213,6 +219,23 @@ def test_all_cameras_are_drawn_live(page: Any, device: BrowserDevice) -> None:
         brightness = "document.querySelector('canvas').getContext('2d').getImageData(24, 16, 1, 1).data[0]"
         until(page, lambda: abs(page.evaluate(brightness) - shade) < 4)  # noqa: B023 (called at once)
     assert page.evaluate("document.querySelector('canvas').width") == 48
+
+
+def test_a_camera_names_the_keys_that_lead_to_its_edges_and_grows_when_it_is_clicked(page: Any) -> None:
+    places = {"left": "A", "right": "D", "up": "W", "down": "S"}
+    assert {place: page.text_content(f"figure .key.{place}") for place in places} == places
+    page.click("figure")
+    page.wait_for_selector("figure.large")
+    page.click("figure")
+    page.wait_for_selector("figure:not(.large)")
+
+
+@pytest.mark.parametrize("size", [(900, 420), (420, 860), (1920, 1080)])
+def test_the_emergency_stop_and_the_pad_are_in_view(page: Any, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    for name in ("[data-event=stop]", "#pad"):
+        box = page.locator(name).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= size[1], name
 
 
 def test_a_second_window_asks_before_it_steers_and_stops_at_any_time(

@@ -89,6 +89,39 @@ async function draw(header, buffer, start) {
 
 // ---------------------------------------------------------------- what is shown
 
+// A click makes a camera larger, the wheel zooms in where the pointer is.
+function watchCamera(figure, canvas) {
+  let zoom = 1;
+  figure.addEventListener("click", () => {
+    for (const other of $("cameras").children) other.classList.toggle("large", other === figure && !figure.matches(".large"));
+  });
+  figure.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const box = figure.getBoundingClientRect();
+    if (zoom === 1) canvas.style.transformOrigin = `${event.clientX - box.left}px ${event.clientY - box.top}px`;
+    zoom = Math.min(8, Math.max(1, zoom * (event.deltaY < 0 ? 1.25 : 0.8)));
+    canvas.style.transform = `scale(${zoom})`;
+  }, { passive: false });
+  figure.addEventListener("dblclick", () => { zoom = 1; canvas.style.transform = ""; });
+}
+
+// At the edges of each camera whose place is known: the keys that bring the gripper that way.
+function showKeys() {
+  for (const old of document.querySelectorAll("figure .key")) old.remove();
+  for (const [name, [right, up]] of Object.entries(about.axes ?? {})) {
+    const figure = document.querySelector(`canvas[data-camera="${CSS.escape(name)}"]`)?.parentElement;
+    for (const [key, code] of [["W", "KeyW"], ["S", "KeyS"], ["A", "KeyA"], ["D", "KeyD"]]) {
+      const motion = inBaseFrame(...MOTION_KEYS[code]);
+      const [x, y] = [right, up].map((axis) => axis.reduce((sum, value, i) => sum + value * motion[i], 0));
+      if (Math.max(Math.abs(x), Math.abs(y)) < 0.2) continue; // towards the camera, or away from it
+      const label = document.createElement("span");
+      label.textContent = key;
+      label.className = `key ${Math.abs(x) > Math.abs(y) ? (x > 0 ? "right" : "left") : (y > 0 ? "up" : "down")}`;
+      figure?.append(label);
+    }
+  }
+}
+
 function describe() {
   $("task").textContent = about.task || "Record demos";
   document.title = `${about.task || "demos"}: s2robot ${about.mode ?? "record"}`;
@@ -100,9 +133,12 @@ function describe() {
     canvas.dataset.camera = caption.textContent = name;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `camera ${name}`);
+    figure.title = "Click: larger. Wheel: zoom, double click: all of it";
     figure.append(canvas, caption);
+    watchCamera(figure, canvas);
     return figure;
   }));
+  showKeys();
   $("proprio").replaceChildren(...about.proprio.map((label) => {
     const row = document.createElement("div"), term = document.createElement("dt");
     term.textContent = label;
@@ -114,7 +150,6 @@ function describe() {
   $("deployed").hidden = !isDeployed();
   $("counted").textContent = isDeployed() ? "rollouts" : "demos";
   nameEntries(about.action ?? []);
-  $("robot").open = matchMedia("(min-width: 60rem)").matches;
 }
 
 function showStatus(now, dropped) {

@@ -28,7 +28,10 @@ function motion() {
   for (const part of parts) part.forEach((value, axis) => { sum[axis] += value; });
   const fine = held.has("ShiftLeft") || held.has("ShiftRight") || fineButton ? FINE : 1;
   const scale = (fine * $("speed").value) / 100;
-  const [across, along, lift] = sum.map((value) => Math.max(-1, Math.min(1, value)) * scale);
+  return inBaseFrame(...sum.map((value) => Math.max(-1, Math.min(1, value)) * scale));
+}
+
+function inBaseFrame(across, along, lift) {
   const sign = $("robot-view").checked ? 1 : -1; // the front camera faces the robot
   return [sign * along, -sign * across, lift];
 }
@@ -198,7 +201,10 @@ document.addEventListener("visibilitychange", () => { if (document.hidden) letGo
 $("help-open").addEventListener("click", openHelp);
 $("steer-here").addEventListener("click", steerHere);
 $("speed").addEventListener("input", () => { showSpeed(); $("speed").blur(); });
-$("robot-view").addEventListener("change", () => remember("robot-view", $("robot-view").checked ? "1" : ""));
+$("robot-view").addEventListener("change", () => {
+  remember("robot-view", $("robot-view").checked ? "1" : "");
+  showKeys();
+});
 $("speed").value = recall("speed") ?? 50;
 $("robot-view").checked = recall("robot-view") === "1";
 showSpeed();
