@@ -102,8 +102,11 @@ def _with_own_folders(arguments: Sequence[str]) -> list[str]:
 
 
 def _guarded(name: str, arguments: Sequence[str]) -> int:
+    resumes = False
     try:
-        code = run(find_command(name), arguments)
+        command = find_command(name)
+        resumes = command.resumes
+        code = run(command, arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `| head` has seen enough; Python would complain of it at its end
@@ -115,7 +118,8 @@ def _guarded(name: str, arguments: Sequence[str]) -> int:
         print(f"s2robot {name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        how = ": run the same command again to go on" if resumes else ""
+        print(f"interrupted{how}", file=sys.stderr)
         return 130
 
 

@@ -23,6 +23,7 @@ class Command:
             are left as a list.
         more_help: `module:function` of the text that its help ends with.
         holds_out: its results lie in a folder `out`, in which no other command may be at work.
+        resumes: run again with the same options, it goes on where it stopped.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Command:
     places: tuple[str, ...] = ()
     more_help: str = ""
     holds_out: bool = False
+    resumes: bool = False
 
 
 _TOOL = "s2robot.data.tools"
@@ -45,6 +47,7 @@ COMMANDS = (
         "Start",
         ("out", "episodes", "steps", "workers", "seed"),
         holds_out=True,
+        resumes=True,
     ),
     Command(
         "doctor",
@@ -59,6 +62,7 @@ COMMANDS = (
         "s2robot.record.command:main",
         "Record",
         ("out", "episodes", "env", "teleop", "robot"),
+        resumes=True,
     ),
     Command(
         "demos list",
@@ -154,6 +158,7 @@ COMMANDS = (
         "s2robot.vision.cache:main",
         "Train",
         ("demos", "encoder", "encoder.sizes", "cameras", "workers"),
+        resumes=True,
     ),
     Command(
         "train",
@@ -162,6 +167,7 @@ COMMANDS = (
         "Train",
         ("demos", "out", "steps", "encoder", "cameras", "evaluate_every"),
         holds_out=True,
+        resumes=True,
     ),
     Command(
         "sweep",
@@ -170,6 +176,7 @@ COMMANDS = (
         "Train",
         ("out", "over", "train", "evaluate", "launcher"),
         holds_out=True,
+        resumes=True,
     ),
     Command(
         "pretrain",
@@ -178,6 +185,7 @@ COMMANDS = (
         "Train",
         ("out", "encoder", "states", "steps", "batch_size"),
         holds_out=True,
+        resumes=True,
     ),
     Command(
         "probe",
@@ -200,6 +208,7 @@ COMMANDS = (
         "Evaluate",
         ("checkpoint", "out", "starts", "random_starts", "perturbation", "workers"),
         holds_out=True,
+        resumes=True,
     ),
     Command(
         "compare",
@@ -217,6 +226,7 @@ COMMANDS = (
         ("what", "out", "plan_only", "cells", "seeds"),
         ("what",),
         holds_out=True,
+        resumes=True,
     ),
     Command(
         "calibrate",
@@ -232,6 +242,7 @@ COMMANDS = (
         "Deploy",
         ("checkpoint", "robot", "out", "starts", "teleop", "dry_run"),
         holds_out=True,
+        resumes=True,
     ),
     Command(
         "serve",

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from s2robot.core.errors import UserError
 
 
@@ -28,6 +26,8 @@ def check_scales(name: str, scales: Any) -> None:
 
 def check_device(name: str) -> None:
     """Raises UserError for what is no processor and none of the GPUs here; nothing is put on any of them."""
+    import torch  # here: most commands that check something need no torch
+
     gpus = torch.cuda.device_count()
     try:
         device = torch.device(name)

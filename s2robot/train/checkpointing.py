@@ -7,7 +7,7 @@ import json
 import pickle
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from s2robot.data.durable import disk_errors
 from s2robot.policy.checkpoint import save_checkpoint
 from s2robot.train.demos import Demos
 from s2robot.train.options import TrainOptions
+from s2robot.train.resume import differences, learning_rate_goes_on
 from s2robot.train.run import Curves, Run
 from s2robot.utils.atomic_io import write_atomic, write_json
 from s2robot.utils.distributed import World
@@ -73,42 +74,57 @@ class Folder:
 
     Attributes:
         settings: what a checkpoint says of itself beside its weights.
+        frozen: parameters of the encoder.
     """
 
     out: Path
     spec: RobotSpec
     settings: dict[str, Any]
+    frozen: int
 
     @classmethod
     def of(cls, options: TrainOptions, demos: Demos) -> Folder:
         """The folder that the options name."""
         extractor = make_extractor(options.encoder, options.bf16)
         settings = checkpoint_settings(options, demos, extractor, recipe(options))
-        return cls(Path(options.out), demos.spec, settings)
+        frozen = sum(p.numel() for p in extractor.encoder.parameters())
+        return cls(Path(options.out), demos.spec, settings, frozen)
 
-    def resume(self, run: Run) -> None:
-        """Takes a run to where it was saved last. Raises UserError where that is another one, or damaged."""
+    def resume(self, run: Run, options: TrainOptions, demos: Demos) -> str | None:
+        """Takes a run to where it was saved last; in a line, what is to be known of a run of more `steps`.
+
+        Raises UserError where what was saved is another training, and says which options and which demos
+        differ, or is damaged.
+        """
         path = self.out / STATE
         if not path.is_file():
             if (self.out / "model.safetensors").exists():
                 raise UserError(
                     f"{self.out} holds a checkpoint without {STATE} to resume from: give another out="
                 )
-            return
+            return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
         except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
             raise UserError(
                 f"{path} is damaged: delete {self.out} and train again, or give another out="
             ) from error
+        before = options
         if state["recipe"] != run.recipe:
-            what = "was trained with other options or other demos"
-            raise UserError(f"{self.out} {what}: give the same ones, or another out=")
+            before = replace(options, steps=state.get("steps", options.steps))
+            if before.steps > options.steps or state["recipe"] != identity(before, demos):
+                differ = differences(self.out / RECORD, recipe(options), demos)
+                raise UserError(
+                    f"{self.out} holds another training: {differ}: give the same, or another out="
+                )
         run.model.load_state_dict(state["model"])
         run.optimiser.load_state_dict(state["optimiser"])
         run.step, run.curves = state["step"], state["curves"]
         if run.averaged is not None:
             run.averaged.load_state_dict(state["averaged"])
+        if before is options:
+            return None
+        return learning_rate_goes_on(run.step, before.steps, options.steps, options.warmup, options.lr)
 
     def save(self, run: Run, keep_best: bool, curves: Curves) -> None:
         """The last checkpoint, the best one where this is it, and last of all the state: it counts them in.
@@ -123,6 +139,7 @@ class Folder:
                 self.save_policy(run, self.out / BEST)
             state = {
                 "recipe": run.recipe,
+                "steps": self.settings["training"]["steps"],
                 "step": run.step,
                 "model": run.model.state_dict(),
                 "optimiser": run.optimiser.state_dict(),

@@ -16,9 +16,10 @@ from s2robot.config.overrides import as_overrides
 from s2robot.data.dataset import WindowDataset
 from s2robot.policy.checkpoint import load_policy
 from s2robot.policy.policy import Policy
+from s2robot.train.announce import announcement, foreign_frames, window_images
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.checkpointing import Folder, identity
-from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
+from s2robot.train.demos import Demos, choose_demos, load_episode_features, split_episodes
 from s2robot.train.log import Log, check_log, open_log
 from s2robot.train.memory import into_memory
 from s2robot.train.options import TrainOptions
@@ -89,7 +90,7 @@ def _prepare(options: TrainOptions, world: World) -> Training:
         )
     run = start(options, demos.spec, training, identity(options, demos), device)
     folder = Folder.of(options, demos)
-    folder.resume(run)
+    extended = folder.resume(run, options, demos)
     if options.in_memory:
         training, validation = into_memory(training), into_memory(validation)
     sizes = (options.policy.n_obs_steps, options.policy.chunk_size)
@@ -104,8 +105,12 @@ def _prepare(options: TrainOptions, world: World) -> Training:
     loader = Loader(windows, batches, options.loader_threads)
     unfinished = run.step < options.steps
     if world.leads and unfinished:
+        counts = (len(training), len(validation))
+        told = announcement(device, run.model, folder.frozen, len(windows), counts, folder.out)
+        print(*filter(None, (foreign_frames(options.encoder, demos), told, extended)), sep="\n", flush=True)
         folder.record(options, demos, run, world)
-    return Training(options, world, run, folder, loader, WindowDataset(validation, *sizes), len(training))
+    held_out = WindowDataset(validation, *sizes)
+    return Training(options, world, run, folder, loader, held_out, demos, len(training))
 
 
 @dataclass
@@ -118,7 +123,8 @@ class Training:
     folder: Folder
     loader: Loader
     validation: WindowDataset
-    demos: int
+    demos: Demos
+    trained_on: int
 
     def __post_init__(self) -> None:
         options = self.options
@@ -149,7 +155,7 @@ class Training:
     def summary(self) -> str:
         """The training in one line."""
         values = ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in self._curves().items())
-        return f"{self.folder.out}: {self.run.step} steps on {self.demos} demos; {values}"
+        return f"{self.folder.out}: {self.run.step} steps on {self.trained_on} demos; {values}"
 
     def _steps(self, log: Log) -> None:
         options, run, first = self.options, self.run, self.run.step
@@ -161,12 +167,15 @@ class Training:
             total=options.steps,
             disable=not self.world.leads,
         )
+        if self.world.leads and first == 0:
+            log.show(window_images(self.demos, options.policy.n_obs_steps))
         began = time.perf_counter()
         for windows in progress:
             losses = self._trainer.step(windows)
+            progress.set_postfix(loss=f"{losses['total']:.4f}", refresh=False)
             if run.step % options.log_every == 0:
                 self._note(log, losses, "train")
-                progress.set_postfix(loss=f"{losses['total']:.4f}")
+                log.add(self._trainer.optimisation(), run.step)
             if self._rollouts and run.step % options.evaluate_every == 0:
                 self._rollouts.snapshot(run)
             if run.step % options.checkpoint_every == 0 or run.step == options.steps:

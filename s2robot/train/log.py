@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from s2robot.config.options import to_plain
@@ -35,6 +36,12 @@ class Log:
             self._writer.add_scalar(name, value, step)
         if self._wandb_run is not None:
             self._wandb_run.log({**values, "step": step})
+
+    def show(self, images: Mapping[str, np.ndarray]) -> None:
+        """Frames of a training window, camera -> uint8 (H, W, 3), in TensorBoard."""
+        if self._writer is not None:
+            for camera, image in images.items():
+                self._writer.add_image(f"window/{camera}", image, dataformats="HWC")
 
 
 @contextmanager

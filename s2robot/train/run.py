@@ -158,6 +158,7 @@ class Trainer:
     def __init__(self, options: TrainOptions, run: Run, world: World) -> None:
         self.run, self._options, self._world = run, options, world
         self._device = next(run.model.parameters()).device
+        self._gradient_norm = torch.zeros(())
         loss = _Loss(run.model)
         self._loss = loss if world.size == 1 else DistributedDataParallel(loss)
 
@@ -176,12 +177,18 @@ class Trainer:
             raise UserError(
                 f"the loss is {losses['total']} at step {run.step}: try a smaller lr than {options.lr}"
             )
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), options.grad_clip_norm)
+        parameters = run.model.parameters()
+        self._gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, options.grad_clip_norm)
         run.optimiser.step()
         if run.averaged is not None:
             run.averaged.update_parameters(run.model)
         run.step += 1
         return losses
+
+    def optimisation(self) -> dict[str, float]:
+        """The learning rate of the last step and the norm of its gradient before it was clipped."""
+        rate = self.run.optimiser.param_groups[0]["lr"]
+        return {"learning_rate": rate, "gradient_norm": float(self._gradient_norm)}
 
     def _backward(self, windows: Sequence[Window]) -> dict[str, float]:
         """Gradients of the mean loss over all parts of the batch, and that mean."""

@@ -18,6 +18,7 @@ import s2robot
 from s2robot import cli, commands
 from s2robot.commands import COMMANDS, EXAMPLE, Command
 from s2robot.config import compose
+from s2robot.config.comments import head_comment
 from s2robot.config.defaults import config_folder, load_defaults, names_in
 from s2robot.config.targets import locate
 from s2robot.core.errors import UserError
@@ -142,6 +143,26 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     code = f"import sys; from s2robot.cli import main; main(['--help']); print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.endswith("out=runs/deployed\n\n"), "one of them was imported"
+
+
+TORCHLESS = """
+import sys
+from s2robot import cli
+from s2robot.commands import find_command
+from s2robot.config.targets import locate
+
+for words in (["--help"], ["compare", "--help"], ["demos", "list", "nothing"], ["demos", "stats", "nothing"]):
+    cli.main(words)
+cli.main(["compare", "nothing", "nowhere"])
+locate(find_command("doctor").target)
+print("torch" in sys.modules)
+"""
+
+
+def test_commands_that_need_no_torch_do_not_import_it() -> None:
+    done = subprocess.run([sys.executable, "-c", TORCHLESS], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert "no demo store at nothing" in done.stderr, "they ran"
 
 
 def test_version() -> None:
@@ -269,6 +290,25 @@ def test_an_interruption_is_one_line(stage: types.ModuleType, capsys: pytest.Cap
     stage.main = doing(lambda options: signal.raise_signal(signal.SIGINT))
     assert cli.main(["doctor"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_interruption_of_what_can_be_resumed_says_so(
+    stage: types.ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "COMMANDS", (Command("doctor", "", "a_stage:main", "", (), resumes=True),))
+    stage.main = doing(lambda options: signal.raise_signal(signal.SIGINT))
+    assert cli.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "interrupted: run the same command again to go on\n"
+
+
+def test_a_command_that_says_it_goes_on_is_marked_as_one_that_does() -> None:
+    for command in COMMANDS:
+        said = head_comment(load_defaults(command.name).path)
+        assert (
+            not re.search(r"[Rr]un again[^.]*, it (goes on|reuses)", said)
+            or command.resumes
+            or command.name == "advise"
+        )
 
 
 def test_an_option_with_dashes_takes_the_value_behind_it(stage: types.ModuleType) -> None:

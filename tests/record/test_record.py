@@ -296,4 +296,4 @@ def test_an_environment_without_an_expert_says_what_to_give(
     (tmp_path / "configs/env/own.yaml").write_text("defaults:\n  - toy\n  - _self_\n")
     monkeypatch.setenv("S2ROBOT_CONFIG_DIR", str(tmp_path / "configs"))
     said = toy_loop.refusal(capsys, "record", "env=own", f"out={tmp_path / 'demos'}")
-    assert "envs.toy.Toy has no scripted expert: give teleop=browser, or expert._target_=FUNCTION" in said
+    assert "envs.toy.Toy has no scripted expert: give teleop=browser, or +expert._target_=FUNCTION" in said

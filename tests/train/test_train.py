@@ -25,6 +25,7 @@ import torch
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_loop import curves, made_episode, record, refusal, s2robot, train, training
 
 import s2robot.train.command as stage
@@ -34,8 +35,10 @@ from s2robot.config.options import read_options
 from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore, Episode
 from s2robot.policy.checkpoint import FILES, load_policy, read_config
+from s2robot.train.announce import foreign_frames
 from s2robot.train.demos import split_episodes
 from s2robot.train.options import TrainOptions
+from s2robot.vision.encoders.options import EncoderOptions
 
 MODEL, STATE = "model.safetensors", "training_state.pt"
 FRONT = "cameras=[front]"
@@ -214,13 +217,23 @@ def test_run_again_it_changes_nothing(toy_store: Path, toy_checkpoint: Path, tmp
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()} == before
 
 
-@pytest.mark.parametrize("option", ["seed=1", "lr=0.5", "steps=13", "policy.width=64", FRONT, "batch_size=5"])
+@pytest.mark.parametrize(
+    ("option", "differs"),
+    [
+        ("seed=1", "seed 0 -> 1"),
+        ("lr=0.5", "lr 0.001 -> 0.5"),
+        ("steps=11", "steps 12 -> 11"),
+        ("policy.width=64", "policy.width 32 -> 64"),
+        (FRONT, "cameras null -> [front]"),
+        ("batch_size=5", "batch_size 4 -> 5"),
+    ],
+)
 def test_other_options_are_refused_and_the_checkpoint_kept(
-    toy_store: Path, toy_checkpoint: Path, capsys: pytest.CaptureFixture[str], option: str
+    toy_store: Path, toy_checkpoint: Path, capsys: pytest.CaptureFixture[str], option: str, differs: str
 ) -> None:
     before = weights(toy_checkpoint)
     said = refusal(capsys, *training(toy_store, toy_checkpoint, option))
-    assert f"{toy_checkpoint} was trained with other options or other demos" in said
+    assert f"{toy_checkpoint} holds another training: {differs}: give the same, or another out=" in said
     assert weights(toy_checkpoint) == before
 
 
@@ -228,8 +241,71 @@ def test_other_demos_are_refused(
     toy_store: Path, toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = shutil.copytree(toy_store, tmp_path / "demos")
-    DemoStore.open(store).drop(DemoStore.open(store).ids()[-1])
-    assert "other options or other demos" in refusal(capsys, *training(store, toy_checkpoint))
+    gone = DemoStore.open(store).ids()[-1]
+    DemoStore.open(store).drop(gone)
+    said = refusal(capsys, *training(store, toy_checkpoint))
+    assert f"holds another training: demos gone from {store}: {gone}: give the same" in said
+
+
+def test_a_training_is_extended(
+    toy_store: Path, toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(toy_checkpoint, tmp_path / "policy")
+    before = curves(out)["action/train"]
+    train(toy_store, out, "steps=18")
+    said = capsys.readouterr().out
+    assert "extended from 12 to 18 steps: the learning rate goes on from" in said
+    after = curves(out)["action/train"]
+    assert after[: len(before)] == before and after[-1][0] == 18
+    assert "steps 18 -> 12" in refusal(capsys, *training(toy_store, out))
+
+
+def test_extended_in_its_warm_up_a_training_is_that_of_so_many_steps(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = (FRONT, "warmup=8", "checkpoint_every=3")
+    train(toy_store, tmp_path / "once", *options, "steps=9")
+    train(toy_store, tmp_path / "twice", *options, "steps=6")
+    capsys.readouterr()
+    train(toy_store, tmp_path / "twice", *options, "steps=9")
+    assert "extended from" not in capsys.readouterr().out
+    assert weights(tmp_path / "twice") == weights(tmp_path / "once")
+
+
+def test_a_training_says_what_it_is_made_of(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(toy_store, tmp_path / "out", FRONT)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "parameters:" in line]
+    trained = sum(p.numel() for p in load_policy(tmp_path / "out").model.parameters())
+    assert line.startswith(f"cpu, 1 threads; parameters: {trained / 1e6:.2f} M trained, ")
+    assert "M frozen in the encoder; " in line and " windows of 4 demos; " in line
+    assert line.endswith(f"tensorboard --logdir {tmp_path / 'out'}")
+    events = EventAccumulator(str(tmp_path / "out" / "log")).Reload()
+    assert {"learning_rate", "gradient_norm", "action/train"} <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["window/front"]
+    rates = [event.value for event in events.Scalars("learning_rate")]
+    assert rates[:2] == pytest.approx([0.0005, 0.001]) and rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "told"),
+    [
+        ("mvp-tiny-sim", None, True),
+        ("mvp-tiny-sim", "envs.toy.Toy", True),
+        ("mvp-tiny-sim", "envs.cube_pick.CubePick", False),
+        ("random-tiny", None, False),
+    ],
+)
+def test_an_encoder_of_our_simulator_alone_is_named_where_frames_are_from_elsewhere(
+    name: str, env: str | None, told: bool
+) -> None:
+    attributes = {} if env is None else {"record": {"env": {"_target_": env}}}
+    store = types.SimpleNamespace(attributes=attributes, __str__=lambda: "imported")
+    demos: Any = types.SimpleNamespace(sources=[types.SimpleNamespace(store=store)])
+    said = foreign_frames(EncoderOptions(name, (224,)), demos)
+    assert (said is not None) == told
+    assert said is None or "encoder=base (MVP, downloaded) or encoder=timm" in said
 
 
 def test_a_checkpoint_that_cannot_be_resumed_is_not_overwritten(
