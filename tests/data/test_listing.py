@@ -124,6 +124,20 @@ def test_statistics_are_those_of_the_arrays(store: DemoStore, capsys: pytest.Cap
     assert list(said["proprio"]) == list(SPEC.proprio)
 
 
+def test_statistics_do_not_count_an_unknown_outcome_as_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    for outcome, said in [(None, "success unknown"), (True, "1 successes (1 unknown)")]:
+        episode = made_episode(0, 0, steps=10)
+        del episode.attributes["success"]
+        episode.attributes |= {} if outcome is None else {"success": outcome}
+        store.append(episode)
+        count = len(store.ids())
+        lines = run(capsys, "stats", store.path)[1]
+        assert lines[0].startswith(f"{store.path}: {count} episodes, {said}, ")
+
+
 def test_sizes_are_those_on_disk(store: DemoStore, capsys: pytest.CaptureFixture[str]) -> None:
     said = run_json(capsys, "stats", store.path)[1]["bytes"]
     folders = [store.path / i for i in store.ids()]

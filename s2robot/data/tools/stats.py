@@ -45,19 +45,20 @@ def statistics(store: DemoStore) -> dict[str, Any]:
         raise UserError(f"{store} holds no demos: `s2robot record` makes some")
     series: dict[str, list[np.ndarray]] = defaultdict(list)
     sizes: dict[str, int] = defaultdict(int)
-    times, successes = [], 0
+    times, outcomes = [], []
     for reader in Progress(episodes, desc="read", unit="demo"):
         times.append(reader.time)
         for name in _SERIES:
             series[name].append(getattr(reader, name))
         for file, size in reader.sizes().items():
             sizes["metadata" if file.endswith(MARKER) else file.rpartition("/")[0]] += size
-        successes += bool(reader.attributes.get("success"))
+        outcomes.append(reader.attributes.get("success"))
     labels = {"proprio": store.spec.proprio}
     return {
         "path": str(store),
         "episodes": len(episodes),
-        "successes": successes,
+        "successes": outcomes.count(True),
+        "success_unknown": sum(outcome is None for outcome in outcomes),
         "steps": sum(map(len, times)),
         "seconds": sum(float(t[-1] - t[0]) for t in times),
         "asked_rate": store.spec.rate,
@@ -94,7 +95,7 @@ def as_text(stats: dict[str, Any]) -> str:
     frames = {name: size for name, size in stats["bytes"].items() if name.startswith("images/")}
     total = sum(stats["bytes"].values())
     head = (
-        f"{stats['path']}: {stats['episodes']} episodes, {stats['successes']} successes, "
+        f"{stats['path']}: {stats['episodes']} episodes, {_successes(stats)}, "
         f"{stats['steps']:,} steps in {stats['seconds']:,.0f} s, {total / 1e6:,.1f} MB"
     )
     measures = {
@@ -108,6 +109,13 @@ def as_text(stats: dict[str, Any]) -> str:
         for name, size in stats["bytes"].items()
     ]
     return "\n\n".join([head, *tables, table(["on disk", "MB", "kB a frame"], sizes)])
+
+
+def _successes(stats: dict[str, Any]) -> str:
+    unknown = stats["success_unknown"]
+    if unknown == stats["episodes"]:
+        return "success unknown"
+    return f"{stats['successes']} successes" + (f" ({unknown} unknown)" if unknown else "")
 
 
 def _spreads(title: str, rows: dict[str, dict[str, float] | None]) -> str:
