@@ -7,9 +7,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from s2robot.bench.options import BenchOptions
+from s2robot.data.formats.lerobot.files import V30
+from s2robot.data.formats.lerobot.writer import write
 from s2robot.data.formats.transfer import Outgoing
 from s2robot.data.store import DemoStore
-from s2robot.integrations.lerobot import dataset as lerobot
 from s2robot.integrations.lerobot.process import Bridge
 
 _DEMOS = 10  # that are exported: the rate does not depend on their number
@@ -32,7 +33,7 @@ def train_act(store: DemoStore, options: BenchOptions, batch_size: int, threads:
     find_python, steps = options.lerobot.find_python, options.train.act_steps
     with TemporaryDirectory(prefix="s2robot-bench-", dir=options.scratch) as scratch:
         folder = Path(scratch, "demos")
-        lerobot.write(outgoing, folder, find_python=find_python, images="image", instruction="")
+        write(outgoing, folder, V30, images="image", instruction="")
         with Bridge(find_python(), "train", folder) as bridge:
             measured, _ = bridge.ask({"batch_size": batch_size, "threads": threads, "steps": steps})
     seconds = measured.pop("seconds")

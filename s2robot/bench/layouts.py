@@ -17,10 +17,11 @@ from numcodecs import Blosc
 from s2robot.bench.options import BenchOptions
 from s2robot.data.dataset import EpisodeFeatures, Ta, To, WindowDataset
 from s2robot.data.formats import diffusion_policy
+from s2robot.data.formats.lerobot.files import V30
+from s2robot.data.formats.lerobot.writer import write
 from s2robot.data.formats.target import size_of
 from s2robot.data.formats.transfer import Outgoing
 from s2robot.data.formats.zarr_files import register_image_codecs
-from s2robot.integrations.lerobot import dataset as lerobot
 from s2robot.integrations.lerobot.process import Bridge
 from s2robot.vision.cache import encode_store
 
@@ -129,7 +130,7 @@ def _lerobot(
     """lerobot's own dataset class in its own process, frames left as uint8; it takes the time itself."""
     folder = scratch / f"lerobot-{images}"
     find_python = options.lerobot.find_python
-    lerobot.write(outgoing, folder, find_python=find_python, images=images, instruction="")
+    write(outgoing, folder, V30, images=images, instruction="")
     bridge = stack.enter_context(Bridge(find_python(), "windows", folder))
     bridge.send({"size": To})
     starts = np.cumsum([0, *outgoing.lengths()])

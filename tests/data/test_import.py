@@ -112,7 +112,7 @@ def test_where_all_episodes_are_broken_nothing_is_made(
             "image_size=64: format=diffusion_policy has no such option; it has rate, proprio",
         ),
         (["cameras=[fornt]"], "unknown camera 'fornt': did you mean 'front'?"),
-        (["lerobot.python=/usr/bin/python3"], "format=diffusion_policy has no such option"),
+        (["action=[action]"], "format=diffusion_policy has no such option"),
     ],
 )
 def test_what_the_file_states_itself_is_not_silently_kept(

@@ -35,7 +35,7 @@ from s2robot.core.errors import UserError, unknown
 
 FORMATS = {
     "diffusion_policy": "s2robot.data.formats.diffusion_policy:DiffusionPolicy",
-    "lerobot": "s2robot.integrations.lerobot.dataset:LeRobotFormat",
+    "lerobot": "s2robot.data.formats.lerobot:LeRobot",
     "mp4": "s2robot.data.formats.mp4:Mp4",
     "robomimic": "s2robot.data.formats.robomimic:Robomimic",
 }

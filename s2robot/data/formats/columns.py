@@ -1,4 +1,4 @@
-"""Which columns of which arrays make up the proprioception: `state`, `state[:2]`, `pose[0,2:5]`."""
+"""Which columns of which arrays make up proprioception or action: `state`, `state[:2]`, `pose[0,2:5]`."""
 
 from __future__ import annotations
 
@@ -48,30 +48,35 @@ def width(array: Any) -> int:
     return 1 if array.ndim == 1 else array.shape[1]
 
 
-def select_columns(texts: Sequence[str], arrays: Mapping[str, Any]) -> list[Columns]:
+def select_columns(texts: Sequence[str], arrays: Mapping[str, Any], option: str = "proprio") -> list[Columns]:
     """The columns that texts such as `state[:2]` name, indexed as Python does.
+
+    Args:
+        option: that gave the texts, for messages.
 
     Raises UserError for an unknown array, a column that it does not have, no column, and one named twice.
     """
-    chosen = [_select(text, arrays) for text in texts]
+    chosen = [_select(text, arrays, option) for text in texts]
     columns = [(c.name, i) for c in chosen for i in c.indices]
     if len(set(columns)) < len(columns):
         twice = next(c for c in columns if columns.count(c) > 1)
-        raise UserError(f"proprio=[{', '.join(texts)}]: column {twice[1]} of {twice[0]} is named twice")
+        raise UserError(f"{option}=[{', '.join(texts)}]: column {twice[1]} of {twice[0]} is named twice")
     return chosen
 
 
-def _select(text: str, arrays: Mapping[str, Any]) -> Columns:
+def _select(text: str, arrays: Mapping[str, Any], option: str) -> Columns:
     match = None if text in arrays else _SELECTION.fullmatch(text)
     name = match["name"] if match else text
     if name not in arrays:
-        raise unknown("array for proprio", name, sorted(arrays))
+        raise unknown(f"array for {option}", name, sorted(arrays))
     if not match:
         return Columns.whole(name, arrays[name])
     count = width(arrays[name])
-    indices = [i for part in match["columns"].split(",") for i in _indices(part.strip(), count, text)]
+    indices = [
+        i for part in match["columns"].split(",") for i in _indices(part.strip(), count, f"{option}={text}")
+    ]
     if not indices:
-        raise UserError(f"proprio={text}: no column is left, {name} has {count}")
+        raise UserError(f"{option}={text}: no column is left, {name} has {count}")
     return Columns(name, arrays[name], tuple(indices))
 
 
@@ -83,6 +88,6 @@ def _indices(part: str, count: int, text: str) -> list[int]:
             return [range(count)[bounds[0]]]  # type: ignore[index]
         return list(range(count)[slice(*bounds)])
     except (ValueError, TypeError) as error:
-        raise UserError(f"proprio={text}: expected columns such as [0], [:2] or [0,3:5]") from error
+        raise UserError(f"{text}: expected columns such as [0], [:2] or [0,3:5]") from error
     except IndexError as error:
-        raise UserError(f"proprio={text}: it has {count} columns, 0 to {count - 1}") from error
+        raise UserError(f"{text}: it has {count} columns, 0 to {count - 1}") from error

@@ -49,10 +49,10 @@ class ImportOptions:
     gripper: GripperOptions
     rate: Positive | None
     proprio: tuple[str, ...] | None
+    action: tuple[str, ...] | None
     names: NameOptions
-    cameras: tuple[str, ...] | None
+    cameras: tuple[str, ...] | Mapping[str, str] | None
     image_size: Count | None
-    lerobot: Mapping[str, Any]  # read by the format: data imports no integrations
     options: Mapping[str, Any]
 
 
@@ -68,7 +68,7 @@ class ExportOptions:
     frames_per_chunk: Count | None
     images: Literal["image", "video"] | None
     instruction: str | None
-    lerobot: Mapping[str, Any]  # read by the format: data imports no integrations
+    version: Literal["v2.1", "v3.0"] | None
     options: Mapping[str, Any]
 
 
@@ -76,7 +76,7 @@ def export_demos(options: ExportOptions) -> None:
     """Writes the demos at `demos` to `out` in another format, whole or not at all."""
     write = find_format(options.format, "write").write
     plain = to_plain(options)
-    given = {name: plain[name] for name in ("frames_per_chunk", "images", "instruction", "lerobot")}
+    given = {name: plain[name] for name in ("frames_per_chunk", "images", "instruction", "version")}
     own = format_options(options.format, write, given, options.options)
     store = DemoStore.open(options.demos)
     cameras = None if options.cameras is None else list(options.cameras)
@@ -97,7 +97,9 @@ def import_demos(options: ImportOptions) -> None:
     """
     read = find_format(options.format, "read").read
     plain = to_plain(options)
-    given = {name: plain[name] for name in ("rate", "proprio", "cameras", "image_size", "lerobot")}
+    given = {name: plain[name] for name in ("rate", "proprio", "action", "cameras", "image_size")}
+    if isinstance(options.cameras, Mapping):
+        given["cameras"] = list(options.cameras.values())
     own_names = option_names(read)
     for name in ("rate", "cameras"):  # applied here, to whatever the format says
         if name not in own_names:
@@ -108,8 +110,8 @@ def import_demos(options: ImportOptions) -> None:
         raise UserError(f"{source} does not exist: demos= names what to import")
     with new_path(out) as target:
         incoming = read(source, own)
-        spec = _spec(incoming.spec, options)
-        filling = _Filling(DemoStore.create(target, spec, _attributes(incoming, options)), options)
+        spec, cameras = _spec(incoming.spec, options), _camera_names(incoming.spec, options.cameras)
+        filling = _Filling(DemoStore.create(target, spec, _attributes(incoming, options)), options, cameras)
         filling.take(incoming)
     _report(out, filling.demos, filling.steps, f"from {source}", [*filling.lines(), *incoming.notes.lines()])
     if not spec.grippers:
@@ -126,8 +128,10 @@ def _spec(spec: RobotSpec, options: ImportOptions) -> RobotSpec:
             f"rate={options.rate:g}: {options.demos} states {spec.rate:g} Hz: leave rate= out, nothing is "
             "resampled"
         )
-    cameras = None if options.cameras is None else list(options.cameras)
-    spec = with_names(spec.select_cameras(cameras), options.names)
+    taken = _camera_names(spec, options.cameras)
+    shapes = spec.select_cameras(list(taken.values())).cameras if taken else {}
+    spec = replace(spec, cameras={name: shapes[of] for name, of in taken.items()})
+    spec = with_names(spec, options.names)
     return with_gripper(spec, options.gripper)
 
 
@@ -142,16 +146,28 @@ def with_names(spec: RobotSpec, names: NameOptions) -> RobotSpec:
     return replace(spec, proprio=proprio, action=action)
 
 
+def _camera_names(spec: RobotSpec, cameras: tuple[str, ...] | Mapping[str, str] | None) -> dict[str, str]:
+    """Camera of the new store -> camera of the file."""
+    if isinstance(cameras, Mapping):
+        return dict(cameras)
+    return {name: name for name in (spec.cameras if cameras is None else cameras)}
+
+
 def _attributes(incoming: Incoming, options: ImportOptions) -> dict[str, Any]:
     return {**incoming.attributes, "imported": f"{options.format}: {Path(options.demos).name}"}
 
 
 @dataclass
 class _Filling:
-    """A new store, the episodes that went into it and those that were set aside."""
+    """A new store, the episodes that went into it and those that were set aside.
+
+    Attributes:
+        cameras: camera of the store -> camera of the file.
+    """
 
     store: DemoStore
     options: ImportOptions
+    cameras: dict[str, str]
     demos: int = 0
     steps: int = 0
     set_aside: list[str] = field(default_factory=list)
@@ -175,7 +191,7 @@ class _Filling:
     def _take(self, incoming: IncomingEpisode) -> None:
         try:
             episode = incoming.load()
-            episode.images = {name: episode.images[name] for name in self.store.spec.cameras}
+            episode.images = {name: episode.images[of] for name, of in self.cameras.items()}
             if self.options.success is not None:
                 episode.attributes = {**episode.attributes, "success": self.options.success}
             self.store.append(episode, incoming.id)

@@ -56,50 +56,6 @@ def _read(stream: IO[bytes], dtype: np.dtype, shape: list[int]) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def write(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
-    """Makes a dataset: a head with `fps` and `features`, then an episode a message with its `task`."""
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset  # type: ignore[import-not-found]
-
-    first = receive(source)
-    assert first is not None
-    features = {name: {**f, "shape": tuple(f["shape"])} for name, f in first[0]["features"].items()}
-    dataset = LeRobotDataset.create(_REPO, first[0]["fps"], features, root=folder)
-    while message := receive(source):
-        head, arrays = message
-        for step in range(len(next(iter(arrays.values())))):
-            dataset.add_frame({name: array[step] for name, array in arrays.items()} | {"task": head["task"]})
-        dataset.save_episode(parallel_encoding=False)
-        send(reply, {})
-    dataset.finalize()
-    send(reply, {})
-
-
-def read(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
-    """Sends `fps`, `features` and the number of `episodes`, then one message an episode."""
-    dataset = _open(folder)
-    features = {name: {**f, "shape": list(f["shape"])} for name, f in dataset.meta.features.items()}
-    send(reply, {"fps": dataset.fps, "features": features, "episodes": dataset.num_episodes})
-    cameras = list(dataset.meta.camera_keys)
-    series = [
-        n for n, f in features.items() if n not in cameras and not f["dtype"].startswith(("str", "lang"))
-    ]
-    # As Arrow holds it: the format "numpy" would round doubles.
-    table = dataset.hf_dataset.select_columns(series).with_format("arrow")
-    for index in range(dataset.num_episodes):
-        episode = dataset.meta.episodes[index]
-        steps = range(episode["dataset_from_index"], episode["dataset_to_index"])
-        rows = table[steps.start : steps.stop]
-        arrays = {name: np.array(rows[name].to_pylist(), features[name]["dtype"]) for name in series}
-        send(reply, {"tasks": list(episode["tasks"])}, {**arrays, **_frames(dataset, cameras, steps)})
-
-
-def frames(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
-    """Answers each list of `steps` (counted over all episodes) with their frames."""
-    dataset = _open(folder)
-    while message := receive(source):
-        send(reply, {}, _frames(dataset, list(dataset.meta.camera_keys), message[0]["steps"]))
-
-
 def windows(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
     """Answers each list of `steps` with the seconds that it took to read a window at each of them.
 
@@ -242,20 +198,10 @@ def _open(folder: Path, **options: Any) -> Any:
     return LeRobotDataset(_REPO, root=folder, **options)
 
 
-def _frames(dataset: Any, cameras: list[str], steps: Any) -> dict[str, np.ndarray]:
-    """Camera -> uint8 (n, H, W, 3), as lerobot gives them one by one."""
-    found: dict[str, list[np.ndarray]] = {camera: [] for camera in cameras}
-    for step in steps:
-        item = dataset[step]
-        for camera in cameras:
-            found[camera].append((item[camera].permute(1, 2, 0) * 255).round().byte().numpy())
-    return {camera: np.stack(pictures) for camera, pictures in found.items()}
-
-
 def main(action: str, folder: str) -> None:
     reply = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    actions = (write, read, frames, windows, train, robot)
+    actions = (windows, train, robot)
     {a.__name__: a for a in actions}[action](Path(folder), sys.stdin.buffer, reply)
 
 

@@ -1,0 +1,23 @@
+"""lerobot reads a whole dataset. Run in its environment, offline: `python -I lerobot_reads.py FOLDER NPZ`.
+
+NPZ gets feature -> array over all steps, frames as uint8 (H, W, 3), and `task`.
+"""
+
+import sys
+
+import numpy as np
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+
+def main(folder, npz):
+    dataset, read = LeRobotDataset("s2robot/local", root=folder), {}
+    for item in (dataset[i] for i in range(len(dataset))):
+        for name, value in item.items():
+            if ".images." in name:
+                value = (value.permute(1, 2, 0) * 255).round().byte()
+            read.setdefault(name, []).append(value if isinstance(value, str) else value.numpy())
+    np.savez(npz, **{name: np.stack(values) for name, values in read.items()})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
