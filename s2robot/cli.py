@@ -13,12 +13,14 @@ from s2robot import __version__
 from s2robot.commands import COMMANDS, EXAMPLE, FAMILIES, Command, find_command, run_command
 from s2robot.core.errors import UserError
 from s2robot.utils.allocator import keep_freed_memory
+from s2robot.utils.signals import Terminated, terminable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `s2robot` with these arguments (the process's own where None) and returns its exit code.
 
-    A user's mistake is one line on stderr and 2, Ctrl-C is 130; a bug keeps its traceback.
+    A user's mistake is one line on stderr and 2, Ctrl-C is 130, SIGTERM 143, SIGHUP 129; a bug keeps its
+    traceback.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -106,7 +108,8 @@ def _guarded(name: str, arguments: Sequence[str]) -> int:
     try:
         command = find_command(name)
         resumes = command.resumes
-        code = run(command, arguments)
+        with terminable():
+            code = run(command, arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `| head` has seen enough; Python would complain of it at its end
@@ -121,6 +124,9 @@ def _guarded(name: str, arguments: Sequence[str]) -> int:
         how = ": run the same command again to go on" if resumes else ""
         print(f"interrupted{how}", file=sys.stderr)
         return 130
+    except Terminated as signal:
+        print(f"ended by {signal}", file=sys.stderr)
+        return signal.code
 
 
 if __name__ == "__main__":

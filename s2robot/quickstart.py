@@ -11,7 +11,8 @@ from typing import Any
 from s2robot.commands import load_command, run_command
 from s2robot.config.options import Count, Natural, to_plain
 from s2robot.policy.checkpoint import checkpoint_sha256
-from s2robot.reports.result import headline
+from s2robot.reports.evaluation import read_stages
+from s2robot.reports.result import headline, read_evaluation
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.hashing import sha256_json
 
@@ -60,7 +61,7 @@ class Stages:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+        self._seconds: dict[str, float] = read_stages(path) if path.is_file() else {}
 
     def run(self, command: str, overrides: list[str]) -> None:
         """Runs a command with overrides as its command line would."""
@@ -83,8 +84,8 @@ def _evaluate(
     _, evaluation = load_command("evaluate", overrides)
     identity = sha256_json([checkpoint_sha256(checkpoint), to_plain(evaluation)])
     path = out / "evaluation.json"
-    done = path.is_file() and stamp.is_file() and json.loads(stamp.read_text()) == identity
+    done = path.is_file() and stamp.is_file() and stamp.read_bytes() == json.dumps(identity).encode() + b"\n"
     if not done:
         stages.run("evaluate", overrides)
         write_json(stamp, identity)
-    return json.loads(path.read_text())
+    return read_evaluation(path)

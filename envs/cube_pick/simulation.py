@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,15 @@ class Renderer:
         self._culls = cull and not (shadows or reflections)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[0] = 0  # collision geometry; what is seen is in group 1
-        self._renderer = open_renderer(model, size, size)
-        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
-        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = reflections
+        self._size, self._shadows, self._reflections = size, shadows, reflections
+
+    @cached_property
+    def _renderer(self) -> mujoco.Renderer:
+        """Opened for the first frame: gymnasium forks after it has made an environment, to see its spaces."""
+        renderer = open_renderer(self._model, self._size, self._size)
+        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self._shadows
+        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = self._reflections
+        return renderer
 
     def render(
         self, data: mujoco.MjData, camera: str, decorate: Callable[[mujoco.MjvScene], None] | None = None
@@ -68,7 +75,8 @@ class Renderer:
         return self._renderer.render()
 
     def close(self) -> None:
-        self._renderer.close()
+        if "_renderer" in vars(self):
+            self._renderer.close()
 
 
 def make_simulation(action_space: str, rate: float, cube_half_size: float = CUBE_HALF_SIZE) -> Any:

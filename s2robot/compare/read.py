@@ -163,14 +163,6 @@ def _file(path: Path) -> Path:
 
 def _read(name: str, file: Path) -> Evaluation:
     content = read_evaluation(file)
-    try:
-        return _evaluation(name, file, content)
-    except (AttributeError, KeyError, TypeError) as error:
-        detail = " ".join(f"{type(error).__name__} {error}".split())
-        raise UserError(f"{file} is no evaluation, or a damaged one ({detail})") from error
-
-
-def _evaluation(name: str, file: Path, content: dict[str, Any]) -> Evaluation:
     config = content["config"]
     settings = {key: value for key, value in _flat(config, "") if not key.startswith(_NO_SETTINGS)}
     evaluation = Evaluation(name, file, (config.get("training") or {}).get("seed"), settings, content)

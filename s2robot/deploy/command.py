@@ -29,6 +29,7 @@ from s2robot.teleop.device import Phase, Status, TeleopDevice
 from s2robot.teleop.steering import make_steering
 from s2robot.teleop.view import camera_axes
 from s2robot.utils.provenance import versions
+from s2robot.utils.signals import Terminated
 
 
 def main(options: DeployOptions) -> None:
@@ -77,6 +78,9 @@ class Deployment:
         except KeyboardInterrupt:
             self.env.stop("interrupted")
             print("\ninterrupted: the arm is stopped; what is finished is kept, run again to go on")
+        except Terminated as signal:
+            self.env.stop(f"ended by {signal}")
+            raise
 
     def starts(self) -> Iterator[tuple[int, Start]]:
         """The starts that are left, each with its number; with `starts=0` as many rollouts as asked for."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,13 @@ from s2robot.evaluation.rollouts import (
 )
 from s2robot.evaluation.unfinished import Rollout, Unfinished
 from s2robot.policy.checkpoint import checkpoint_sha256, find_checkpoint, read_config
-from s2robot.reports.evaluation import RolloutVideo, write_report
+from s2robot.reports.curves import read_curves
+from s2robot.reports.evaluation import RolloutVideo, read_stages, write_report
 from s2robot.reports.result import SCHEMA, headline, metric_medians, progress_text, read_evaluation, tally
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import git_state, machine, today, versions
-from s2robot.utils.workers import run_jobs
+from s2robot.utils.workers import Patience, run_jobs
 
 
 def main(options: EvaluateOptions) -> int:
@@ -60,7 +60,7 @@ def main(options: EvaluateOptions) -> int:
     if options.store is not None:
         check_origin(options.store, {"collected_by": "policy", **origin(common)})
     unfinished = Unfinished.begin(out, _identity(common), options.overwrite)
-    rollouts = _roll_out_all(common, todo, unfinished, options.workers)
+    rollouts = _roll_out_all(common, todo, unfinished, options)
     evaluation = _evaluation(common, spec, [rollout.outcome for rollout in rollouts])
     videos = [RolloutVideo(r.index, r.film) for r in rollouts if r.film is not None]
     cameras = common.env.get("cameras", list(spec.cameras))
@@ -109,7 +109,7 @@ def _say(evaluation: dict[str, Any], out: Path) -> None:
 
 
 def _roll_out_all(
-    common: EvalConfig, todo: list[RolloutSpec], unfinished: Unfinished, workers: int
+    common: EvalConfig, todo: list[RolloutSpec], unfinished: Unfinished, options: EvaluateOptions
 ) -> list[Rollout]:
     """Every rollout in the order of the specs: those that are kept, and the others."""
     done = unfinished.kept({spec.index for spec in todo})
@@ -118,9 +118,10 @@ def _roll_out_all(
         for rollout in run_jobs(
             _keep_rollout,
             missing,
-            workers=min(workers, len(missing)),
+            workers=min(options.workers, len(missing)),
             start=_start,
             start_args=(common, unfinished),
+            patience=Patience(options.start_timeout, options.step_timeout, lambda s: f"rollout {s.index}"),
         ):
             done[rollout.index] = rollout
             progress.set_postfix(successes=sum(r.outcome["success"] for r in done.values()))
@@ -183,18 +184,8 @@ def _evaluation(common: EvalConfig, spec: RobotSpec, outcomes: list[dict[str, An
 
 def _curves(checkpoint: Path) -> dict[str, list[tuple[int, float]]] | None:
     path = checkpoint / "curves.json"
-    return _read(path) if path.is_file() else None
+    return read_curves(path) if path.is_file() else None
 
 
 def _stages(path: str | None) -> list[tuple[str, float]] | None:
-    return None if path is None else list(_read(Path(path)).items())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}: expected names and values")
-    return content
+    return None if path is None else list(read_stages(Path(path)).items())

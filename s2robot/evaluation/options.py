@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from s2robot.config.options import Component, Count, Natural, NonNegative, read_options, to_plain
+from s2robot.config.options import Component, Count, Natural, NonNegative, Positive, read_options, to_plain
 
 Repeats = Annotated[int, Ge(1), Le(99)]
 
@@ -41,6 +41,8 @@ class EvaluateOptions(RolloutOptions):
     overwrite: bool
     env: Component | None
     workers: Natural
+    step_timeout: Positive
+    start_timeout: Positive
     store: str | None
     replay: str | None
     index: int | None

@@ -11,14 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
+
 from s2robot.core.errors import UserError
 from s2robot.core.task import Start
 from s2robot.evaluation.options import EvaluateOptions, RolloutOptions, read_recorded
 from s2robot.evaluation.rollouts import EvalConfig, RolloutSpec, make_context, roll_out
+from s2robot.evaluation.unfinished import Rollout
 from s2robot.policy.checkpoint import checkpoint_sha256
 from s2robot.reports.result import all_rollouts, outcome_text, read_evaluation
 from s2robot.utils.atomic_io import write_atomic
 from s2robot.utils.provenance import versions
+
+_MISFITS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What an environment raises for options and starts that are not what it takes."""
 
 _DIFFERENT = {"model": "another model", "start": "another start", "rollout": "another rollout"}
 
@@ -34,7 +40,7 @@ def replay(options: EvaluateOptions) -> int:
     _check_checkpoint(common.checkpoint, evaluation)
     start = Start.from_dict(recorded["start"])
     spec = RolloutSpec(recorded["index"], start, recorded["seed"], filmed=True)
-    rollout = roll_out(make_context(common), spec)
+    rollout = _roll_out(common, spec, options.replay)
     differences = list(_differences(recorded, rollout.outcome))
     ended = f"{_ended(evaluation, rollout.outcome)}: {_summary(evaluation, recorded, differences)}"
     print(f"rollout {spec.index}: {ended}")
@@ -63,7 +69,20 @@ def _config(evaluation: Mapping[str, Any], options: EvaluateOptions) -> EvalConf
     kept = replace(kept, checkpoint=options.checkpoint or kept.checkpoint)
     if options.env is not None:
         return EvalConfig(kept, dict(options.env), config.get("channel"), is_chosen=True)
+    if not config.get("env"):
+        raise UserError(f"{options.replay} is damaged: config.env is missing, the environment")
     return EvalConfig(kept, config["env"], config.get("channel"))
+
+
+def _roll_out(common: EvalConfig, spec: RolloutSpec, file: str | None) -> Rollout:
+    """Raises UserError where environment or start are not what they take."""
+    try:
+        return roll_out(make_context(common), spec)
+    except (InstantiationException, *_MISFITS) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{file}: rollout {spec.index} cannot be repeated as it was recorded ({reason})"
+        ) from error
 
 
 def _spans(numbers: list[int]) -> str:

@@ -25,6 +25,7 @@ from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_confi
 from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
 from s2robot.tasks import load_task
 from s2robot.utils.video import encode_mp4, side_by_side
+from s2robot.utils.workers import Heartbeat
 
 REPEAT = 10_000
 """What is between the indices of two rollouts from the same start."""
@@ -220,7 +221,7 @@ def roll_out(context: WorkerContext, spec: RolloutSpec) -> Rollout:
     env = context.env
     scenes, grasps = SceneTrace(env, context.task), GraspTrace(context.actor)
     fingerprint, collector, recorder = Fingerprint(env), FrameCollector(), Recorder()
-    subscribers = [scenes, grasps, fingerprint, *([collector] if spec.filmed else [])]
+    subscribers = [Heartbeat(), scenes, grasps, fingerprint, *([collector] if spec.filmed else [])]
     subscribers += [recorder] if context.store is not None else []
     ended = run_episode(
         env, context.actor, seed=spec.seed, options=spec.start.options, subscribers=subscribers

@@ -15,7 +15,7 @@ from typing import Any
 
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors, sync
-from s2robot.reports.result import check_rollout
+from s2robot.reports.schema import check_rollout
 from s2robot.utils.atomic_io import read_json, write_atomic, write_json
 from s2robot.utils.hashing import first_difference, plain, sha256_json
 

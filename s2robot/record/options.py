@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from s2robot.config.options import Component, Count, Natural
+from s2robot.config.options import Component, Count, Natural, Positive
 from s2robot.teleop.leader import LeaderOptions
 
 
@@ -24,6 +24,8 @@ class RecordOptions:
     images: Literal["lossless", "jpeg"]
     quality: Annotated[int, Ge(1), Le(100)]
     workers: Natural
+    step_timeout: Positive
+    start_timeout: Positive
     seed: Natural
     attempts: Count
     checkpoint: str | None

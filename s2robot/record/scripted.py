@@ -23,7 +23,7 @@ from s2robot.record.options import RecordOptions
 from s2robot.record.store import check_attributes, described, store_attributes
 from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import versions
-from s2robot.utils.workers import run_jobs
+from s2robot.utils.workers import Heartbeat, Patience, run_jobs
 
 Context = tuple[RecordOptions, gymnasium.Env, Callable[[], DemoStore]]
 
@@ -45,6 +45,7 @@ def record_scripted(options: RecordOptions) -> None:
             workers=min(options.workers, len(missing)),
             start=_start,
             start_args=(options,),
+            patience=Patience(options.start_timeout, options.step_timeout, lambda i: f"demo {_id(i)}"),
         ):
             failures += attempts - 1
             progress.set_postfix(failures=failures)
@@ -117,7 +118,7 @@ def _record_one(context: Context, index: int) -> int:
             demonstration.expert,
             seed=env_seed,
             options=demonstration.start.options,
-            subscribers=[recorder],
+            subscribers=[recorder, Heartbeat()],
         )
         if outcome.success or demonstration.keep_failures:
             attributes = _attributes(options, demonstration, outcome, env_seed, attempt)

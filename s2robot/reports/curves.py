@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
@@ -11,10 +12,25 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from s2robot.core.errors import UserError
 from s2robot.reports.html import STYLE, svg
+from s2robot.utils.atomic_io import read_json
+
+_MEND = "delete it, or train again into another folder"
 
 Points = Sequence[tuple[int, float]]
 """(step, value) in the order of the steps."""
+
+
+def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """The curves of a training, by name. Raises UserError where the file holds anything else."""
+    content = read_json(path, _MEND)
+    try:
+        return {
+            name: [(int(step), float(value)) for step, value in points] for name, points in content.items()
+        }
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): {_MEND}") from error
 
 
 def curve_figures(curves: Mapping[str, Points]) -> list[tuple[str, Markup]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from s2robot.core.errors import UserError
 from s2robot.core.task import SpawnRegion
 from s2robot.reports.curves import Points, curve_figures
 from s2robot.reports.films import Film
@@ -26,7 +27,7 @@ from s2robot.reports.result import (
     outcome_text,
     progress_text,
 )
-from s2robot.utils.atomic_io import write_atomic
+from s2robot.utils.atomic_io import read_json, write_atomic
 from s2robot.utils.hashing import plain
 
 PAGE_FIELDS = (*FIELDS, "rate", "max_steps", "seed", "versions")
@@ -140,3 +141,12 @@ _TEMPLATE = template(
     progress=progress_text,
     why=outcome_text,
 )
+
+
+def read_stages(path: Path) -> dict[str, float]:
+    """Stage -> how long it took (s). Raises UserError where the file holds anything else."""
+    stages = read_json(path, "delete it")
+    for name, seconds in stages.items():
+        if not isinstance(seconds, int | float):
+            raise UserError(f"{path} is damaged ({name} took {seconds!r}): expected seconds")
+    return stages

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from s2robot.core.errors import UserError
+from s2robot.reports.schema import check_fields
 from s2robot.statistics.means import bootstrap_interval
 from s2robot.statistics.rates import wilson
 
@@ -70,7 +71,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         raise UserError(
             f"no evaluation at {path}: expected an evaluation.json, or the folder that holds one"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} is no readable JSON: {error}") from error
     check_evaluation(content, str(file))
     return content
@@ -88,21 +89,13 @@ def check_evaluation(content: Any, name: str = "evaluation", fields: Sequence[st
     missing = [field for field in fields if field not in content]
     if missing:
         raise UserError(f"{name} is no evaluation: it lacks {', '.join(missing)}")
-    for rollout in all_rollouts(content):
-        check_rollout(rollout, name)
-
-
-def check_rollout(rollout: Any, name: str) -> None:
-    """Raises UserError for what is no outcome of a rollout."""
-    if damage := _damage(rollout):
-        raise UserError(f"{name} is damaged: {damage}")
+    check_fields(content, name)
 
 
 def all_rollouts(evaluation: Result) -> list[Any]:
     """Those from the fixed starts, then those from the random ones."""
-    parts = (evaluation, evaluation.get("random_starts") or {})
-    found = [part.get("rollouts", []) for part in parts if isinstance(part, Mapping)]
-    return [rollout for rollouts in found if isinstance(rollouts, list) for rollout in rollouts]
+    parts = (evaluation, evaluation["random_starts"] or {})
+    return [rollout for part in parts for rollout in part.get("rollouts", ())]
 
 
 def headline(evaluation: Result, result: Result | None = None) -> str:
@@ -167,13 +160,3 @@ def metrics_explained(rollouts: Sequence[Result], meanings: Mapping[str, str]) -
     names = dict.fromkeys(name for rollout in rollouts for name in rollout.get("metrics", {}))
     told = [(name.rpartition("_")[0].replace("_", " "), meanings[name]) for name in names if name in meanings]
     return [f"{name[0].upper()}{name[1:]}: {meaning}." for name, meaning in told]
-
-
-def _damage(rollout: Any) -> str | None:
-    """What is wrong with a rollout, in words."""
-    if not isinstance(rollout, Mapping):
-        return f"a rollout is {rollout!r}"
-    for name, kind in (("success", bool), ("start", Mapping), ("seed", int), ("metrics", Mapping)):
-        if not isinstance(rollout.get(name), kind):
-            return f"a rollout has {name}={rollout.get(name)!r}"
-    return None

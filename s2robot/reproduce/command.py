@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from s2robot.reproduce.check import check_works
 from s2robot.reproduce.commands import Command, ReproduceOptions, Work
 from s2robot.reproduce.plan import CELLS, chosen_arms, seeds_of
 from s2robot.reproduce.report import write_report
-from s2robot.utils.atomic_io import write_atomic, write_json
+from s2robot.utils.atomic_io import read_json, write_atomic, write_json
 from s2robot.utils.hashing import sha256_json
 
 _MADE_BY = "made_by.json"  # beside outcomes: what of the options they were made by
@@ -49,7 +48,7 @@ def is_done(work: Work, results: Path) -> bool:
     """Whether the raw outcomes are there, made anywhere. Raises UserError for those of other options."""
     if not (results / f"{work.name}.json").is_file():
         return False
-    if _read(results / _MADE_BY, {}).get(work.name) != _identity(work):
+    if _read(results / _MADE_BY).get(work.name) != _identity(work):
         raise UserError(
             f"{results} holds {work.name}, made with other options: give the same, or another results="
         )
@@ -59,7 +58,7 @@ def is_done(work: Work, results: Path) -> bool:
 def _run(work: Work) -> None:
     """The stages. Each goes on by itself where it stopped, and has nothing to do where it is complete."""
     stamp = work.evaluation / _MADE_BY
-    if _read(stamp, _identity(work)) != _identity(work):
+    if stamp.is_file() and stamp.read_text().strip() != f'"{_identity(work)}"':
         raise UserError(f"{work.evaluation} was begun with other options: give the same, or another out=")
     write_json(stamp, _identity(work))
     for command in work.commands():
@@ -71,27 +70,29 @@ def _run(work: Work) -> None:
 
 def _publish(work: Work, results: Path) -> None:
     """The raw outcomes, byte for byte, once it is written by what they were made."""
-    write_json(results / _MADE_BY, _read(results / _MADE_BY, {}) | {work.name: _identity(work)})
+    write_json(results / _MADE_BY, _read(results / _MADE_BY) | {work.name: _identity(work)})
     write_atomic(results / f"{work.name}.json", (work.evaluation / "evaluation.json").read_bytes())
 
 
 def _made_before(results: Path, options: ReproduceOptions) -> list[Work]:
     """What lies in `results` and was made with these options, in the order in which it came."""
     arms = {arm.name: arm for cell in CELLS.values() for arm in cell}
-    made_by = _read(results / _MADE_BY, {})
+    made_by = _read(results / _MADE_BY)
     named = [name.rpartition("_seed") for name in made_by]
-    works = [Work(arms[arm], int(seed), options) for arm, _, seed in named if arm in arms]
+    works = [
+        Work(arms[arm], int(seed), options) for arm, _, seed in named if arm in arms and seed.isdecimal()
+    ]
     return [work for work in works if made_by[work.name] == _identity(work)]
 
 
-def _read(file: Path, otherwise: Any) -> Any:
-    return json.loads(file.read_text()) if file.is_file() else otherwise
+def _read(file: Path) -> dict[str, Any]:
+    return read_json(file, "put back what it held, or give another folder") if file.is_file() else {}
 
 
 def _identity(work: Work) -> str:
     """Of all commands to the outcomes, without what changes nothing: folders and processes."""
     anywhere = replace(work, options=replace(work.options, out="OUT"))
-    processes = ("workers=", "encode_workers=")
+    processes = ("workers=", "encode_workers=", "step_timeout=", "start_timeout=")
     commands = [
         [c.name, *(o for o in c.overrides if not o.startswith(processes))] for c in anywhere.commands()
     ]

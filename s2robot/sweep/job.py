@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from s2robot.commands import run_command
 from s2robot.core.errors import UserError
-from s2robot.utils.atomic_io import write_json
+from s2robot.utils.atomic_io import read_json, write_json
 
 JOB = "job.json"
 """What a job says of itself: its options, those of its evaluation, and the mistake that ended it, if any."""
@@ -29,7 +28,7 @@ def run_job(config: Mapping[str, Any]) -> None:
     options = [*config["common"], *varied]
     evaluation = None if config.get("evaluation") is None else list(config["evaluation"])
     job: dict[str, Any] = {"options": options, "evaluation": evaluation, "error": None}
-    kept = json.loads((folder / JOB).read_text()) if (folder / JOB).is_file() else None
+    kept = read_job(folder) if (folder / JOB).is_file() else None
     if kept == job:
         return
     if refused := _refusal(folder, kept, evaluation):
@@ -41,6 +40,15 @@ def run_job(config: Mapping[str, Any]) -> None:
     except UserError as error:
         job["error"] = " ".join(str(error).split())
     write_json(folder / JOB, job)
+
+
+def read_job(folder: Path) -> dict[str, Any]:
+    """What a finished job says of itself. Raises UserError where that is damaged."""
+    job = read_json(folder / JOB, "delete it, and the job runs again")
+    options = job.get("options")
+    if not (isinstance(options, list) and all(isinstance(o, str) and "=" in o for o in options)):
+        raise UserError(f"{folder / JOB} is damaged (options={options!r}): delete it, and the job runs again")
+    return {"evaluation": None, "error": None, **job}
 
 
 def _refusal(folder: Path, kept: dict[str, Any] | None, wanted: list[str] | None) -> str | None:

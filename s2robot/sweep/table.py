@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s2robot.reports.curves import read_curves
 from s2robot.reports.result import read_evaluation
-from s2robot.sweep.job import JOB
+from s2robot.sweep.job import JOB, read_job
 from s2robot.utils.atomic_io import write_atomic, write_json
 
 Row = dict[str, Any]
@@ -41,10 +41,10 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _row(folder: Path, over: Sequence[str]) -> Row:
-    job = json.loads((folder / JOB).read_text())
+    job = read_job(folder)
     given = dict(option.split("=", 1) for option in job["options"])
     failed = job["error"] is not None  # what lies there may be another training's
-    curves = {} if failed else _read(folder / "policy" / "curves.json")
+    curves = {} if failed else _curves(folder / "policy" / "curves.json")
     evaluated = folder / "policy" / "evaluation" / "evaluation.json"
     evaluation = read_evaluation(evaluated) if evaluated.is_file() and not failed else {}
     scores = [value for _, value in curves.get("action/validation", [])]
@@ -62,8 +62,8 @@ def _row(folder: Path, over: Sequence[str]) -> Row:
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}
+def _curves(path: Path) -> dict[str, Any]:
+    return read_curves(path) if path.is_file() else {}
 
 
 def _last(curves: Mapping[str, Any], name: str) -> float | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,15 +20,18 @@ from s2robot.train.demos import Demos
 from s2robot.train.options import TrainOptions
 from s2robot.train.resume import differences, learning_rate_goes_on
 from s2robot.train.run import Curves, Run
-from s2robot.utils.atomic_io import write_atomic, write_json
+from s2robot.utils.atomic_io import read_json, write_atomic, write_json
 from s2robot.utils.distributed import World
 from s2robot.utils.hashing import sha256_json
 from s2robot.utils.provenance import git_state, machine, versions
+from s2robot.utils.state import damage, load_state
 from s2robot.vision.features import FeatureExtractor, make_extractor
 
 STATE = "training_state.pt"
 RECORD = "run.json"
 BEST = "best"
+_MEND = "delete it; the training goes on without what it told of earlier sessions"
+_STATE_KEYS: dict[str, type] = {"recipe": str, "step": int, "model": dict, "optimiser": dict, "curves": dict}
 SCORE = "action/validation"
 """The curve whose lowest point is the best checkpoint, where no rollouts are made."""
 
@@ -98,33 +99,37 @@ class Folder:
         """
         path = self.out / STATE
         if not path.is_file():
-            if (self.out / "model.safetensors").exists():
+            if (self.out / "model.safetensors").exists() and self._begun() != run.recipe:
                 raise UserError(
                     f"{self.out} holds a checkpoint without {STATE} to resume from: give another out="
                 )
-            return None
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
-        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-            raise UserError(
-                f"{path} is damaged: delete {self.out} and train again, or give another out="
-            ) from error
+            return None  # also where the disk was full at the first save
+        damaged = f"delete {self.out} and train again, or give another out="
+        state = load_state(path, _STATE_KEYS, damaged)
         before = options
-        if state["recipe"] != run.recipe:
-            before = replace(options, steps=state.get("steps", options.steps))
-            if before.steps > options.steps or state["recipe"] != identity(before, demos):
-                differ = differences(self.out / RECORD, recipe(options), demos)
-                raise UserError(
-                    f"{self.out} holds another training: {differ}: give the same, or another out="
-                )
-        run.model.load_state_dict(state["model"])
-        run.optimiser.load_state_dict(state["optimiser"])
-        run.step, run.curves = state["step"], state["curves"]
-        if run.averaged is not None:
-            run.averaged.load_state_dict(state["averaged"])
+        with damage(path, damaged):
+            if state["recipe"] != run.recipe:
+                before = replace(options, steps=state.get("steps", options.steps))
+                if before.steps > options.steps or state["recipe"] != identity(before, demos):
+                    differ = differences(self.out / RECORD, recipe(options), demos)
+                    raise UserError(
+                        f"{self.out} holds another training: {differ}: give the same, or another out="
+                    )
+            run.model.load_state_dict(state["model"])
+            run.optimiser.load_state_dict(state["optimiser"])
+            if run.averaged is not None:
+                run.averaged.load_state_dict(state["averaged"])
+            curves = state["curves"].items()
+            run.curves = {str(name): [(int(s), float(v)) for s, v in points] for name, points in curves}
+        run.step = state["step"]
         if before is options:
             return None
         return learning_rate_goes_on(run.step, before.steps, options.steps, options.warmup, options.lr)
+
+    def _begun(self) -> str | None:
+        """The recipe of the training that was begun here, None where there was none."""
+        path = self.out / RECORD
+        return read_json(path, _MEND).get("recipe_sha256") if path.is_file() else None
 
     def save(self, run: Run, keep_best: bool, curves: Curves) -> None:
         """The last checkpoint, the best one where this is it, and last of all the state: it counts them in.
@@ -158,7 +163,7 @@ class Folder:
     def record(self, options: TrainOptions, demos: Demos, run: Run, world: World) -> None:
         """Notes in `run.json` all that is needed to repeat the training, and that it was begun or resumed."""
         path = self.out / RECORD
-        sessions = json.loads(path.read_text())["sessions"] if path.is_file() else []
+        sessions = _sessions(read_json(path, _MEND), path) if path.is_file() else []
         session = {
             "from_step": run.step,
             "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -179,10 +184,17 @@ class Folder:
     def timed(self, steps: int, seconds: float, waited: float) -> None:
         """Notes how long the session took (s), and for how long of it (s) its steps waited for data."""
         path = self.out / RECORD
-        record = json.loads(path.read_text())
-        record["sessions"][-1] |= {"steps": steps, "seconds": seconds, "waited": waited}
+        record = read_json(path, _MEND)
+        _sessions(record, path)[-1] |= {"steps": steps, "seconds": seconds, "waited": waited}
         with disk_errors(f"save {self.out}"):
             write_json(path, record)
+
+
+def _sessions(record: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    sessions = record.get("sessions")
+    if not isinstance(sessions, list) or not all(isinstance(session, dict) for session in sessions):
+        raise UserError(f"{path} is damaged (sessions={sessions!r}): {_MEND}")
+    return sessions
 
 
 def best_step(scores: list[tuple[int, float]]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from s2robot.train.run import Run, Trainer, grasp_target, normalisation, start, 
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.distributed import World, join_world
 from s2robot.utils.progress import Progress
+from s2robot.utils.signals import Deferred, deferred
 
 
 def main(options: TrainOptions) -> None:
@@ -170,21 +172,35 @@ class Training:
         if self.world.leads and first == 0:
             log.show(window_images(self.demos, options.policy.n_obs_steps))
         began = time.perf_counter()
-        for windows in progress:
-            losses = self._trainer.step(windows)
-            progress.set_postfix(loss=f"{losses['total']:.4f}", refresh=False)
-            if run.step % options.log_every == 0:
-                self._note(log, losses, "train")
-                log.add(self._trainer.optimisation(), run.step)
-            if self._rollouts and run.step % options.evaluate_every == 0:
-                self._rollouts.snapshot(run)
-            if run.step % options.checkpoint_every == 0 or run.step == options.steps:
-                self._save(log)
+        with deferred() as signals:
+            for windows in progress:
+                losses = self._trainer.step(windows)
+                progress.set_postfix(loss=f"{losses['total']:.4f}", refresh=False)
+                if run.step % options.log_every == 0:
+                    self._note(log, losses, "train")
+                    log.add(self._trainer.optimisation(), run.step)
+                if self._rollouts and run.step % options.evaluate_every == 0:
+                    self._rollouts.snapshot(run)
+                is_due = run.step % options.checkpoint_every == 0 or run.step == options.steps
+                if is_due:
+                    self._save(log)
+                if number := self.world.largest(signals.number):
+                    self._obey(signals, number, saved=is_due)
         seconds = time.perf_counter() - began
         if self.world.leads:
             self.folder.timed(run.step - first, seconds, self.loader.waited)
             rate, share = (run.step - first) / seconds, self.loader.waited / seconds
             print(f"{rate:.2f} steps/s, {share:.1%} of the time spent waiting for data")
+
+    def _obey(self, signals: Deferred, number: int, saved: bool) -> None:
+        """Saves the step of now, without scoring it, and does what the signal asks for."""
+        if self.world.leads:
+            if not saved:
+                self.folder.save(self.run, False, self._curves())
+            at = f"{self.folder.out}: step {self.run.step} of {self.options.steps} is saved"
+            print(f"{at}, the same command goes on from there", file=sys.stderr)
+        self.world.wait()
+        signals.deliver(number)
 
     def _save(self, log: Log) -> None:
         """By the process that leads; the others wait."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from s2robot.reports.curves import Points, curve_figures
 from s2robot.reports.html import template
 from s2robot.train.checkpointing import RECORD, SCORE, best_step
 from s2robot.train.rollouts import CURVE
-from s2robot.utils.atomic_io import write_atomic
+from s2robot.utils.atomic_io import read_json, write_atomic
 from s2robot.utils.hashing import plain
 
 _OF_VISION = ("pooling", "pooling_dropout", "visual_dropout")
@@ -25,7 +24,7 @@ _OF_GRASP = ("grasp_weight", "grasp_conditioning")
 
 def write_training_report(out: Path, curves: Mapping[str, Points]) -> None:
     """Writes `report.html` into the folder of a training, from its curves and `run.json`."""
-    record: dict[str, Any] = json.loads((out / RECORD).read_text())
+    record: dict[str, Any] = read_json(out / RECORD, "delete it")
     config = read_config(out)
     page = template("training.html.jinja", percent=_percent).render(
         headline=_headline(record, config["policy"]),

@@ -20,7 +20,7 @@ def differences(record: Path, recipe: Mapping[str, Any], demos: Demos) -> str:
         before = json.loads(record.read_text())
         options = {name: before["options"][name] for name in recipe}
         sources = before["demos"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError):
         return "other options or other demos"
     found = [*_options(options, recipe, ""), *_demos(sources, [s.to_dict() for s in demos.sources])]
     return "; ".join(found) or "other demos"

@@ -9,7 +9,7 @@ What has been rolled out is what lies there: a training that was killed goes on 
 from __future__ import annotations
 
 import filecmp
-import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from s2robot.commands import load_command
 from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
 from s2robot.policy.checkpoint import FILES
+from s2robot.reports.result import read_evaluation
 from s2robot.train.checkpointing import BEST, Folder
 from s2robot.train.demos import Demos
 from s2robot.train.options import TrainOptions
@@ -26,6 +27,15 @@ from s2robot.train.run import Run
 from s2robot.utils.atomic_io import write_atomic
 
 CURVE = "success/rollouts"
+
+_CHILD = """
+import sys
+from s2robot.utils.signals import end_with
+end_with(int(sys.argv.pop(1)))
+from s2robot.cli import main
+sys.exit(main())
+"""
+"""`s2robot`, for as long as the training lives."""
 
 
 class Rollouts:
@@ -83,7 +93,10 @@ class Rollouts:
         command = evaluation(snapshot, self._options)
         with open(snapshot / "evaluation.log", "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "s2robot.cli", "evaluate", *command], stdout=log, stderr=log
+                [sys.executable, "-c", _CHILD, str(os.getpid()), "evaluate", *command],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is the training's
             )
         self._under_way = snapshot
 
@@ -146,4 +159,4 @@ def _result(snapshot: Path) -> Path:
 
 
 def _rate(snapshot: Path) -> float:
-    return float(json.loads(_result(snapshot).read_text())["success_rate"])
+    return float(read_evaluation(_result(snapshot))["success_rate"])

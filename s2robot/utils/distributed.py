@@ -65,6 +65,14 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def largest(self, number: int) -> int:
+        """The largest of the processes' numbers, on each of them."""
+        if self.size == 1:
+            return number
+        numbers = torch.tensor([number])
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+        return int(numbers)
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:

@@ -109,15 +109,25 @@ def cannot_render(error: Exception) -> UserError:
 
 
 _open: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
+_opened_by: int | None = None
+"""The process that opened the first."""
 
 
 def open_renderer(model: mujoco.MjModel, height: int, width: int) -> mujoco.Renderer:
     """MuJoCo's off-screen renderer, closed at the latest when Python ends: its own end is noisy.
 
-    Raises UserError where nothing can be rendered.
+    Raises UserError where nothing can be rendered, and in a process that was forked from one that has: its
+    first frame would never come.
     """
+    global _opened_by
     import mujoco
 
+    if _opened_by not in (None, os.getpid()):
+        raise UserError(
+            'this process was forked from one that renders, and OpenGL would hang: use context="spawn" '
+            '(gymnasium.make_vec: vector_kwargs={"context": "spawn"})'
+        )
+    _opened_by = os.getpid()
     try:
         renderer = mujoco.Renderer(model, height, width)
     except Exception as error:  # its GL back end raises what it likes

@@ -297,3 +297,15 @@ def test_an_environment_without_an_expert_says_what_to_give(
     monkeypatch.setenv("S2ROBOT_CONFIG_DIR", str(tmp_path / "configs"))
     said = toy_loop.refusal(capsys, "record", "env=own", f"out={tmp_path / 'demos'}")
     assert "envs.toy.Toy has no scripted expert: give teleop=browser, or +expert._target_=FUNCTION" in said
+
+
+
+def test_a_renderer_that_hangs_is_named_and_what_is_finished_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hangs = ("env._target_=hanging_env.HangingToy", "workers=1", "step_timeout=1")
+    said = refusal(capsys, tmp_path / "demos", *hangs, "episodes=40")
+    store = DemoStore.open(tmp_path / "demos")
+    assert f"demo {len(store):06d} has not moved for " in said
+    assert "worker process " in said and "is ended, what is finished is kept" in said
+    assert [store.episode(i).attributes["seed"] % 2 for i in store.ids()] == [0] * len(store)

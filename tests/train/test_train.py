@@ -163,14 +163,14 @@ LONG = (
 )
 
 
-def killed(arguments: list[str], out: Path, moment: Callable[[], bool]) -> None:
-    """Runs the command line in a process of its own and kills it with SIGKILL once a moment has come."""
+def killed(arguments: list[str], moment: Callable[[], bool]) -> int:
+    """Runs the command line in a process of its own, kills it once a moment has come; its exit code."""
     process = subprocess.Popen([sys.executable, "-m", "s2robot.cli", *arguments], stderr=subprocess.DEVNULL)
     while not moment():
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.002)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    return process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def assert_resumes(toy_store: Path, out: Path, uninterrupted: Path, extra: float
         time.sleep(extra)
         return True
 
-    killed(training(toy_store, out, *LONG), out, moment)
+    assert killed(training(toy_store, out, *LONG), moment) == -signal.SIGKILL
     reached = torch.load(out / STATE, weights_only=True)["step"]
     assert 6 <= reached < 120
     assert load_policy(out), "what was saved last is whole"
@@ -199,6 +199,28 @@ def test_after_kill_9_it_goes_on_to_the_same_weights(
     toy_store: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     assert_resumes(toy_store, tmp_path / "policy", uninterrupted, extra=0.1)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_the_step_of_now_and_it_goes_on_to_the_same_weights(
+    toy_store: Path, uninterrupted: Path, tmp_path: Path, number: int, code: int
+) -> None:
+    program = [sys.executable, "-m", "s2robot.cli", *training(toy_store, tmp_path, *LONG)]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / STATE).is_file():
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.send_signal(number)
+        said = process.communicate()[1]
+    assert process.returncode == code
+    reached = torch.load(tmp_path / STATE, weights_only=True)["step"]
+    assert f"{tmp_path}: step {reached} of 120 is saved, the same command goes on from there" in said
+    assert 6 <= reached < 120
+    train(toy_store, tmp_path, *LONG)
+    assert weights(tmp_path) == weights(uninterrupted)
+    assert curves(tmp_path) == curves(uninterrupted)
 
 
 @pytest.mark.slow
@@ -388,6 +410,23 @@ def test_when_saving_fails_the_last_checkpoint_stays(
     monkeypatch.undo()
     train(toy_store, tmp_path, *options)
     assert torch.load(tmp_path / STATE, weights_only=True)["step"] == 12
+
+
+@pytest.mark.parametrize("size", [20_000, 1_200_000])
+def test_after_a_disk_that_was_full_at_the_first_save_the_same_command_goes_on(
+    toy_store: Path, toy_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    """Where nothing fits, and where the weights do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        said = refusal(capsys, *training(toy_store, tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"cannot save {tmp_path}: " in said
+    assert not (tmp_path / STATE).exists()
+    train(toy_store, tmp_path)
+    assert weights(tmp_path) == weights(toy_checkpoint)
 
 
 # ---------------------------------------------------------------------- mistakes

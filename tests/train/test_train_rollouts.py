@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +98,33 @@ def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
     assert f"the rollouts of {tmp_path}/rollouts/000006 failed (" in said
     assert "starts=99: expected 0 to 16" in said
     assert load_policy(tmp_path / "rollouts" / "000006")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_rollouts_end_with_their_training(toy_store: Path, tmp_path: Path, number: int, code: int) -> None:
+    options = ["cameras=[front]", "steps=100000", "checkpoint_every=100000", "evaluate_every=2"]
+    arguments = training(toy_store, tmp_path, *options, 'evaluate=["random_starts=5000"]')
+    lock = tmp_path / "rollouts" / "000002" / "evaluation" / ".lock"
+    with subprocess.Popen(
+        [sys.executable, "-m", "s2robot.cli", *arguments], stderr=subprocess.DEVNULL
+    ) as process:
+        while not (lock.is_file() and lock.stat().st_size):
+            assert process.poll() is None
+            time.sleep(0.01)
+        child = json.loads(lock.read_text())["process"]["pid"]
+        process.send_signal(number)
+        assert process.wait() == code
+    assert (tmp_path / "training_state.pt").is_file() == (number == signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while is_alive(child):
+        assert time.monotonic() < deadline, "the rollouts outlived their training"
+        time.sleep(0.01)
+
+
+def is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "(zombie)" not in status.read_text()
 
 
 @pytest.mark.parametrize(

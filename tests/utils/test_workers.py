@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 from mistakes import refusal
 
 from s2robot.core.errors import UserError
-from s2robot.utils.workers import run_jobs
+from s2robot.utils.workers import Heartbeat, Patience, run_jobs
 
 
 def log_start(log: Path) -> int:
@@ -103,11 +105,69 @@ def test_a_negative_number_of_workers_is_refused() -> None:
     assert refusal(lambda: results(add, range(2), -1, nothing)).startswith("workers=-1: expected 0")
 
 
+def stop_moving(context: None, job: int) -> int:
+    Heartbeat().on_reset({}, {})
+    if job == 1:
+        time.sleep(1000)
+    return job
+
+
+def stop_at_start() -> None:
+    time.sleep(1000)
+
+
+def name_of(job: int) -> str:
+    return f"demo {job}"
+
+
+def test_a_process_that_hangs_is_named_and_ended() -> None:
+    done = run_jobs(stop_moving, range(3), workers=1, start=nothing, patience=Patience(600, 0.2, name_of))
+    assert next(done) == 0
+    said = refusal(lambda: next(done))
+    assert re.match(
+        r"demo 1 has not moved for [12] s \(does a renderer hang\?\): worker process [0-9]+ is", said
+    )
+    assert not multiprocessing.active_children()
+
+
+def test_a_process_that_hangs_before_its_first_step_is_ended_too() -> None:
+    patience = Patience(0.2, 600, name_of)
+    said = refusal(lambda: list(run_jobs(add, range(3), workers=2, start=stop_at_start, patience=patience)))
+    assert said.startswith(("demo 0 has not moved", "demo 1 has not moved"))
+
+
+def test_a_job_that_takes_long_but_moves_is_left_alone() -> None:
+    patience = Patience(600, 2, name_of)
+    assert list(run_jobs(move_slowly, range(1), workers=1, start=nothing, patience=patience)) == [0]
+
+
+def move_slowly(context: None, job: int) -> int:
+    for _ in range(8):
+        time.sleep(0.5)
+        Heartbeat().on_step({}, None, {})
+    return job
+
+
+HANGS = """
+from test_workers import name_of, nothing, stop_moving
+from s2robot.utils.workers import Patience, run_jobs
+for done in run_jobs(stop_moving, range(3), workers=0, start=nothing, patience=Patience(600, 0.2, name_of)):
+    print(done, flush=True)
+"""
+
+
+def test_this_process_ends_itself_where_it_hangs() -> None:
+    ran = subprocess.run([sys.executable, "-c", HANGS], env=environment(), capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "0\n")
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("s2robot: demo 1 has not moved for ")
+
+
 ORPHANS = """
 import sys
 from test_workers import log_start, wait_long
 from pathlib import Path
-from s2robot.utils.workers import run_jobs
+from s2robot.utils.workers import Heartbeat, Patience, run_jobs
 if __name__ == "__main__":
     list(run_jobs(wait_long, range(50), workers=2, start=log_start, start_args=(Path(sys.argv[1]),)))
 """
@@ -115,6 +175,10 @@ if __name__ == "__main__":
 
 def wait_long(context: int, job: int) -> None:
     time.sleep(1)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(p) for p in Path(__file__).parents[:3])}
 
 
 def alive(pid: int) -> bool:
@@ -126,10 +190,7 @@ def alive(pid: int) -> bool:
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     log, script = tmp_path / "starts", tmp_path / "parent.py"
     script.write_text(ORPHANS)
-    paths = f"{Path(__file__).parent}:{Path(__file__).parents[1]}:{Path(__file__).parents[2]}"
-    parent = subprocess.Popen(
-        [sys.executable, str(script), str(log)], env={**os.environ, "PYTHONPATH": paths}
-    )
+    parent = subprocess.Popen([sys.executable, str(script), str(log)], env=environment())
     deadline = time.monotonic() + 60
     while not (log.exists() and len(log.read_text().split()) == 2):
         assert time.monotonic() < deadline

@@ -7,7 +7,6 @@ batch i are pure functions of the seed.
 from __future__ import annotations
 
 import io
-import pickle
 import shlex
 import time
 from collections.abc import Callable
@@ -35,6 +34,8 @@ from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import has_bf16, versions
 from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
+from s2robot.utils.signals import deferred
+from s2robot.utils.state import damage, load_state
 from s2robot.utils.workers import run_jobs
 from s2robot.vision.encoders.encoder import Architecture
 from s2robot.vision.encoders.mvp import ARCHITECTURES
@@ -214,13 +215,19 @@ def _train(
     began = time.monotonic()
     bar = {"desc": "pretrain", "unit": "step", "disable": not world.leads}
     progress = Progress(range(start, options.steps), initial=start, total=options.steps, **bar)
-    for step in progress:
-        for group in optimiser.param_groups:
-            group["lr"] = cosine(step, options.steps, options.warmup) * options.lr
-        losses.append(_step(options, step, loss_of, optimiser, frames, world))
-        progress.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}")
-        if world.leads and ((step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == options.steps):
-            _save(options, out, model, optimiser, losses, before + time.monotonic() - began)
+    with deferred() as signals:
+        for step in progress:
+            for group in optimiser.param_groups:
+                group["lr"] = cosine(step, options.steps, options.warmup) * options.lr
+            losses.append(_step(options, step, loss_of, optimiser, frames, world))
+            progress.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}")
+            number = world.largest(signals.number)
+            is_due = (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == options.steps
+            if world.leads and (is_due or number):
+                _save(options, out, model, optimiser, losses, before + time.monotonic() - began)
+            if number:
+                world.wait()
+                signals.deliver(number)
     return model, losses, before + time.monotonic() - began
 
 
@@ -304,17 +311,19 @@ def _resume(
     path = out / _STATE
     if not path.is_file():
         return 0, [], 0.0
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)  # runs no code of the file's
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} is damaged: delete it to train again, or give another out=") from error
+    mend = "delete it to train again, or give another out="
+    state = load_state(path, {}, mend)
     if state.get("schema") != _SCHEMA:
-        raise UserError(f"{path} is of a former schema: delete it to train again, or give another out=")
-    if difference := first_difference(state["recipe"], _recipe(options)):
+        raise UserError(f"{path} is of a former schema: {mend}")
+    with damage(path, mend):
+        difference = first_difference(state["recipe"], _recipe(options))
+        losses, seconds = [float(loss) for loss in state["losses"]], float(state["seconds"])
+    if difference:
         raise UserError(f"{path} was made with {difference}: give the same options, or another out=")
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    return len(state["losses"]), state["losses"], state["seconds"]
+    with damage(path, mend):
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+    return len(losses), losses, seconds
 
 
 def _write_encoder(
