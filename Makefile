@@ -30,6 +30,10 @@ test: setup  ## the quick tests
 test-slow: setup  ## the tests that take long or need the network
 	.venv/bin/python -m pytest -q -m slow
 
+.PHONY: soak
+soak: setup  ## the loop for two hours with faults injected; counts into build/soak.json (docs/faults.md)
+	.venv/bin/python -m tests.stress.soak --out build/soak.json
+
 .PHONY: lint
 lint: setup  ## ruff and pyright
 	.venv/bin/ruff check
