@@ -299,7 +299,6 @@ def test_an_environment_without_an_expert_says_what_to_give(
     assert "envs.toy.Toy has no scripted expert: give teleop=browser, or +expert._target_=FUNCTION" in said
 
 
-
 def test_a_renderer_that_hangs_is_named_and_what_is_finished_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy_loop import refusal, s2robot, training
 
+from s2robot.config import compose
+from s2robot.config.options import read_options
 from s2robot.core.errors import UserError
 from s2robot.sweep.table import collect
 from s2robot.train.checkpointing import STATE, Folder
+from s2robot.train.options import TrainOptions
 from s2robot.train.run import Run
 from tests.stress.mutations import mutations
 
@@ -129,8 +133,10 @@ def test_no_damage_of_a_state_is_a_traceback(
 ) -> None:
     torch.save(data.draw(mutations(state)), tmp_path / STATE)
     run = _run(toy_checkpoint, toy_store, state["recipe"])
+    options = read_options(TrainOptions, compose("train", training(toy_store, tmp_path)[1:]))
+    demos: Any = SimpleNamespace(digest="another", sources=[])
     with contextlib.suppress(UserError):
-        Folder(tmp_path, None, {}).resume(run)  # type: ignore[arg-type]
+        Folder(tmp_path, None, {}, 0).resume(run, options, demos)  # type: ignore[arg-type]
 
 
 @functools.cache
