@@ -39,7 +39,7 @@ def test_an_environment(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     own, demos, policy = f"--config-dir={folder}", tmp_path / "demos", tmp_path / "policy"
     assert s2robot("record", own, "--help") == 0
     assert "env=reach" in capsys.readouterr().out
-    given = (own, "env=reach", "+expert._target_=reach.demonstration", "episodes=3")
+    given = (own, "env=reach", "expert._target_=reach.Expert", "episodes=3")
     assert s2robot("record", *given, f"out={demos}", "workers=2") == 0
     store = DemoStore.open(demos)
     assert [store.episode(i).attributes["instruction"] for i in store.ids()] == ["move to the square"] * 3
@@ -48,7 +48,7 @@ def test_an_environment(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     given = (own, f"checkpoint={policy}", "starts=2", "workers=2", "max_steps=3")
     assert s2robot("evaluate", *given, f"out={out}") == 0
     result = json.loads((out / "evaluation.json").read_text())
-    assert (result["trials"], result["task"]["name"]) == (2, "reach")
+    assert (result["trials"], result["task"]["name"]) == (2, "Reach")
     assert {rollout["start"]["place"] for rollout in result["rollouts"]} == {None}
 
 
@@ -56,13 +56,13 @@ def test_a_recorded_environment_without_its_folder_is_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demos = tmp_path / "demos"
-    given = ("env=reach", "+expert._target_=reach.demonstration", "episodes=1", "workers=0")
+    given = ("env=reach", "expert._target_=reach.Expert", "episodes=1", "workers=0")
     assert s2robot("record", f"--config-dir={folder}", *given, f"out={demos}") == 0
     monkeypatch.setenv(VARIABLE, "")
     capsys.readouterr()
     assert s2robot("demos", "replay", demos) != 0
     captured = capsys.readouterr()
-    assert "'reach.Reach', which is none of ours" in captured.out + captured.err
+    assert "'reach:Reach-v0', which is in no file of --config-dir" in captured.out + captured.err
 
 
 def test_an_encoder(folder: Path, toy_demos: Path, tmp_path: Path) -> None:
