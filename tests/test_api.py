@@ -37,7 +37,14 @@ def project(toy_store: Path, toy_checkpoint: Path, tmp_path_factory: pytest.Temp
     shutil.copytree(toy_checkpoint, runs / "policy")
     for name, options in {"policy": [], "other": ["execution=ensemble"]}.items():
         out = runs / name / "evaluation"
-        given = [f"checkpoint={runs / 'policy'}", f"out={out}", "starts=2", "workers=0", *options]
+        given = [
+            f"checkpoint={runs / 'policy'}",
+            f"out={out}",
+            "starts=2",
+            "workers=0",
+            "max_steps=4",
+            *options,
+        ]
         assert toy_loop.s2robot("evaluate", *given) == 0
     return runs.parent
 
@@ -88,7 +95,12 @@ def test_the_example_of_the_page_runs(
     (project / "runs/quickstart").mkdir()
     shutil.copytree(project / "runs/policy", project / "runs/quickstart/checkpoint")
     monkeypatch.chdir(project)
-    exec(compile(example.replace('make_env("cube_pick")', 'make_env("toy")'), "docs/api.md", "exec"), {})
+    exec(
+        compile(
+            example.replace('make_env("cube_pick")', 'make_env("toy", max_steps=4)'), "docs/api.md", "exec"
+        ),
+        {},
+    )
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 5 and said[-1].endswith("of 4 rollouts")
 
@@ -147,7 +159,7 @@ def test_a_checkpoint_is_found_in_the_folder_that_holds_it(
     shutil.copytree(toy_checkpoint, run / "checkpoint")
     assert find_checkpoint(run) == run / "checkpoint" == find_checkpoint(run / "checkpoint")
     assert checkpoint_sha256(run) == checkpoint_sha256(toy_checkpoint)
-    options = ["starts=1", "workers=0", f"out={tmp_path / 'evaluation'}"]
+    options = ["starts=1", "workers=0", "max_steps=4", f"out={tmp_path / 'evaluation'}"]
     assert toy_loop.s2robot("evaluate", f"checkpoint={run}", *options) == 0
     shutil.copytree(toy_checkpoint, run / "second")
     refused = toy_loop.refusal(capsys, "evaluate", f"checkpoint={run}", f"out={tmp_path / 'other'}")

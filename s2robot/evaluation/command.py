@@ -83,9 +83,9 @@ def evaluate_policy(checkpoint: str | Path, out: str | Path, **options: Any) -> 
     Raises UserError as the command.
 
     Examples:
-        >>> evaluation = s2robot.evaluate_policy("runs/policy", "runs/new_evaluation", starts=2)
-        >>> evaluation["trials"], len(evaluation["rollouts"])
-        (2, 2)
+        >>> evaluation = s2robot.evaluate_policy("runs/policy", "runs/new_evaluation", starts=1)
+        >>> evaluation["trials"], evaluation["rollouts"][0]["start"]["options"]
+        (1, {'cube': [...]})
     """
     overrides = as_overrides({"checkpoint": checkpoint, "out": out, "workers": 0, **options})
     threads = torch.get_num_threads()
