@@ -66,6 +66,20 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegionEntry:
+    """Where starts lie, and how maps lay it out (`SpawnRegion`)."""
+
+    x: Annotated[list[Finite], Len(2, 2)]
+    y: Annotated[list[Finite], Len(2, 2)]
+    unit: str = "m"
+    right: str = "x"
+    up: str = "y"
+    x_label: str = ""
+    y_label: str = ""
+    view: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskEntry:
     """The task's words."""
 
@@ -75,7 +89,7 @@ class TaskEntry:
     fixed_starts: Natural | None = None
     failure_labels: list[str]
     metric_meanings: dict[str, str] | None = None
-    region: dict[str, Annotated[list[Finite], Len(2, 2)]] | None = None
+    region: RegionEntry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
