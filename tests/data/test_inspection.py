@@ -10,12 +10,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import toy_loop
 from demos_command import refused, run
-from html_page import HOSTILE, Page
+from html_page import HOSTILE, SVG, Page
 from hypothesis import given
 from hypothesis import strategies as st
 from kill_writer import SPEC, made_episode
@@ -24,9 +25,11 @@ from PIL import Image
 from s2robot.data.episode import Episode
 from s2robot.data.store import DemoStore
 from s2robot.data.tools.contact_sheets import FRAMES, contact_sheet
-from s2robot.data.tools.figures import cell_counts
+from s2robot.data.tools.figures import BINS, cell_counts, curves, histogram
+from s2robot.data.tools.films import episode_film
 from s2robot.data.tools.inspection import choose_drawn
 from s2robot.data.tools.outliers import NEAR, at_moments, near_duplicates, outliers
+from s2robot.utils.video import read_mp4
 
 
 @pytest.fixture
@@ -157,12 +160,70 @@ def test_the_page_shows_the_store(page: Page, toy_demos: Path) -> None:
         assert rows[episode_id][1:7] == [str(episode.length), "10.00", "yes", *pose]
     drawn = {e.text for svg in page.svgs for e in svg.iter("{http://www.w3.org/2000/svg}text")}
     assert {*store.spec.proprio, *store.spec.action} <= drawn
-    assert len(page.svgs) == 1 + 2 + 3 + 4, "map, lengths and rates, three arrays, four episodes"
+    assert len(page.svgs) == 1 + 1 + 3 + 4, "map, lengths, three arrays, four episodes"
+    assert "Measured rate: 10.00 to 10.00 Hz, 10 Hz asked for" in page.text.replace("\n", " ")
+
+
+def test_every_episode_can_be_played(page: Page, toy_demos: Path) -> None:
+    store = DemoStore.open(toy_demos)
+    films = [read_mp4(film) for film in page.videos()]
+    assert [len(film) for film in films] == [store.episode(i).length for i in store.ids()]
+    assert all(film.shape[1:] == (64, 2 * 64, 3) for film in films), "both cameras"
+    first = store.episode(store.ids()[0])
+    assert films[0][5, :, :64].mean() == pytest.approx(first.images("front", 5).mean(), abs=4)
+
+
+def test_a_page_of_many_demos_is_small_and_most_of_it_is_folded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = DemoStore.create(tmp_path / "demos", SPEC)
+    for seed in range(40):
+        store.append(made_episode(seed, 0, steps=20))
+    page = inspected(capsys, store)
+    assert len(page.source) < 4e6
+    seen, _, folded = page.source.partition("more of 40</summary>")
+    assert (seen.count("<video"), folded.count("<video")) == (8, 32)
+    assert page.count("script") == 1, "after the last film"
+
+
+def test_a_long_episode_is_thinned_out(tmp_path: Path) -> None:
+    spec = replace(SPEC, cameras={"a": (8, 8, 3)})
+    store = DemoStore.create(tmp_path / "demos", spec)
+    store.append(made_episode(0, 0, spec, steps=700))
+    assert len(read_mp4(episode_film(store.episode(store.ids()[0]), spec))) == len(range(0, 700, 3))
+
+
+@pytest.mark.parametrize(("values", "most"), [([20] * 9, 1), (list(range(500)), BINS + 1), ([3, 4, 4, 9], 3)])
+def test_histograms_are_bars(values: list[int], most: int) -> None:
+    drawn = ElementTree.fromstring(histogram(values, "length [steps]", step=1))
+    style = "fill: var(--hit)"
+    boxes = [
+        np.array(re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", e.attrib["d"]), float)
+        for e in drawn.iter(f"{SVG}path")
+        if style in e.get("style", "")
+    ]
+    bars = [box for box in boxes if np.ptp(box[:, 1]) > 0]
+    assert 1 <= len(bars) <= most
+    assert all(np.ptp(bar[:, 0]) < 50 for bar in bars), "px of some 300: no block from side to side"
+
+
+def test_of_many_entries_a_few_are_lines_and_the_others_a_band() -> None:
+    spec = replace(SPEC, proprio=tuple(f"p{i}" for i in range(15)))
+    episode = replace_proprio(made_episode(0, 0, spec, steps=20))
+    drawn = ElementTree.fromstring(curves("0", {"0": episode}, spec))
+    texts = {e.text for e in drawn.iter(f"{SVG}text")}
+    assert {"7 others", "p14"} <= texts and "p0" not in texts
+
+
+def replace_proprio(episode: Episode) -> Episode:
+    """The higher an entry, the more it moves."""
+    moved = np.sin(np.arange(episode.length))[:, None] * np.arange(15)
+    return replace(episode, proprio=moved.astype(np.float32))
 
 
 def test_the_page_needs_nothing_else(page: Page) -> None:
     for tag, attributes in page.elements:
-        assert tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
         for name in ("src", "href", "xlink:href"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, name)
     assert "default-src 'none'" in page.source
@@ -227,7 +288,7 @@ def test_hostile_text_stays_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
     store = DemoStore.create(tmp_path / "demos", spec, {"note": HOSTILE})
     store.append(made_episode(0, 0, spec, steps=5))
     page = inspected(capsys, store)
-    assert page.count("script") == 0
+    assert page.count("script") == 1, "the page's own"
     assert page.count("img") == 1, "the contact sheet"
     assert page.text.count(HOSTILE) >= 4
 

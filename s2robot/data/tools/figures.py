@@ -9,6 +9,7 @@ import numpy as np
 from cycler import cycler
 from markupsafe import Markup
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -20,6 +21,8 @@ from s2robot.reports.html import DAY, STYLE, svg
 from s2robot.reports.maps import Map, Place, surrounding
 
 CELLS = 4  # of the map, on each side
+BINS = 20  # of a histogram, at most
+LINES = 8  # in one figure, at most: more cannot be told apart
 _POINTS = 60  # moments of an episode in the bands
 _COLUMNS = 3  # of small figures
 _COLOURS = ("blue", "orange", "green", "red", "purple", "brown", "pink", "gray", "olive", "cyan")
@@ -62,24 +65,29 @@ def _draw_counts(drawn: Map, counts: np.ndarray, x: np.ndarray, y: np.ndarray) -
         drawn.axes.annotate(str(counts[row, column]), middle, ha="center", va="center", color=colour)
 
 
-def histogram(values: Sequence[float], label: str, expected: float | None = None) -> Markup:
-    """How many episodes have which value; a dashed line where it was expected."""
+def histogram(values: Sequence[float], label: str, step: float, expected: float | None = None) -> Markup:
+    """How many episodes have which value, in at most `BINS` bins; a dashed line where it was expected.
+
+    Args:
+        step: the least width of a bin; it is one such step or several.
+    """
+    width = step * max(1, math.ceil((max(values) - min(values)) / step / BINS))
+    first, last = math.floor(min(values) / width), math.ceil(max(values) / width)
+    edges = width * (np.arange(first, last + 2) - 0.5)
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 2.2), layout="constrained")
         axes = figure.add_subplot(xlabel=label, ylabel="episodes")
-        spread = max(values) - min(values)
-        edges = (
-            "auto" if spread > 1e-6 * max(1.0, abs(max(values))) else [min(values) - 0.5, max(values) + 0.5]
-        )
-        axes.hist(values, bins=edges, color=DAY["hit"])
+        axes.hist(values, bins=edges, color=DAY["hit"], rwidth=0.85)
         if expected is not None:
             axes.axvline(expected, color=DAY["miss"], ls="--")
+        rest = max(0, BINS // 2 - len(edges)) * width  # few bins are no wall from side to side
+        axes.set_xlim(edges[0] - rest - width, edges[-1] + rest + width)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         return svg(figure, label)
 
 
 def bands(episodes: Held, name: str, labels: Sequence[str], flagged: Collection[str]) -> Markup:
-    """Each entry of an array over the episodes: all, nine of ten, and the median; those flagged as lines."""
+    """Each entry of an array over the episodes: all, nine of ten, and the median; a few of those flagged."""
     arrays = {i: at_moments(getattr(episode, name), _POINTS) for i, episode in episodes.items()}
     quantiles = np.quantile(np.stack(list(arrays.values())), [0, 0.05, 0.5, 0.95, 1], axis=0)
     rows = math.ceil(len(labels) / _COLUMNS)
@@ -94,7 +102,7 @@ def bands(episodes: Held, name: str, labels: Sequence[str], flagged: Collection[
             axes.fill_between(share, least, most, color=DAY["hit"], alpha=0.15, lw=0)
             axes.fill_between(share, low, high, color=DAY["hit"], alpha=0.3, lw=0)
             axes.plot(share, median, color=DAY["hit"], ls="-")
-            for episode_id in flagged:
+            for episode_id in list(flagged)[:LINES]:
                 axes.plot(share, arrays[episode_id][:, entry], color=DAY["miss"], ls="-", lw=0.6)
             if entry < len(labels) - _COLUMNS:
                 axes.set_xticklabels([])
@@ -105,6 +113,7 @@ def curves(episode_id: str, episodes: Held, spec: RobotSpec) -> Markup:
     """One episode's actions as asked for, and its proprioception, over time (s).
 
     Entries of different units share a figure: each in its standard deviations from its mean over the store.
+    Those that move most are lines, the others a band from the least to the greatest of them.
     """
     episode = episodes[episode_id]
     time = episode.time - episode.time[0]
@@ -116,8 +125,17 @@ def curves(episode_id: str, episodes: Held, spec: RobotSpec) -> Markup:
             axes.set_title(name, fontsize=9)
             axes.set_prop_cycle(_MANY)
             mean, deviation = scale(episodes, name)
-            for column, label in zip(((getattr(episode, name) - mean) / deviation).T, labels, strict=True):
-                axes.plot(time, column, label=label, lw=0.9)
-            columns = math.ceil(len(labels) / 8)
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=6, ncols=columns)
+            _draw_entries(axes, time, (getattr(episode, name) - mean) / deviation, labels)
         return svg(figure, episode_id)
+
+
+def _draw_entries(axes: Axes, time: np.ndarray, array: np.ndarray, labels: Sequence[str]) -> None:
+    """The entries of an array (T, D), with a legend."""
+    most = sorted(np.argsort(-np.ptp(array, axis=0), kind="stable")[:LINES].tolist())
+    rest = [entry for entry in range(len(labels)) if entry not in most]
+    if rest:
+        low, high = array[:, rest].min(axis=1), array[:, rest].max(axis=1)
+        axes.fill_between(time, low, high, color=DAY["soft"], alpha=0.25, lw=0, label=f"{len(rest)} others")
+    for entry in most:
+        axes.plot(time, array[:, entry], label=labels[entry], lw=0.9)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=6)

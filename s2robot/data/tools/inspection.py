@@ -19,14 +19,19 @@ from s2robot.data.reader import Damaged, EpisodeReader
 from s2robot.data.store import DemoStore
 from s2robot.data.tools import figures
 from s2robot.data.tools.contact_sheets import FRAMES, contact_sheet, data_url
+from s2robot.data.tools.films import episode_film
 from s2robot.data.tools.outliers import near_duplicates, outliers
 from s2robot.data.tools.stats import measured_rate
 from s2robot.data.tools.viewer import check_writable, write_rrd
+from s2robot.reports.films import Film
 from s2robot.reports.html import template
 from s2robot.tasks import load_task
 from s2robot.utils.atomic_io import write_atomic
 from s2robot.utils.hashing import plain
 from s2robot.utils.progress import Progress
+
+_FEW = 8  # flags and films at first sight; the others are folded
+_SAME_RATE = 0.01  # of the rate: by less it does not differ
 
 _GENERATOR = '<meta name="generator" content="s2robot">'
 
@@ -117,9 +122,12 @@ def render(found: Inspection) -> str:
     readable = [i for i in flags if i in episodes]
     counts = figures.cell_counts(list(places.values()))[0] if places else None
     region = _region(store)
-    sheets = []
+    rates = [rate for e in episodes.values() if (rate := measured_rate(e.time)) is not None]
+    sheets, films = [], []
     for episode_id in Progress(found.drawn, desc="draw", unit="demo"):
-        sheets.append((episode_id, _sheet(found, episode_id), figures.curves(episode_id, episodes, spec)))
+        film, sheet = _pictures(found, episode_id)
+        films += [] if film is None else [film]
+        sheets.append((episode_id, sheet, figures.curves(episode_id, episodes, spec)))
     return _TEMPLATE.render(
         store=str(store),
         spec=spec,
@@ -129,15 +137,19 @@ def render(found: Inspection) -> str:
         flags=dict(sorted(flags.items())),
         coverage=figures.coverage_map(places, readable, region) if places else None,
         cells=None if counts is None else (int((counts == 0).sum()), counts.size),
-        lengths=figures.histogram([e.length for e in episodes.values()], "length [steps]"),
-        rates=_rates(found),
+        lengths=figures.histogram([e.length for e in episodes.values()], "length [steps]", step=1),
+        rates=rates,
+        rates_drawn=_rates_drawn(rates, spec.rate),
         bands={
             "Actions, as asked for": figures.bands(episodes, "action", spec.action, readable),
             "Actions, as taken": figures.bands(episodes, "action_applied", spec.action, readable),
             "Proprioception": figures.bands(episodes, "proprio", spec.proprio, readable),
         },
+        films=films,
+        unit=region.unit if region else "m",
         sheets=sheets,
         frames=FRAMES,
+        few=_FEW,
         attributes=yaml.safe_dump(plain(store.attributes), sort_keys=False, allow_unicode=True),
     )
 
@@ -147,19 +159,26 @@ def _without_frames(reader: EpisodeReader) -> Episode:
     return Episode({}, **series, attributes=reader.attributes)
 
 
-def _sheet(found: Inspection, episode_id: str) -> str | None:
-    """The frames as a `data:` URL; None, and a flag, where they cannot be read."""
+def _pictures(found: Inspection, episode_id: str) -> tuple[Film | None, str | None]:
+    """A film, and the contact sheet as a `data:` URL; None, and a flag, where frames cannot be read."""
+    reader, spec = found.store.episode(episode_id), found.store.spec
+    if not spec.cameras:
+        return None, None
+    success = found.episodes[episode_id].attributes.get("success")
+    caption = f"{episode_id}: {reader.length} steps{', flagged' if episode_id in found.flags else ''}"
     try:
-        return data_url(contact_sheet(found.store.episode(episode_id), found.store.spec))
+        film = Film(caption, episode_film(reader, spec), success)
+        return film, data_url(contact_sheet(reader, spec))
     except Damaged as error:
         found.flag(episode_id, f"{error.name} is damaged ({error.reason})")
+        return None, None
+
+
+def _rates_drawn(rates: Sequence[float], expected: float) -> str | None:
+    """None where there is nothing to see: all are what was asked for."""
+    if all(abs(rate - expected) < _SAME_RATE * expected for rate in rates):
         return None
-
-
-def _rates(found: Inspection) -> str | None:
-    rates = [r for e in found.episodes.values() if (r := measured_rate(e.time)) is not None]
-    expected = found.store.spec.rate
-    return figures.histogram(rates, "measured rate [Hz]", expected) if rates else None
+    return figures.histogram(rates, "measured rate [Hz]", _SAME_RATE * expected, expected)
 
 
 def _place(episode: Episode) -> tuple[float, float, float] | None:
