@@ -180,7 +180,7 @@ def test_a_page_of_many_demos_is_small_and_most_of_it_is_folded(
     for seed in range(40):
         store.append(made_episode(seed, 0, steps=20))
     page = inspected(capsys, store)
-    assert len(page.source) < 4e6
+    assert len(page.source) < 8e6, "of noise, which no codec makes small"
     seen, _, folded = page.source.partition("more of 40</summary>")
     assert (seen.count("<video"), folded.count("<video")) == (8, 32)
     assert page.count("script") == 1, "after the last film"
