@@ -77,7 +77,7 @@ def histogram(values: Sequence[float], label: str, step: float, expected: float 
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 2.2), layout="constrained")
         axes = figure.add_subplot(xlabel=label, ylabel="episodes")
-        axes.hist(values, bins=edges, color=DAY["hit"], rwidth=0.85)
+        axes.hist(values, bins=list(edges), color=DAY["hit"], rwidth=0.85)
         if expected is not None:
             axes.axvline(expected, color=DAY["miss"], ls="--")
         rest = max(0, BINS // 2 - len(edges)) * width  # few bins are no wall from side to side
