@@ -35,7 +35,18 @@ _STATE_KEYS: dict[str, type] = {"recipe": str, "step": int, "model": dict, "opti
 SCORE = "action/validation"
 """The curve whose lowest point is the best checkpoint, where no rollouts are made."""
 
-_RECIPE = ("cameras", "filter", "augment", "encoder", "policy", "steps", "batch_size", "lr", "warmup")
+_RECIPE = (
+    "cameras",
+    "filter",
+    "mask_idle",
+    "augment",
+    "encoder",
+    "policy",
+    "steps",
+    "batch_size",
+    "lr",
+    "warmup",
+)
 _RECIPE += ("weight_decay", "grad_clip_norm", "ema_decay", "precision", "val_fraction", "seed", "bf16")
 
 

@@ -20,7 +20,7 @@ from s2robot.policy.policy import Policy
 from s2robot.train.announce import announcement, foreign_frames, window_images
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.checkpointing import Folder, identity
-from s2robot.train.demos import Demos, choose_demos, load_episode_features, split_episodes
+from s2robot.train.demos import Demos, choose_demos, load_episode_features, mask_idle_steps, split_episodes
 from s2robot.train.log import Log, check_log, open_log
 from s2robot.train.memory import into_memory
 from s2robot.train.options import TrainOptions
@@ -84,6 +84,8 @@ def _prepare(options: TrainOptions, world: World) -> Training:
         for source in demos.sources
         for episode in load_episode_features(source, demos.spec, options, world)
     ]
+    if options.mask_idle:
+        episodes = mask_idle_steps(episodes, demos.spec)
     training, validation = split_episodes(episodes, options.val_fraction, options.seed)
     device = world.device(options.device)
     if world.leads:

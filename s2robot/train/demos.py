@@ -13,6 +13,7 @@ from s2robot.config.targets import check_trusted
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.dataset import EpisodeFeatures
+from s2robot.data.idle import idle_steps
 from s2robot.data.reader import EpisodeReader
 from s2robot.data.store import DemoStore, digest_of
 from s2robot.train.options import Filter, TrainOptions
@@ -174,6 +175,13 @@ def load_episode_features(
         except UserError as error:
             raise UserError(f"episode {episode_id} of {store}: {error}") from error
     return episodes
+
+
+def mask_idle_steps(episodes: Sequence[EpisodeFeatures], spec: RobotSpec) -> list[EpisodeFeatures]:
+    """The same episodes, whose idle steps are not learned."""
+    idle = idle_steps([e.action for e in episodes], [e.proprio for e in episodes], spec)
+    masks = [e.action_loss_mask & ~steps for e, steps in zip(episodes, idle, strict=True)]
+    return [replace(e, action_loss_mask=mask) for e, mask in zip(episodes, masks, strict=True)]
 
 
 def _action_loss_mask(episode: EpisodeReader) -> np.ndarray:

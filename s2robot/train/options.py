@@ -36,6 +36,7 @@ class TrainOptions:
     out: str
     features: str | None
     filter: Filter
+    mask_idle: bool
     cameras: tuple[str, ...] | None
     augment: Augmentation
     encoder: EncoderOptions

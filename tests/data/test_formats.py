@@ -228,14 +228,13 @@ def test_a_gripper_is_named_at_import_and_kept(
     values = np.where(np.arange(15) < 6, opened, closed) + rng.uniform(-noise, noise, 15)
     action = np.column_stack([rng.standard_normal(15), values, rng.standard_normal(15)])
     source = foreign(tmp_path / "a.zarr", [15], state=np.zeros((15, 2)), action=action)
-    named = (f"gripper.open={opened}", f"gripper.closed={closed}")
-    store = imported(source, tmp_path / "store", "rate=10", "gripper.index=1", *named)
+    store = imported(source, tmp_path / "store", "rate=10", f"gripper=1:{closed}:{opened}")
     assert store.spec.grippers == (GripperSpec(1, opened, closed),)
     is_closed = store.spec.grippers[0].is_closed(store.episode("000000").action)
     np.testing.assert_array_equal(is_closed, np.arange(15) >= 6)
     back = imported(export(store, tmp_path / "out.zarr"), tmp_path / "back")
     assert back.spec.grippers == store.spec.grippers
-    other = imported(tmp_path / "out.zarr", tmp_path / "other", "gripper.index=0", *named)
+    other = imported(tmp_path / "out.zarr", tmp_path / "other", f"gripper=action[0]:{closed}:{opened}")
     assert other.spec.grippers == (GripperSpec(0, opened, closed),)
 
 
@@ -246,27 +245,26 @@ def test_without_a_gripper_one_line_says_how_to_name_it(
     assert imported(source, tmp_path / "store", "rate=10").spec.grippers == ()
     said = [line for line in capsys.readouterr().out.splitlines() if "no gripper" in line]
     assert len(said) == 1
-    assert "gripper.index=6 gripper.open=1 gripper.closed=0 would name one" in said[0]
-    imported(source, tmp_path / "named", "rate=10", "gripper.index=2", "gripper.open=1", "gripper.closed=0")
+    assert "gripper=6:0:1 would name one" in said[0]
+    imported(source, tmp_path / "named", "rate=10", "gripper=2:0:1")
     assert "no gripper" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("option", "expected"),
     [
-        (["gripper.index=2"], "gripper.index=2 gripper.open=None gripper.closed=None: expected all three"),
-        (["gripper.open=1", "gripper.closed=0"], "expected all three, or none"),
-        (["gripper.index=3", "gripper.open=1", "gripper.closed=0"], "expected an index from 0 to 2"),
-        (["gripper.index=2", "gripper.open=1", "gripper.closed=1"], "values that differ"),
-        (["gripper.index=-1"], "gripper.index=-1: expected 0 or more"),
-        (["gripper.index=last"], "gripper.index=last: expected a whole number"),
+        ("gripper=2", "gripper=2: expected ENTRY:CLOSED:OPEN"),
+        ("gripper=2:shut:open", "expected ENTRY:CLOSED:OPEN"),
+        ("gripper=3:0:1", "the action has no entry '3'; it has action[0], action[1], action[2]"),
+        ("gripper=2:1:1", "values that differ"),
+        ("gripper=jaw:0:1", "the action has no entry 'jaw'"),
     ],
 )
 def test_a_gripper_that_is_not_whole_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, expected: str
 ) -> None:
     source, _ = pusht(tmp_path / "pusht.zarr")
-    assert expected in import_refusal(capsys, source, tmp_path / "store", "rate=10", *options)
+    assert expected in import_refusal(capsys, source, tmp_path / "store", "rate=10", option)
 
 
 # A format of one's own

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from s2robot.config.options import Count, Natural, Positive, to_plain
+from s2robot.config.options import Count, Positive, to_plain
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.data.copies import chosen
 from s2robot.data.durable import DiskError
 from s2robot.data.formats import find_format, format_options, option_names
+from s2robot.data.formats.grippers import guess_gripper, parse_gripper
+from s2robot.data.formats.quaternions import QuaternionSigns
 from s2robot.data.formats.target import new_path, size_of
-from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Outgoing
+from s2robot.data.formats.transfer import OF_EVERY_STORE, Incoming, IncomingEpisode, Outgoing
 from s2robot.data.store import DemoStore
 from s2robot.utils.progress import Progress
-
-
-@dataclass(frozen=True)
-class GripperOptions:
-    """Of the new store's gripper; all null: what the format says."""
-
-    index: Natural | None
-    open: float | None
-    closed: float | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class ImportOptions:
     out: str
     strict: bool
     success: bool | None
-    gripper: GripperOptions
+    gripper: str | None
     rate: Positive | None
     proprio: tuple[str, ...] | None
     action: tuple[str, ...] | None
@@ -110,29 +105,69 @@ def import_demos(options: ImportOptions) -> None:
         raise UserError(f"{source} does not exist: demos= names what to import")
     with new_path(out) as target:
         incoming = read(source, own)
-        spec, cameras = _spec(incoming.spec, options), _camera_names(incoming.spec, options.cameras)
+        # Where the format has not chosen, or one is renamed.
+        wanted = options.cameras
+        if "cameras" in own_names and not isinstance(wanted, Mapping):
+            wanted = None
+        spec, cameras = _spec(incoming.spec, options, wanted), _camera_names(incoming.spec, wanted)
         filling = _Filling(DemoStore.create(target, spec, _attributes(incoming, options)), options, cameras)
         filling.take(incoming)
+        guessed = None if spec.grippers or incoming.ours else _guess(filling.store)
     _report(out, filling.demos, filling.steps, f"from {source}", [*filling.lines(), *incoming.notes.lines()])
-    if not spec.grippers:
+    if guessed is not None:
+        g, name = guessed, spec.action[guessed.index]
         print(
-            "  no gripper: the format does not name one, so policies are trained without a grasp target; "
-            "gripper.index=6 gripper.open=1 gripper.closed=0 would name one"
+            f"  gripper: guessed from the actions: {name}, closed at {g.closed:.3g}, open at {g.open:.3g}; "
+            f"gripper={g.index}:{g.open:.3g}:{g.closed:.3g} would say the opposite"
+        )
+    elif not spec.grippers:
+        print(
+            "  no gripper: neither the format nor the actions tell one, so policies are trained without a "
+            "grasp target; gripper=6:0:1 would name one, by entry, closed and open value"
         )
 
 
-def _spec(spec: RobotSpec, options: ImportOptions) -> RobotSpec:
-    """The new store's. Raises UserError where the options contradict what the file states."""
+def _guess(store: DemoStore) -> GripperSpec | None:
+    """The gripper that the actions of a new store tell; the store's spec names it afterwards."""
+    guessed = guess_gripper([episode.action for episode in store.episodes()], store.spec)
+    if guessed is None:
+        return None
+    path, ids = store.path, store.ids()
+    with TemporaryDirectory(dir=path.parent, prefix=path.name) as held:
+        for episode_id in ids:
+            (path / episode_id).rename(Path(held, episode_id))
+        shutil.rmtree(path)
+        DemoStore.create(path, replace(store.spec, grippers=(guessed,)), _own(store.attributes))
+        for episode_id in ids:
+            Path(held, episode_id).rename(path / episode_id)
+    return guessed
+
+
+def _own(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What an import said of a store, without what every store says of itself."""
+    return {name: value for name, value in attributes.items() if name not in OF_EVERY_STORE}
+
+
+def _spec(
+    spec: RobotSpec, options: ImportOptions, cameras: tuple[str, ...] | Mapping[str, str] | None
+) -> RobotSpec:
+    """The new store's. Raises UserError where the options contradict what the file states.
+
+    Args:
+        cameras: which to take, where the format has not chosen.
+    """
     if options.rate is not None and not math.isclose(options.rate, spec.rate, rel_tol=1e-6):
         raise UserError(
             f"rate={options.rate:g}: {options.demos} states {spec.rate:g} Hz: leave rate= out, nothing is "
             "resampled"
         )
-    taken = _camera_names(spec, options.cameras)
+    taken = _camera_names(spec, cameras)
     shapes = spec.select_cameras(list(taken.values())).cameras if taken else {}
     spec = replace(spec, cameras={name: shapes[of] for name, of in taken.items()})
     spec = with_names(spec, options.names)
-    return with_gripper(spec, options.gripper)
+    if options.gripper is None:
+        return spec
+    return replace(spec, grippers=(parse_gripper(options.gripper, spec.action),))
 
 
 def with_names(spec: RobotSpec, names: NameOptions) -> RobotSpec:
@@ -171,10 +206,12 @@ class _Filling:
     demos: int = 0
     steps: int = 0
     set_aside: list[str] = field(default_factory=list)
+    signs: QuaternionSigns | None = None
 
     def take(self, incoming: Incoming) -> None:
         """Appends every episode. Raises UserError where none is left, or the disk refuses."""
         with Progress(total=incoming.count, desc="import", unit="demo") as progress:
+            self.signs = None if incoming.ours else QuaternionSigns(incoming.spec)
             for episode in incoming.episodes:
                 self._take(episode)
                 progress.update()
@@ -186,7 +223,8 @@ class _Filling:
 
     def lines(self) -> list[str]:
         """What the summary says of them."""
-        return [f"  set aside: {text}" for text in self.set_aside]
+        lines = [f"  set aside: {text}" for text in self.set_aside]
+        return lines + (self.signs.lines() if self.signs else [])
 
     def _take(self, incoming: IncomingEpisode) -> None:
         try:
@@ -194,6 +232,8 @@ class _Filling:
             episode.images = {name: episode.images[of] for name, of in self.cameras.items()}
             if self.options.success is not None:
                 episode.attributes = {**episode.attributes, "success": self.options.success}
+            if self.signs is not None:
+                self.signs.align(episode)
             self.store.append(episode, incoming.id)
         except DiskError:
             raise
@@ -203,17 +243,6 @@ class _Filling:
             self.set_aside.append(f"{incoming.name}: {error}")
         else:
             self.demos, self.steps = self.demos + 1, self.steps + episode.length
-
-
-def with_gripper(spec: RobotSpec, gripper: GripperOptions) -> RobotSpec:
-    """The spec with the gripper that the options name. Raises UserError where they name only a part of it."""
-    index, opened, closed = gripper.index, gripper.open, gripper.closed
-    if index is None and opened is None and closed is None:
-        return spec
-    if index is None or opened is None or closed is None:
-        given = f"gripper.index={index} gripper.open={opened} gripper.closed={closed}"
-        raise UserError(f"{given}: expected all three, or none")
-    return replace(spec, grippers=(GripperSpec(index, opened, closed),))
 
 
 def _report(out: Path, episodes: int, steps: int, how: str, lines: Iterable[str]) -> None:

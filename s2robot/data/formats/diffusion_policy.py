@@ -96,7 +96,8 @@ def read(source: Path, options: ReplayOptions) -> Incoming:
     arrays, sidecar = open_replay_buffer(source, options)
     notes = arrays.notes
     metas = sidecar.of_episodes(len(arrays.ends), notes)
-    return Incoming(sidecar.spec, sidecar.attributes, len(metas), _episodes(arrays, sidecar, metas), notes)
+    episodes = _episodes(arrays, sidecar, metas)
+    return Incoming(sidecar.spec, sidecar.attributes, len(metas), episodes, notes, arrays.ours)
 
 
 def _write_folder(outgoing: Outgoing, folder: Path, frames_per_chunk: int, compressor: Any) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from s2robot.core.errors import UserError, unknown
-from s2robot.core.spec import RobotSpec
+from s2robot.data.formats.quaternions import of_one_sign
 from s2robot.utils.gl import choose_gl, open_renderer
 
 choose_gl()  # before mujoco is imported: the choice cannot be changed later
@@ -23,6 +23,7 @@ choose_gl()  # before mujoco is imported: the choice cannot be changed later
 import mujoco  # noqa: E402
 
 _ROBOT_JOINT = re.compile(r"(robot|gripper)\d+_.+")
+_POINTS_DOWN = np.array([1.0, 0.0, 0.0, 0.0])  # the half-space that s2robot's own robots keep to, xyzw
 _GRIP_SITE = re.compile(r"gripper(\d+)_.*grip_site")
 
 
@@ -45,9 +46,7 @@ class Scene:
         self._joints = [j for j in joints if _ROBOT_JOINT.fullmatch(j.name) and len(j.qpos0) == 1]
         self._address = [int(j.qposadr[0]) for j in self._joints]
         self._grips = self._find_grips()
-        self._last: dict[str, np.ndarray] = {}
         self._renderer: Any = None
-        self._cameras: list[str] = []
 
     @property
     def state_size(self) -> int:
@@ -78,10 +77,9 @@ class Scene:
         )
         return (*joints, *(label for pose in poses for label in pose))
 
-    def open_renderer(self, spec: RobotSpec) -> None:
-        """For the cameras of a spec, all of one size. Raises UserError where nothing can be rendered."""
-        self._cameras = list(spec.cameras)
-        height, width, _ = next(iter(spec.cameras.values()))
+    def open_renderer(self, shape: tuple[int, int, int]) -> None:
+        """For frames of one shape (H, W, 3). Raises UserError where nothing can be rendered."""
+        height, width, _ = shape
         vis = self._model.vis.global_
         vis.offheight, vis.offwidth = max(vis.offheight, height), max(vis.offwidth, width)
         self._option = mujoco.MjvOption()
@@ -89,35 +87,44 @@ class Scene:
         self._option.sitegroup[:] = 0  # sites are drawn only for debugging
         self._renderer = open_renderer(self._model, height, width)
 
-    def observe(self, state: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """({camera: uint8 (H, W, 3)}, proprio float32 (Dp,)) of a flattened state."""
-        self._data.time = state[0]
-        self._data.qpos[:] = state[1 : 1 + self._model.nq]
-        self._data.qvel[:] = state[1 + self._model.nq :]
-        mujoco.mj_forward(self._model, self._data)
-        return {name: self._render(name) for name in self._cameras}, self._proprio()
+    def render(self, camera: str, states: np.ndarray) -> np.ndarray:
+        """Frames uint8 (T, H, W, 3) of flattened states."""
+        frames = []
+        for state in states:
+            self._set(state)
+            self._renderer.update_scene(self._data, camera, self._option)
+            frames.append(self._renderer.render())
+        return np.stack(frames)
+
+    def proprio(self, states: np.ndarray) -> np.ndarray:
+        """float32 (T, Dp) of an episode's flattened states."""
+        joints = states[:, 1:][:, self._address]
+        poses: list[list[np.ndarray]] = [[] for _ in self._grips]
+        for state in states:
+            self._set(state)
+            for pose, (site, base) in zip(poses, self._grips, strict=True):
+                pose.append(self._pose(site, base))
+        arrays = [np.stack(pose) for pose in poses]
+        for array in arrays:
+            array[:, 3:] = of_one_sign(array[:, 3:], _POINTS_DOWN)
+        return np.concatenate([joints, *arrays], axis=1).astype(np.float32)
 
     def close(self) -> None:
         if self._renderer is not None:
             self._renderer.close()
 
-    def _render(self, camera: str) -> np.ndarray:
-        self._renderer.update_scene(self._data, camera, self._option)
-        return self._renderer.render()
-
-    def _proprio(self) -> np.ndarray:
-        poses = [self._pose(site, base) for site, base in self._grips]
-        return np.concatenate([self._data.qpos[self._address], *poses]).astype(np.float32)
+    def _set(self, state: np.ndarray) -> None:
+        self._data.time = state[0]
+        self._data.qpos[:] = state[1 : 1 + self._model.nq]
+        self._data.qvel[:] = state[1 + self._model.nq :]
+        mujoco.mj_forward(self._model, self._data)
 
     def _pose(self, site: str, base: str) -> np.ndarray:
-        """Position (m) and quaternion (xyzw) of a gripper in its base's frame; the quaternion never jumps."""
+        """Position (m) and quaternion (xyzw) of a gripper in its base's frame."""
         to_base = self._data.body(base).xmat.reshape(3, 3).T
         position = to_base @ (self._data.site(site).xpos - self._data.body(base).xpos)
-        quaternion = Rotation.from_matrix(to_base @ self._data.site(site).xmat.reshape(3, 3)).as_quat()
-        if quaternion @ self._last.get(site, np.array([1.0, 0.0, 0.0, 0.0])) < 0:
-            quaternion = -quaternion
-        self._last[site] = quaternion
-        return np.concatenate([position, quaternion])
+        rotation = Rotation.from_matrix(to_base @ self._data.site(site).xmat.reshape(3, 3))
+        return np.concatenate([position, rotation.as_quat()])
 
     def _find_grips(self) -> list[tuple[str, str]]:
         """(site, base body) of each gripper."""

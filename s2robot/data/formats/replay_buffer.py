@@ -54,6 +54,7 @@ class ReplayArrays:
         parts: `proprio`, `action` and perhaps `action_applied` -> columns, side by side.
         times: (N,) s, None where there are none.
         notes: of what is lost.
+        ours: with our sidecar.
     """
 
     source: Path
@@ -62,6 +63,7 @@ class ReplayArrays:
     parts: Mapping[str, list[Columns]]
     times: zarr.Array | None
     notes: Notes
+    ours: bool = False
 
     def frames(self, camera: str, steps: slice) -> LazyFrames:
         """uint8 (T, H, W, 3). Reading raises UserError for what is damaged or no picture."""
@@ -174,7 +176,7 @@ def _with_sidecar(
     }
     left = set(arrays) - {*names.values(), *OURS}
     notes = Notes(lost=[f"data/{name}" for name in sorted(left)])
-    return ReplayArrays(source, ends, cameras, parts, arrays["time"], notes), sidecar
+    return ReplayArrays(source, ends, cameras, parts, arrays["time"], notes, ours=True), sidecar
 
 
 def _without_sidecar(

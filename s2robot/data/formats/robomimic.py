@@ -1,35 +1,34 @@
-"""HDF5 as robosuite's collector and robomimic write it: states and actions, whose frames are rendered here.
+"""HDF5 of robosuite, robomimic and LIBERO: stored images where there are some, else rendered states.
 
-data/demo_<n>/states    (T, 1 + nq + nv): time, qpos and qvel of MuJoCo before each action
-data/demo_<n>/actions   (T, Da), in the units of the controller
-data/demo_<n> model_file: the MuJoCo model of this demo, as XML
-data  env_args (robomimic) or env, env_info (robosuite): how the environment was made
+data/demo_<n>/actions         (T, Da), in the units of the controller
+data/demo_<n>/obs/<camera>_image or <camera>_rgb, obs/<others>: what was observed before each action
+data/demo_<n>/states          (T, 1 + nq + nv): time, qpos and qvel of MuJoCo before each action
+data/demo_<n> model_file      the MuJoCo model of this demo, as XML
+data/demo_<n>/rewards, dones  (T,)
+data  env_args (robomimic) or env, env_info (robosuite), problem_info (LIBERO): how the environment was made
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from s2robot.config.options import Count
+from s2robot.config.options import Count, Positive
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
-from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Notes
+from s2robot.data.formats.robomimic_frames import Rendered, Stored
+from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Notes, nominal_time
 from s2robot.data.store import Episode
+from s2robot.data.streams import Frames
 
-if TYPE_CHECKING:
-    from s2robot.data.formats.rendering import Scene
-
-_CAMERAS = ("agentview", "robot0_eye_in_hand")  # robomimic's usual two
-_HELD = {"states", "actions"}
 _OSC_POSE = (
     *(f"d{axis} [controller units]" for axis in "xyz"),
     *(f"rotation {axis} [controller units]" for axis in "xyz"),
@@ -39,92 +38,175 @@ _OSC_POSE = (
 
 @dataclass(frozen=True)
 class RobomimicOptions:
-    """As `read` takes them."""
+    """Of an import.
+
+    Attributes:
+        cameras: names of stored images, or of the model's cameras, which are rendered; none: no frames.
+        image_size: side of the square frames that are rendered (px).
+        rate: control steps a second (Hz), where the file does not say.
+        proprio: the stored observations that make up the proprioception, see `select_columns`.
+        flip: turn stored images upside down (files that keep them as OpenGL does, LIBERO's among them).
+    """
 
     cameras: tuple[str, ...] | None = None
-    image_size: Count = 448
+    image_size: Count | None = None
+    rate: Positive | None = None
+    proprio: tuple[str, ...] | None = None
+    flip: bool = False
+
+
+class Observations(Protocol):
+    """Where the frames and the proprioception of the demos come from."""
+
+    @property
+    def cameras(self) -> Mapping[str, tuple[int, int, int]]: ...
+
+    @property
+    def proprio(self) -> tuple[str, ...]: ...
+
+    @property
+    def used(self) -> Set[str]:
+        """The names of what is taken of a demo."""
+        ...
+
+    def load(self, demo: Any, name: str) -> tuple[dict[str, Frames], np.ndarray]:
+        """Frames and proprio float32 (T, Dp) of a demo. Raises UserError where it lacks some."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Robomimic:
-    """HDF5 of robosuite and robomimic; frames are rendered from the states."""
+    """HDF5 of robosuite, robomimic and LIBERO; frames that are not stored are rendered from states."""
 
     def read(self, source: Path, options: RobomimicOptions) -> Incoming:
-        return read(source, cameras=options.cameras, image_size=options.image_size)
+        return read(source, options)
 
 
-def read(source: Path, *, cameras: Sequence[str] | None, image_size: int) -> Incoming:
-    """What a file holds; frames are rendered as the episodes are taken.
-
-    Args:
-        cameras: names of the model; default those the file names, else agentview and the first wrist.
-        image_size: side of the square frames (px).
+def read(source: Path, options: RobomimicOptions) -> Incoming:
+    """What a file holds; frames are read or rendered as the episodes are taken.
 
     Raises:
-        UserError: no h5py, no such file, no demos in it, a model that cannot be loaded, an unknown camera.
+        UserError: no h5py, no such file, no demos in it, neither observations nor a model that can be loaded,
+            an unknown camera, no rate.
     """
     with _opened(source) as file:
         demos = _demos(file, source)
-        arguments = _env_arguments(file["data"].attrs, source)
-        first = file["data"][demos[0]]
-        scene = _scene(first, source, demos[0])
-        chosen = list(cameras or _named(arguments, scene))
+        data = file["data"]
+        arguments = _env_arguments(data.attrs, source)
+        first = data[demos[0]]
+        _check_actions(first, demos[0])
+        notes = Notes(kept=["attributes of `data` in the store's, under `robosuite`"])
+        observations = _observations(first, f"{demos[0]} of {source}", arguments, options, notes)
         spec = RobotSpec(
-            cameras=dict.fromkeys(chosen, (image_size, image_size, 3)),
-            proprio=scene.proprio_names(),
+            cameras=observations.cameras,
+            proprio=observations.proprio,
             action=_action_names(arguments, first["actions"].shape[1]),
             grippers=_grippers(arguments, first["actions"].shape[1]),
             action_space=_controller(arguments).lower() or "unknown",
-            rate=_rate(first["states"][:, 0], source),
+            rate=_rate(first, arguments, source, options.rate),
         )
-        scene.check_cameras(chosen)
-        notes = _losses(file, demos)
-        attributes = {"robosuite": {name: _plain(value) for name, value in file["data"].attrs.items()}}
-    episodes = _episodes(source, demos, spec, notes)
+        notes.lost.append("action_applied: the file does not say, taken to be the action")
+        notes.lost += _left_out(file, demos, observations.used)
+        attributes = {"robosuite": {name: _plain(value) for name, value in data.attrs.items()}}
+        instruction = _instruction(attributes["robosuite"])
+    episodes = _episodes(source, demos, observations, spec, instruction, notes)
     return Incoming(spec, attributes, len(demos), episodes, notes)
 
 
-def _episodes(source: Path, demos: list[str], spec: RobotSpec, notes: Notes) -> Iterator[IncomingEpisode]:
-    scene, model = None, ""
-    with _opened(source) as file:
-        for name in demos:
-            demo = file["data"][name]
-            if scene is None or demo.attrs["model_file"] != model:
-                if scene is not None:
-                    scene.close()
-                scene, model = _scene(demo, source, name), demo.attrs["model_file"]
-                scene.open_renderer(spec)
-            load = partial(_episode, demo, scene, spec, notes, f"{name} of {source}")
-            yield IncomingEpisode(name, load, name)
-    if scene is not None:
-        scene.close()
-
-
-def _episode(demo: Any, scene: Scene, spec: RobotSpec, notes: Notes, where: str) -> Episode:
-    states, actions = demo["states"][:], demo["actions"][:]
-    if len(states) != len(actions) or states.shape[1] != scene.state_size:
+def _observations(
+    demo: Any, where: str, arguments: dict[str, Any], options: RobomimicOptions, notes: Notes
+) -> Observations:
+    """Stored ones where the cameras that are wanted are stored, or nothing can be rendered; else rendered."""
+    stored = Stored.of(demo, options.proprio, options.flip)
+    can_render = "states" in demo and "model_file" in demo.attrs
+    wanted = options.cameras
+    if stored is not None and (stored.has(wanted) or options.proprio is not None or not can_render):
+        if options.image_size is not None:
+            raise UserError(f"image_size={options.image_size}: the frames are stored, at a size of their own")
+        return stored.select(wanted, notes)
+    if not can_render:
+        lacking = [n for n in ("obs", "states") if n not in demo]
+        lacking += ["model_file"] * ("model_file" not in demo.attrs)
         raise UserError(
-            f"{where}: states {states.shape} and actions {actions.shape} do not fit: expected as many "
-            f"of both, and {scene.state_size} numbers a state"
+            f"{where} lacks {', '.join(lacking)}: it has neither observations nor what renders them"
         )
-    if scene.proprio_names() != spec.proprio:
-        raise UserError(f"{where} is of another robot than the first demo: import them apart")
-    action = actions.astype(np.float32)
-    if "actions: float64 rounded to float32" not in notes.lost and not np.array_equal(action, actions):
-        notes.lost.append("actions: float64 rounded to float32")
-    observations = [scene.observe(state) for state in states]
-    return Episode(
-        images={camera: np.stack([images[camera] for images, _ in observations]) for camera in spec.cameras},
-        proprio=np.stack([proprio for _, proprio in observations]),
-        action=action,
-        action_applied=action.copy(),
-        time=states[:, 0].astype(np.float64),
-        attributes=_success(demo),
+    if options.proprio is not None:
+        raise UserError(
+            f"proprio=[{','.join(options.proprio)}]: {where} has no stored observations to choose of"
+        )
+    asked = arguments.get("camera_names") or []
+    return Rendered.of(
+        demo, where, wanted, [asked] if isinstance(asked, str) else asked, options.image_size, notes
     )
 
 
-def _success(demo: Any) -> dict[str, Any]:
-    """robomimic says it by rewards; robosuite's collector keeps nothing but successes."""
-    return {"success": bool(np.max(demo["rewards"][:]) > 0) if "rewards" in demo else True}
+def _episodes(
+    source: Path,
+    demos: list[str],
+    observations: Observations,
+    spec: RobotSpec,
+    instruction: str | None,
+    notes: Notes,
+) -> Iterator[IncomingEpisode]:
+    said = {} if instruction is None else {"instruction": instruction}
+    with _opened(source) as file:
+        for name in demos:
+            load = partial(
+                _episode, file["data"][name], f"{name} of {source}", observations, spec, said, notes
+            )
+            yield IncomingEpisode(name, load, name)
+    observations.close()
+
+
+def _episode(
+    demo: Any,
+    where: str,
+    observations: Observations,
+    spec: RobotSpec,
+    attributes: dict[str, Any],
+    notes: Notes,
+) -> Episode:
+    _check_actions(demo, where)
+    actions = demo["actions"][:]
+    images, proprio = observations.load(demo, where)
+    action = actions.astype(np.float32)
+    if not np.array_equal(action, actions, equal_nan=True):
+        notes.lose("actions: float64 rounded to float32")
+    success = _success(demo)
+    return Episode(
+        images=images,
+        proprio=proprio,
+        action=action,
+        action_applied=action.copy(),
+        time=_times(demo, len(action), spec.rate),
+        attributes=attributes if success is None else {**attributes, "success": success},
+    )
+
+
+def _check_actions(demo: Any, where: str) -> None:
+    if "actions" not in demo or demo["actions"].ndim != 2:
+        raise UserError(f"{where} has no actions (T, Da); it has {', '.join(demo) or 'nothing'}")
+
+
+def _times(demo: Any, steps: int, rate: float) -> np.ndarray:
+    """By the simulator's clock where there is one."""
+    if "states" in demo and _clock_rate(demo) is not None and len(demo["states"]) == steps:
+        return demo["states"][:, 0].astype(np.float64)
+    return nominal_time(steps, rate)
+
+
+def _success(demo: Any) -> bool | None:
+    """True where the demo says so, None where it does not.
+
+    A reward of 1 among zeros says it, and so does `done` where no such rewards contradict. Dense rewards say
+    nothing, and a demo without any may have been kept for another reason.
+    """
+    rewards = np.asarray(demo["rewards"][:]) if "rewards" in demo else np.empty(0)
+    sparse = rewards.size > 0 and bool(np.isin(rewards, (0, 1)).all())
+    if sparse:
+        return True if rewards.any() else None
+    return True if "dones" in demo and np.any(demo["dones"][:]) else None
 
 
 @contextmanager
@@ -148,20 +230,7 @@ def _demos(file: Any, source: Path) -> list[str]:
         raise UserError(
             f"{source} holds no demos: expected data/demo_1, ..., found {', '.join(file) or 'nothing'}"
         )
-    for name in demos:
-        demo = file["data"][name]
-        lacking = sorted(_HELD - set(demo)) + ["model_file"] * ("model_file" not in demo.attrs)
-        if lacking:
-            raise UserError(
-                f"{source}: {name} lacks {', '.join(lacking)}, without which it cannot be rendered"
-            )
     return demos
-
-
-def _scene(demo: Any, source: Path, name: str) -> Scene:
-    from s2robot.data.formats.rendering import Scene  # it imports mujoco
-
-    return Scene(str(demo.attrs["model_file"]), f"{name} of {source}")
 
 
 def _env_arguments(attributes: Any, source: Path) -> dict[str, Any]:
@@ -172,6 +241,14 @@ def _env_arguments(attributes: Any, source: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{source}: its attributes env_args or env_info are no JSON: {error}") from error
     return arguments.get("env_kwargs", arguments) if isinstance(arguments, dict) else {}
+
+
+def _instruction(attributes: Mapping[str, Any]) -> str | None:
+    """LIBERO's text of what the robot does."""
+    problem = attributes.get("problem_info")
+    text = problem.get("language_instruction") if isinstance(problem, dict) else None
+    text = "".join(text) if isinstance(text, list) else text
+    return text.strip('"') if isinstance(text, str) else None
 
 
 def _controller(arguments: dict[str, Any]) -> str:
@@ -197,29 +274,30 @@ def _grippers(arguments: dict[str, Any], size: int) -> tuple[GripperSpec, ...]:
     return (GripperSpec(size - 1, open=-1.0, closed=1.0),) if _is_osc_pose(arguments, size) else ()
 
 
-def _named(arguments: dict[str, Any], scene: Scene) -> list[str]:
-    """The cameras that a file asks for; else the usual ones; else the model's first."""
-    asked = arguments.get("camera_names") or []
-    asked = [asked] if isinstance(asked, str) else asked
-    usual = [name for name in _CAMERAS if name in scene.cameras]
-    return [name for name in asked if name in scene.cameras] or usual or scene.cameras[:1]
+def _clock_rate(demo: Any) -> float | None:
+    """Control steps a second by the simulator's clock; None where it does not run."""
+    times = demo["states"][:, 0] if "states" in demo and demo["states"].ndim == 2 else np.empty(0)
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return round(1 / step, 3) if step > 0 and (np.diff(times) >= 0).all() else None
 
 
-def _rate(times: np.ndarray, source: Path) -> float:
-    """Control steps a second (Hz), by the simulator's clock."""
-    if len(times) < 2 or not np.median(np.diff(times)) > 0:
-        raise UserError(f"{source}: the times of its first demo do not rise, so its rate is not known")
-    return round(1 / float(np.median(np.diff(times))), 3)
+def _rate(demo: Any, arguments: dict[str, Any], source: Path, given: float | None) -> float:
+    """Control steps a second (Hz): by the simulator's clock, else as the file says, else as the user does."""
+    rate = _clock_rate(demo) or arguments.get("control_freq") or given
+    if not isinstance(rate, int | float) or not rate > 0:
+        raise UserError(
+            f"{source} does not say how many steps a second it was recorded with: give rate=20 (Hz)"
+        )
+    return float(rate)
 
 
-def _losses(file: Any, demos: list[str]) -> Notes:
-    others = {name for demo in demos for name in file["data"][demo]} - _HELD
-    groups = sorted(set(file) - {"data"})
-    notes = Notes(kept=["attributes of `data` in the store's, under `robosuite`"])
-    notes.lost.append("states and models: only their frames and the robot's own joints and poses")
-    notes.lost.append("action_applied: the file does not say, taken to be the action")
-    notes.lost += [f"{name} of each demo" for name in sorted(others)] + groups
-    return notes
+def _left_out(file: Any, demos: list[str], used: Set[str]) -> list[str]:
+    """What is in the file and not in the store."""
+    names: set[str] = set()
+    for demo in (file["data"][name] for name in demos):
+        names |= {n for n in demo if n != "obs"} | {f"obs/{n}" for n in demo.get("obs", {})}
+    left = sorted(names - used - {"actions"}) + sorted(set(file) - {"data"})
+    return [f"{name} of each demo" if name in names else name for name in left]
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ EpisodeMeta = tuple[str | None, dict[str, Any]]
 SIDECAR_SCHEMA = 2
 
 # Those of a store's root that every new store makes for itself.
-_OWN = ("schema", "schema_version", "robot_spec", "created_with", "image_codec")
+OF_EVERY_STORE = ("schema", "schema_version", "robot_spec", "created_with", "image_codec")
 
 
 @dataclass
@@ -69,7 +69,9 @@ class Outgoing:
 
     def sidecar(self) -> Sidecar:
         """Everything but the arrays."""
-        attributes = {name: value for name, value in self.store.attributes.items() if name not in _OWN}
+        attributes = {
+            name: value for name, value in self.store.attributes.items() if name not in OF_EVERY_STORE
+        }
         return Sidecar(self.spec, attributes, [(e.id, _own(e.attributes)) for e in self.episodes])
 
     def masked_steps(self) -> list[str]:
@@ -155,6 +157,7 @@ class Incoming:
         attributes: for the new store's root.
         count: of the episodes.
         episodes: read one after the other, so that one is in memory at a time.
+        ours: written by s2robot with its sidecar: nothing is guessed or changed.
     """
 
     spec: RobotSpec
@@ -162,6 +165,7 @@ class Incoming:
     count: int
     episodes: Iterable[IncomingEpisode]
     notes: Notes
+    ours: bool = False
 
 
 def nominal_time(steps: int, rate: float) -> np.ndarray:

@@ -55,7 +55,7 @@ def read(source: Path, *, proprio: Sequence[str] | None, action: Sequence[str] |
             spec = replace(sidecar.spec, cameras=spec.cameras)
         attributes, metas = sidecar.attributes, sidecar.of_episodes(len(metadata.episodes), notes)
     episodes = dataset.episodes(spec, metas)
-    return Incoming(spec, attributes, len(metas), episodes, notes)
+    return Incoming(spec, attributes, len(metas), episodes, notes, ours=sidecar is not None)
 
 
 def _columns(
