@@ -45,7 +45,7 @@ def idle_share(actions: Sequence[np.ndarray], proprio: Sequence[np.ndarray], spe
 def _small(values: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Whether all entries of a step are small for them, bool (T,)."""
     usual = np.quantile(np.abs(np.concatenate(values)), 0.99, axis=0) if values else 0
-    return [(np.abs(v) <= _SHARE * usual).all(axis=1) for v in values]
+    return [np.asarray((np.abs(v) <= _SHARE * usual).all(axis=1)) for v in values]
 
 
 def _turns(action: np.ndarray, spec: RobotSpec) -> np.ndarray:
