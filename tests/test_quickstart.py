@@ -114,13 +114,15 @@ def test_another_checkpoint_is_noticed(out: Path, capsys: pytest.CaptureFixture[
     assert json.loads((out / "evaluation.json").read_text())["config"]["training"]["steps"] == 5
 
 
-@pytest.mark.parametrize(("change", "value"), [("steps", 6), ("episodes", 3)])
+@pytest.mark.parametrize(
+    ("change", "value", "told"), [("steps", 3, "steps: "), ("episodes", 3, "000002: give the same")]
+)
 def test_a_checkpoint_of_other_options_or_demos_is_not_passed_off_as_new(
-    out: Path, capsys: pytest.CaptureFixture[str], change: str, value: int
+    out: Path, capsys: pytest.CaptureFixture[str], change: str, value: int, told: str
 ) -> None:
     before = (out / "checkpoint" / "model.safetensors").read_bytes()
     said = refusal(capsys, *arguments(out, **{change: value}))
-    assert "was trained with other options or other demos" in said
+    assert told in said
     assert (out / "checkpoint" / "model.safetensors").read_bytes() == before
 
 

@@ -63,6 +63,10 @@ class LazyFrames:
             )
         return frames[::stride]
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Frame by frame, (H, W, 3)."""
+        return (self[step : step + 1][0] for step in range(len(self)))
+
 
 def blocks(frames: Frames, multiple: int = 1) -> Iterator[tuple[int, np.ndarray]]:
     """The first step of each block and its frames, some 16 MB at a time.

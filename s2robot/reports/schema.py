@@ -34,7 +34,7 @@ class RolloutEntry:
     start: StartEntry
     seed: Natural
     success: bool
-    steps: Natural
+    steps: Natural | None
     failure: str | None = None
     failure_text: str | None = None
     metrics: dict[str, Finite]

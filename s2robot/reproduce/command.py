@@ -29,9 +29,10 @@ def main(options: ReproduceOptions) -> None:
     works = [Work(arm, seed, options) for seed in seeds for arm in arms if seed in seeds_of(arm, seeds)]
     results = Path(options.results)
     left = [work for work in works if not is_done(work, results)]
-    check_works(left)
     if options.plan_only:
         print("\n".join(_overview(works, left)))
+    check_works(left)
+    if options.plan_only:
         return
     commands = _once([*_made_before(results, options), *works])
     write_atomic(results / "commands.txt", "".join(f"{command}\n" for command in commands))

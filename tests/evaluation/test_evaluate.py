@@ -282,10 +282,10 @@ def test_an_evaluation_that_was_killed_goes_on(
     kept = sorted((tmp_path / "unfinished").glob("0*.json"))
     assert 2 <= len(kept) < 5 and not (tmp_path / "evaluation.json").exists()
     first = json.loads(kept[0].read_text())
-    first["outcome"]["steps"] = -1
+    first["outcome"]["steps"] = 77
     kept[0].write_text(json.dumps(first))
     result = evaluate(toy_checkpoint, tmp_path, "starts=3", "random_starts=2", "max_steps=8", "seed=5")
-    assert result["rollouts"][0]["steps"] == -1, "it was not rolled out again"
+    assert result["rollouts"][0]["steps"] == 77, "it was not rolled out again"
     result["rollouts"][0]["steps"] = evaluation["rollouts"][0]["steps"]
     assert result == evaluation
     assert videos(tmp_path) == videos(evaluated)

@@ -141,10 +141,12 @@ def test_one_script_may_run_and_it_is_the_pages_own(tmp_path):
 
 def test_hostile_text_stays_text(tmp_path):
     shown = evaluation(
-        [rollout()], config={HOSTILE: [HOSTILE]}, versions={HOSTILE: HOSTILE}, checkpoint_sha256=HOSTILE
+        [rollout(success=False) | {"failure_text": HOSTILE}],
+        config={HOSTILE: [HOSTILE]},
+        versions={HOSTILE: HOSTILE},
+        checkpoint_sha256=HOSTILE,
     )
     curves = {f"{HOSTILE}/{HOSTILE}": [(0, 1.0)], "loss/a$b_{$": [(0, 1.0)]}
-    shown["rollouts"] = [rollout(success=False) | {"failure_text": HOSTILE}]
     page = written(tmp_path, shown, [RolloutVideo(0, film())], curves, [(HOSTILE, 3.0)], [HOSTILE])
     assert (page.count("script"), page.count("img")) == (1, 0), "the script is the page's own"
     assert page.count("pre") == 1

@@ -114,7 +114,7 @@ def test_damaged_jobs_of_a_sweep_are_one_line(evaluation: Path, tmp_path: Path) 
         for wrong in wrongs:
             (job / name).write_text(json.dumps(wrong))
             with pytest.raises(UserError):
-                collect(tmp_path, ["seed"])
+                collect(tmp_path, ["seed"], 1)
         (job / name).unlink()
 
 
