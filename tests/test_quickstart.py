@@ -115,7 +115,8 @@ def test_another_checkpoint_is_noticed(out: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("change", "value", "told"), [("steps", 3, "steps: "), ("episodes", 3, "000002: give the same")]
+    ("change", "value", "told"),
+    [("steps", 3, "holds another training: steps 4 -> 3"), ("episodes", 3, "000002: give the same")],
 )
 def test_a_checkpoint_of_other_options_or_demos_is_not_passed_off_as_new(
     out: Path, capsys: pytest.CaptureFixture[str], change: str, value: int, told: str

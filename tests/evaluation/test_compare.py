@@ -254,15 +254,18 @@ def test_other_starts_are_refused_in_one_line(tmp_path: Path, capsys: pytest.Cap
     seeds = said(lambda c: [p.update(seed=p["seed"] + 1) for p in c["rollouts"]])
     assert "16 of 16 started from another seed (evaluate's seed=)" in seeds
     damaged = said(lambda c: c["rollouts"][0].update(success="false"))
-    assert "is damaged: a rollout has success='false'" in damaged
-    assert "is damaged: a rollout is 1" in said(lambda c: c.update(rollouts=[1]))
+    assert "is damaged: rollouts.0.success: input should be a valid boolean" in damaged
+    assert "is damaged: rollouts.0: " in said(lambda c: c.update(rollouts=[1]))
     for damage in ({"config": []}, {"rollouts": None}, {"random_starts": []}):
-        assert "is no evaluation, or a damaged one" in said(lambda c, damage=damage: c.update(damage))
-    assert "is damaged: a rollout has start=None" in said(lambda c: c["rollouts"][0].pop("start"))
-    assert "or a damaged one (KeyError 'options')" in said(lambda c: c["rollouts"][0]["start"].pop("options"))
-    twice = said(lambda c: c["rollouts"].append(c["rollouts"][0]))
+        assert f"is damaged: {next(iter(damage))}: " in said(lambda c, damage=damage: c.update(damage))
+    assert "is damaged: rollouts.0.start: field required" in said(lambda c: c["rollouts"][0].pop("start"))
+    lacking = said(lambda c: c["rollouts"][0]["start"].pop("options"))
+    assert "is damaged: rollouts.0.start.options: field required" in lacking
+    twice = said(
+        lambda c: (c["rollouts"].append(c["rollouts"][0]), c.update(trials=17, successes=c["successes"] + 1))
+    )
     assert "holds two outcomes of the same start and seed" in twice
-    further = said(lambda c: c["random_starts"]["rollouts"].pop())
+    further = said(lambda c: (c["random_starts"]["rollouts"].pop(), c["random_starts"].update(trials=9)))
     assert "were not tried on the same random starts: 10 against 9" in further
 
 

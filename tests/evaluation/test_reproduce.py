@@ -279,6 +279,7 @@ def write_made(path: Path, seed: int, rate: float) -> None:
     """An evaluation whose further positions succeed at a rate, the same ones for all seeds but a few."""
     further = [
         {
+            "index": i + 1,
             "start": {"options": {"cube": [0.001 * i, 0.0, 0.0]}, "place": None},
             "metrics": {},
             "seed": i,
@@ -290,6 +291,7 @@ def write_made(path: Path, seed: int, rate: float) -> None:
     counts = {"successes": 1, "trials": 1, "success_rate": 1.0, "wilson_95": [0, 1]}
     fixed = [
         {
+            "index": 0,
             "start": {"options": {"cube": [0.5, 0.0, 0.0]}, "place": None},
             "metrics": {},
             "seed": 999,
