@@ -39,7 +39,7 @@ class RolloutEntry:
     failure_text: str | None = None
     metrics: dict[str, Finite]
     digests: dict[str, str | None] | None = None
-    progress: Finite = 0.0  # where it is told, it is a number
+    progress: Finite = 0.0  # where it is recorded, it is a number
 
 
 @dataclass(frozen=True, kw_only=True)
