@@ -25,6 +25,7 @@ def altered(evaluated: Path, out: Path, **outcome: Any) -> Path:
     """A copy whose first position says something else."""
     evaluation = json.loads((evaluated / "evaluation.json").read_text())
     evaluation["rollouts"][0] |= outcome
+    evaluation["successes"] = sum(rollout["success"] for rollout in evaluation["rollouts"])
     out.write_text(json.dumps(evaluation))
     return out
 
