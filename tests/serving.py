@@ -41,7 +41,7 @@ def small_policy(cameras: tuple[str, ...] = ("front",)) -> Policy:
     torch.manual_seed(0)
     extractor = FeatureExtractor("random-tiny", [224], bf16=False)
     config = PolicyConfig(
-        cameras=dict.fromkeys(cameras, extractor.shape),
+        cameras=dict.fromkeys(cameras, extractor.map_shape()),
         proprio_dim=SPEC.proprio_dim,
         action_dim=SPEC.action_dim,
         n_obs_steps=OBSERVED,

@@ -78,6 +78,7 @@ def made_episode(length: int = 20, seed: int = 0, **arrays: Any) -> EpisodeFeatu
         "proprio": np.arange(length * 3, dtype=np.float32).reshape(length, 3),
         "action": np.arange(1, 1 + length * 2, dtype=np.float32).reshape(length, 2),
         "action_loss_mask": np.ones(length, bool),
+        "shapes": {"front": (2, 2, 6)},
         "grippers": (GripperSpec(index=1, open=-1.0, closed=1.0),),
     }
     return EpisodeFeatures(**(made | arrays))

@@ -51,9 +51,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """`S² on mvp-tiny-sim (224+448)`."""
-        sizes = "+".join(map(str, self.extractor.sizes))
         prefix = "S² on " if len(self.extractor.sizes) > 1 else ""
-        return f"{prefix}{self.extractor.encoder.name} ({sizes})"
+        return f"{prefix}{self.extractor.encoder.name} ({self.extractor.scales})"
 
     @cached_property
     def cost(self) -> Cost:
@@ -81,12 +80,14 @@ class Candidate:
         """Trains heads on each number of demos of `curve`, or takes those of the cache; the last counts for
         `errors`.
         """
-        self.probes[pooling] = []
+        self.probes[pooling], shape = [], self.extractor.map_shape(probe_set.frames.shape[1:3])
         for demos in curve:
             own = {"features": self.extractor.identity, "pooling": pooling, "demos": demos}
             own |= {"folds": folds, "steps": steps, "seed": seed}
             title = f"{self.name}, {demos} demos:"
-            train = partial(cross_validate, features, probe_set, pooling, folds, steps, seed, demos, title)
+            train = partial(
+                cross_validate, features, shape, probe_set, pooling, folds, steps, seed, demos, title
+            )
             distances = head_cache.get(own, train)
             errors = self.errors[pooling] = probe_set.by_episode(distances)
             error = float(errors.std(ddof=1) / np.sqrt(len(errors)))

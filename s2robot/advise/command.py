@@ -24,6 +24,7 @@ from s2robot.advise.probe import (
     extract,
     fold_episodes,
     place_of,
+    scalings,
 )
 from s2robot.advise.recommendation import CandidateErrors, Recommendation, recommend
 from s2robot.advise.reconstruct import Of, Reconstruction, reconstruct
@@ -35,6 +36,7 @@ from s2robot.policy.pooling import POOLINGS
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.hashing import plain
 from s2robot.utils.provenance import machine, usable_cores, versions
+from s2robot.vision.encoders.options import Grid
 from s2robot.vision.features import FeatureExtractor
 
 _SCHEMA = 2  # of advice.json
@@ -56,6 +58,7 @@ class AdviseOptions:
     larger: str
     reference: str | None
     sizes: SetsOfSizes
+    resize_to: Annotated[tuple[int, ...], Len(1)]
     larger_sizes: SetsOfSizes
     poolings: Annotated[tuple[str, ...], Len(1)]
     curve: tuple[Count, ...]
@@ -122,9 +125,14 @@ def _check(options: AdviseOptions) -> None:
 
 def _candidates(options: AdviseOptions) -> tuple[list[Candidate], Candidate | None]:
     """All of them loaded before anything is computed: a missing file is an error at once."""
-    wanted = [(options.small, sizes, False) for sizes in options.sizes]
-    wanted += [(options.larger, sizes, True) for sizes in options.larger_sizes]
-    candidates = [Candidate(FeatureExtractor(n, s, bf16=options.bf16), larger) for n, s, larger in wanted]
+    small = scalings(options.sizes, options.resize_to)
+    wanted: list[tuple[str, tuple[int, ...], int | Grid, bool]]
+    wanted = [(options.small, *scaling, False) for scaling in small]
+    wanted += [(options.larger, sizes, 0, True) for sizes in options.larger_sizes]
+    candidates = [
+        Candidate(FeatureExtractor(name, sizes, bf16=options.bf16, resize_to=resize_to), larger)
+        for name, sizes, resize_to, larger in wanted
+    ]
     names = [candidate.name for candidate in candidates]
     if len(set(names)) < len(names):
         raise UserError(f"the same encoder and sizes twice: {', '.join(names)}")

@@ -24,12 +24,12 @@ from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.core.task import Start
 from s2robot.data.store import DemoStore, EpisodeReader
-from s2robot.policy.pooling import POOLINGS, make_pooling
+from s2robot.policy.pooling import POOLINGS, Shape, make_pooling
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import machine, usable_cores, versions
 from s2robot.utils.schedule import cosine, parameter_groups
-from s2robot.vision.encoders.options import Sizes
+from s2robot.vision.encoders.options import Grid, Sizes
 from s2robot.vision.features import FeatureExtractor
 
 _SCHEMA = 2  # of the results' file
@@ -64,6 +64,17 @@ class ProbeSet:
 
 Readable = Literal["place", "proprio"]
 SetsOfSizes = Annotated[tuple[Sizes, ...], Len(1)]
+Resizings = Annotated[tuple[int | Grid, ...], Len(1)]
+
+
+def scalings(sets: SetsOfSizes, resizings: Resizings) -> list[tuple[tuple[int, ...], int | Grid]]:
+    """Each set of sizes with each resizing; one size has one grid, whatever the index."""
+    return [
+        (sizes, resize_to)
+        for sizes in sets
+        for resize_to in resizings
+        if len(sizes) > 1 or resize_to == resizings[0] or isinstance(resize_to, tuple)
+    ]
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ class ProbeOptions:
     camera: str
     encoders: tuple[str, ...]
     sizes: SetsOfSizes
+    resize_to: Resizings
     poolings: tuple[str, ...]
     frames: Count
     folds: Count
@@ -95,13 +107,14 @@ def main(options: ProbeOptions) -> None:
     off = f"{100 * baseline.mean():.1f} cm off"
     print(f"{len(store)} demos, {len(baseline)} frames; predicting their mean is {off}")
     results = []
-    for name, sizes in product(options.encoders, options.sizes):
-        extractor = FeatureExtractor(name, sizes, bf16=options.bf16)
+    for name, (sizes, resize_to) in product(options.encoders, scalings(options.sizes, options.resize_to)):
+        extractor = FeatureExtractor(name, sizes, bf16=options.bf16, resize_to=resize_to)
         features = extract(extractor, probe_set.frames)
         for pooling in options.poolings:
             training = (options.folds, options.steps, options.seed)
-            title = f"{name} ({'+'.join(map(str, sizes))})"
-            errors = cross_validate(features, probe_set, pooling, *training, title=title)
+            title = f"{name} ({extractor.scales})"
+            shape = extractor.map_shape(probe_set.frames.shape[1:3])
+            errors = cross_validate(features, shape, probe_set, pooling, *training, title=title)
             results.append(_result(extractor, pooling, errors, probe_set))
             print(_line(results[-1]), flush=True)
     if options.out:
@@ -185,6 +198,7 @@ def extract(extractor: FeatureExtractor, frames: np.ndarray) -> torch.Tensor:
 
 def cross_validate(
     features: torch.Tensor,
+    shape: Shape,
     probe_set: ProbeSet,
     pooling: str,
     folds: int,
@@ -196,7 +210,7 @@ def cross_validate(
     """Errors (F,), as distances between targets, of heads trained on no frame of the same episode.
 
     Args:
-        features: (F, 1 + N, C).
+        features: (F, 1 + N, C). shape: (h, w, C) of the patches.
         demos: a head is trained on at most so many of the episodes outside its fold; default all.
         title: of the progress bar, before the pooling: which model's features they are.
 
@@ -210,7 +224,7 @@ def cross_validate(
         others = np.concatenate([p for j, p in enumerate(parts) if j != i])
         chosen = np.random.default_rng([seed, 9, i]).permutation(others)[:demos]
         training = np.flatnonzero(np.isin(probe_set.episode, chosen))
-        head = _fit(features, probe_set.target, training, pooling, steps, seed)
+        head = _fit(features, shape, probe_set.target, training, pooling, steps, seed)
         found = _read(head, features[torch.from_numpy(held_out)])
         errors[held_out] = distances(found, probe_set.target[held_out])
     return errors
@@ -229,10 +243,9 @@ def fold_episodes(probe_set: ProbeSet, folds: int, seed: int) -> list[np.ndarray
 
 
 class _Head(nn.Module):
-    def __init__(self, pooling: str, features: torch.Tensor, target: torch.Tensor) -> None:
+    def __init__(self, pooling: str, shape: Shape, features: torch.Tensor, target: torch.Tensor) -> None:
         super().__init__()
-        tokens, channels = features.shape[1:]
-        self.pooling = make_pooling(pooling, tokens, channels, _WIDTH, _DROPOUT)
+        self.pooling = make_pooling(pooling, shape, _WIDTH, _DROPOUT)
         self.pooling.standardize.fit(features)
         self.linear = nn.Linear(_WIDTH, target.shape[1])
         self.mean, self.std = nn.Buffer(target.mean(0)), nn.Buffer(target.std(0))
@@ -243,12 +256,18 @@ class _Head(nn.Module):
 
 
 def _fit(
-    features: torch.Tensor, target: np.ndarray, training: np.ndarray, pooling: str, steps: int, seed: int
+    features: torch.Tensor,
+    shape: Shape,
+    target: np.ndarray,
+    training: np.ndarray,
+    pooling: str,
+    steps: int,
+    seed: int,
 ) -> _Head:
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 8])
     wanted = torch.from_numpy(target)
-    head = _Head(pooling, features[training], wanted[training])
+    head = _Head(pooling, shape, features[training], wanted[training])
     optimiser = torch.optim.AdamW(parameter_groups(head, _WEIGHT_DECAY), lr=_LR)
     for step in range(steps):
         for group in optimiser.param_groups:
@@ -275,6 +294,7 @@ def _result(
         "encoder": extractor.encoder.name,
         "weights_sha256": extractor.encoder.weights_sha256,
         "sizes": list(extractor.sizes),
+        "grid": list(extractor.map_shape(probe_set.frames.shape[1:3])[:2]),
         "pooling": pooling,
         "mean_cm": float(np.mean(by_episode)),
         "median_cm": float(np.median(by_episode)),
@@ -284,9 +304,9 @@ def _result(
 
 
 def _line(result: dict[str, Any]) -> str:
-    sizes = "+".join(map(str, result["sizes"]))
+    sizes = "+".join(map(str, result["sizes"])) + " to {} x {}".format(*result["grid"])
     mean, error, median = (result[k] for k in ("mean_cm", "standard_error_cm", "median_cm"))
     return (
-        f"{result['encoder']:14} {sizes:8} {result['pooling']:18} "
+        f"{result['encoder']:14} {sizes:18} {result['pooling']:18} "
         f"mean {mean:.2f} +- {error:.2f} cm, median {median:.2f} cm"
     )

@@ -124,7 +124,7 @@ def contestants(section: EncodeBench) -> Iterator[Contestant]:
 
 
 def _methods(section: EncodeBench) -> dict[str, Callable[[str, tuple[int, ...]], Method]]:
-    make = partial(FeatureExtractor, device=section.device)
+    make = partial(FeatureExtractor, device=section.device, resize_to=section.resize_to)
     exact = partial(make, bf16=False)
     ours: dict[str, Any] = {"ours, float32": exact}
     bf16 = computes_in_bf16(section.device) if section.bf16 is None else section.bf16

@@ -10,13 +10,14 @@ from annotated_types import Len
 from s2robot.config.options import Count, Natural
 from s2robot.core.errors import UserError
 from s2robot.integrations.lerobot.environment import EnvironmentOptions
-from s2robot.vision.encoders.options import EncoderOptions, Sizes
+from s2robot.vision.encoders.options import EncoderOptions, Grid, Sizes
 
 
 @dataclass(frozen=True)
 class EncodeBench:
     encoders: Annotated[tuple[str, ...], Len(1)]
     sizes: tuple[Sizes, ...]
+    resize_to: int | Grid
     device: str
     bf16: bool | None
     compiled: bool

@@ -25,8 +25,7 @@ def plain_loop(extractor: FeatureExtractor) -> Callable[[np.ndarray], np.ndarray
             token, feature_map = _one_scale(encoder, scaled, tile)
             classes.append(token)
             maps.append(feature_map)
-        side = maps[0].shape[-1]
-        maps = [F.interpolate(m, (side, side), mode="area") for m in maps]
+        maps = [F.interpolate(m, extractor.map_shape()[:2], mode="area") for m in maps]
         patches = torch.cat(maps, 1).flatten(2).transpose(1, 2)
         return torch.cat([torch.cat(classes, -1), patches], 1).half().cpu().numpy()
 

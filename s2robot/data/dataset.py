@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class EpisodeFeatures:
         action_loss_mask: bool (T,): False where an action is not to be learned (a planned miss).
         variants: further features of the same steps, as of other light (`s2robot.vision.augment`).
         grippers: the action entries that command grippers; of several, the first one grasps.
+        shapes: camera -> (h, w, C), rows, columns and channels of its patches: N = h · w. The first
+            episode's decide the sizes of a new policy.
     """
 
     features: Mapping[str, Array]
@@ -40,6 +42,7 @@ class EpisodeFeatures:
     action_loss_mask: np.ndarray
     variants: tuple[Mapping[str, Array], ...] = ()
     grippers: tuple[GripperSpec, ...] = ()
+    shapes: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, array in (("proprio", self.proprio), ("action", self.action)):

@@ -22,7 +22,7 @@ from s2robot.vision.encoders.precision import BF16
 from s2robot.vision.features import make_recorded_extractor
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
-_SCHEMA = 2
+_SCHEMA = 3
 _OWN = ("schema", "policy", "robot_spec")  # what the model and the spec say
 _REQUIRED = ("policy", "robot_spec", "encoder", "encoder_identity", "bf16", "env")
 

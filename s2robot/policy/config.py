@@ -73,14 +73,14 @@ class PolicyConfig(PolicyOptions):
     """The options, and what the demos decide.
 
     Attributes:
-        cameras: name -> (1 + N, C) of one frame's features; K of them, each one visual token a step.
+        cameras: name -> (h, w, C) of one frame's patches; K of them, each one visual token a step.
         proprio_dim, action_dim: Dp, Da.
         grasp_state_indices: of the proprioception, the gripper's position; empty: all entries stand for it.
             Joint angles and the gripper's turn, which an image hardly tells, keep a small head from learning
             the position.
     """
 
-    cameras: Mapping[str, tuple[Count, Count]]
+    cameras: Mapping[str, tuple[Count, Count, Count]]
     proprio_dim: Count
     action_dim: Count
     grasp_state_indices: tuple[Natural, ...] = ()

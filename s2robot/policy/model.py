@@ -51,7 +51,7 @@ class PolicyModel(nn.Module):
         self.action_normalizer = Normalizer(c.action_dim, action)
         self.pooling = nn.ModuleDict(
             {
-                _module_name(name): make_pooling(c.pooling, *c.cameras[name], c.width, c.pooling_dropout)
+                _module_name(name): make_pooling(c.pooling, c.cameras[name], c.width, c.pooling_dropout)
                 for name in c.active_cameras
             }
         )

@@ -146,7 +146,10 @@ class Policy:
         cameras = self.model.config.active_cameras
         if not cameras:
             return torch.zeros(0, self.model.config.width)
-        features = self.extractor.of_cameras(observation["images"], cameras)
+        images = observation["images"]
+        for name in cameras:
+            self._check_shape(name, np.shape(images[name]))
+        features = self.extractor.of_cameras(images, cameras)
         tokens = {name: torch.from_numpy(found).float()[None] for name, found in features.items()}
         return torch.cat([self.model.pool(name, tokens[name]) for name in cameras])
 
@@ -159,6 +162,16 @@ class Policy:
         if len(self._observed) > kept:
             for entries in (self._visual, self._proprio, self._actions, self._observed):
                 del entries[0]
+
+    def _check_shape(self, camera: str, frame: tuple[int, ...]) -> None:
+        """Of a fit by tiles: a frame of another shape has another grid of patches."""
+        found = self.extractor.map_shape((frame[0], frame[1]), camera)
+        if found != self.model.config.cameras[camera]:
+            trained = self.spec.cameras[camera]
+            raise UserError(
+                f"{camera} gives frames of {frame[0]} x {frame[1]} px, the policy was trained on "
+                f"{trained[0]} x {trained[1]}: with encoder.fit=tiles they must be of one shape"
+            )
 
     def _check(self, observation: Observation) -> None:
         for name in self.model.config.active_cameras:

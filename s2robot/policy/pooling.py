@@ -6,13 +6,11 @@ grid keep it, a mean throws it away.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2robot.core.errors import UserError, unknown
+from s2robot.core.errors import unknown
 
 
 class Standardize(nn.Module):
@@ -42,14 +40,8 @@ class Standardize(nn.Module):
         return F.linear(tokens[:, 1:] - self.mean[1:], layer.weight / self.std, layer.bias)
 
 
-def _side(tokens: int) -> int:
-    """Patches along a side of the image. Raises UserError for a grid that is not square."""
-    side = math.isqrt(tokens - 1)
-    if side * side != tokens - 1:
-        raise UserError(
-            f"{tokens - 1} patches are no square grid: expected square images, or another pooling"
-        )
-    return side
+Shape = tuple[int, int, int]
+"""(h, w, C): rows, columns and channels of a frame's patches; N = h · w."""
 
 
 def _mlp(inputs: int, width: int, dropout: float) -> nn.Sequential:
@@ -57,15 +49,17 @@ def _mlp(inputs: int, width: int, dropout: float) -> nn.Sequential:
 
 
 class Pooling(nn.Module):
-    """Tokens (B, 1 + N, C), CLS first -> (B, width).
+    """Tokens (B, 1 + N, C), CLS first, the patches row by row -> (B, width).
 
     `dropout` drops a share of what was read from the tokens: with a hundred demos, a head that may rely on
     every patch remembers the demos.
     """
 
-    def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0) -> None:
+    def __init__(self, shape: Shape, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.standardize = Standardize(tokens, channels)
+        rows, columns, channels = shape
+        self.patches = rows * columns
+        self.standardize = Standardize(1 + self.patches, channels)
 
 
 class SpatialProjection(Pooling):
@@ -75,25 +69,24 @@ class SpatialProjection(Pooling):
 
     def __init__(
         self,
-        tokens: int,
-        channels: int,
+        shape: Shape,
         width: int,
         dropout: float = 0.0,
         hidden: int = 64,
         kept: int = 16,
     ) -> None:
-        super().__init__(tokens, channels, width, dropout)
-        self.project = nn.Linear(channels, hidden)
+        super().__init__(shape, width, dropout)
+        self.project = nn.Linear(shape[2], hidden)
         if self._sees_neighbours:
-            self._side = _side(tokens)
+            self._grid = shape[:2]
             self.neighbours = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1)
         self.keep = nn.Linear(hidden, kept)
-        self.mlp = _mlp((tokens - 1) * kept, width, dropout)
+        self.mlp = _mlp(self.patches * kept, width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         patches = F.gelu(self.standardize.linear(tokens, self.project))
         if self._sees_neighbours:
-            grid = patches.transpose(1, 2).unflatten(2, (self._side, self._side))
+            grid = patches.transpose(1, 2).unflatten(2, self._grid)
             patches = patches + F.gelu(self.neighbours(grid)).flatten(2).transpose(1, 2)
         return self.mlp(self.keep(patches).flatten(1))
 
@@ -112,16 +105,17 @@ class AttentionPooling(Pooling):
 
     def __init__(
         self,
-        tokens: int,
-        channels: int,
+        shape: Shape,
         width: int,
         dropout: float = 0.0,
         queries: int = 4,
         hidden: int = 64,
     ) -> None:
-        super().__init__(tokens, channels, width, dropout)
-        self.project = nn.Linear(channels, hidden)
-        self.position = nn.Parameter(torch.randn(tokens - 1, hidden) * 0.5)  # as large as what it is added to
+        super().__init__(shape, width, dropout)
+        self.project = nn.Linear(shape[2], hidden)
+        self.position = nn.Parameter(
+            torch.randn(self.patches, hidden) * 0.5
+        )  # as large as what it is added to
         self.query = nn.Parameter(torch.randn(queries, hidden))
         self.attention = nn.MultiheadAttention(hidden, num_heads=4, batch_first=True)
         self.mlp = _mlp(queries * hidden, width, dropout)
@@ -135,9 +129,9 @@ class AttentionPooling(Pooling):
 class MeanPooling(Pooling):
     """The mean of the patches: the path of the paper's lineage."""
 
-    def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0) -> None:
-        super().__init__(tokens, channels, width, dropout)
-        self.mlp = _mlp(channels, width, dropout)
+    def __init__(self, shape: Shape, width: int, dropout: float = 0.0) -> None:
+        super().__init__(shape, width, dropout)
+        self.mlp = _mlp(shape[2], width, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.mlp(self.standardize(tokens)[:, 1:].mean(1))
@@ -153,10 +147,10 @@ class ClsPooling(MeanPooling):
 class LinearPooling(Pooling):
     """A linear map of few numbers of every patch: for the linear baseline."""
 
-    def __init__(self, tokens: int, channels: int, width: int, dropout: float = 0.0, kept: int = 16) -> None:
-        super().__init__(tokens, channels, width, dropout)
-        self.project = nn.Linear(channels, kept)
-        self.map = nn.Sequential(nn.Dropout(dropout), nn.Linear((tokens - 1) * kept, width))
+    def __init__(self, shape: Shape, width: int, dropout: float = 0.0, kept: int = 16) -> None:
+        super().__init__(shape, width, dropout)
+        self.project = nn.Linear(shape[2], kept)
+        self.map = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.patches * kept, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.map(self.standardize.linear(tokens, self.project).flatten(1))
@@ -172,8 +166,8 @@ POOLINGS: dict[str, type[Pooling]] = {
 }
 
 
-def make_pooling(name: str, tokens: int, channels: int, width: int, dropout: float = 0.0) -> Pooling:
-    """The pooling of that name for tokens (B, `tokens`, `channels`), giving (B, `width`)."""
+def make_pooling(name: str, shape: Shape, width: int, dropout: float = 0.0) -> Pooling:
+    """The pooling of that name for tokens (B, 1 + h · w, C) of `shape`, giving (B, `width`)."""
     if name not in POOLINGS:
         raise unknown("pooling", name, POOLINGS)
-    return POOLINGS[name](tokens, channels, width, dropout)
+    return POOLINGS[name](shape, width, dropout)

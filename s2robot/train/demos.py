@@ -166,12 +166,12 @@ def load_episode_features(
         episode = store.episode(episode_id)
         places = [(cache, cache.place(episode_id, digest)) for cache in caches]
         features, *variants = (
-            {name: cache.open(place / f"{name}.npy", episode.length) for name in cameras}
-            for cache, place in places
+            {name: cache.open(place, name, episode.length) for name in cameras} for cache, place in places
         )
         numbers = (episode.proprio, episode.action, _action_loss_mask(episode))
         try:
-            episodes.append(EpisodeFeatures(features, *numbers, tuple(variants), spec.grippers))
+            made = (features, *numbers, tuple(variants), spec.grippers, caches[0].shapes)
+            episodes.append(EpisodeFeatures(*made))
         except UserError as error:
             raise UserError(f"episode {episode_id} of {store}: {error}") from error
     return episodes

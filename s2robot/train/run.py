@@ -95,10 +95,9 @@ def untrained(
     Seeds torch. Raises UserError for options that no policy has.
     """
     torch.manual_seed(seed)
-    shapes = {name: array.shape[1:] for name, array in episodes[0].features.items()}
     config = PolicyConfig.of(
         _learnable(policy, episodes),
-        cameras={name: shapes[name] for name in spec.cameras},
+        cameras={name: episodes[0].shapes[name] for name in spec.cameras},
         proprio_dim=spec.proprio_dim,
         action_dim=spec.action_dim,
         grasp_state_indices=spec.gripper_position,

@@ -11,7 +11,7 @@ s3://BUCKET/PREFIX: see `bucket.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 
 from s2robot.config.options import Natural
 from s2robot.core.errors import UserError, unknown
+from s2robot.core.spec import RobotSpec
 from s2robot.data.durable import disk_errors
 from s2robot.data.files import is_url
 from s2robot.data.memmap import MappedArray
@@ -70,13 +71,21 @@ def main(options: EncodeOptions) -> None:
 
 
 class FeatureCache:
-    """Features of one extractor, for episodes of any store."""
+    """Features of one extractor, for episodes of any store of one robot.
+
+    Attributes:
+        shapes: camera -> (h, w, C) of its patches.
+    """
 
     def __init__(
-        self, root: str | Path, identity: dict[str, Any], key: str, shape: tuple[int, int] | None = None
+        self,
+        root: str | Path,
+        identity: dict[str, Any],
+        key: str,
+        shapes: Mapping[str, tuple[int, int, int]] | None = None,
     ) -> None:
         self.folder = Path(root) / key
-        self.shape = shape
+        self.shapes = dict(shapes or {})
         self._identity = identity
 
     def path(self, store: DemoStore, episode_id: str, camera: str) -> Path:
@@ -97,18 +106,20 @@ class FeatureCache:
         except (ValueError, EOFError, OSError) as error:
             raise UserError(f"{path} is damaged ({error}): delete it and run `s2robot encode`") from error
 
-    def open(self, path: Path, length: int) -> MappedArray:
-        """The features at `path`, of an episode of so many steps, by their header.
+    def open(self, place: Path, camera: str, length: int) -> MappedArray:
+        """The features of a camera in the folder of an episode of so many steps, by their header.
 
         Raises UserError where they are missing, damaged, or of another shape than this encoder's.
         """
+        path = place / f"{camera}.npy"
         try:
             features = MappedArray.open(path)
         except FileNotFoundError:
             raise UserError(f"no features at {path}: run `s2robot encode`") from None
         except (ValueError, EOFError, OSError) as error:
             raise UserError(f"{path} is damaged ({error}): delete it and run `s2robot encode`") from error
-        expected = (length, *(self.shape or features.shape[1:]))
+        height, width, channels = self.shapes[camera]
+        expected = (length, 1 + height * width, channels)
         if features.shape != expected or features.dtype != np.float16:
             found = f"{features.dtype} {features.shape}"
             raise UserError(
@@ -164,7 +175,7 @@ def encode_store(
     encoder.check_cameras(store.spec.cameras)
     url = str(root) if is_url(root) else None
     folder = copy_of(url) if url else root or store.path / "features"
-    cache = _open(folder, make_extractor(encoder, bf16), changed)
+    cache = _open(folder, make_extractor(encoder, bf16), changed, store.spec)
     bucket = FeatureBucket(url, cache.folder) if url else None
     names = _names(cache, store, store.ids() if ids is None else ids, cameras)
     world = world or World()
@@ -208,12 +219,15 @@ def _encode(jobs: list[tuple[str, str]], workers: int, arguments: tuple[Any, ...
             progress.update()
 
 
-def _open(root: str | Path, extractor: FeatureExtractor, changed: Variant | None) -> FeatureCache:
+def _open(
+    root: str | Path, extractor: FeatureExtractor, changed: Variant | None, spec: RobotSpec
+) -> FeatureCache:
+    shapes = {name: extractor.map_shape(frame[:2], name) for name, frame in spec.cameras.items()}
     if changed is None:
-        return FeatureCache(root, extractor.identity, extractor.key, extractor.shape)
+        return FeatureCache(root, extractor.identity, extractor.key, shapes)
     augmentation, variant = changed
     identity = extractor.identity | {"augmentation": augmentation.identity(variant)}
-    return FeatureCache(root, identity, sha256_json(identity)[:16], extractor.shape)
+    return FeatureCache(root, identity, sha256_json(identity)[:16], shapes)
 
 
 def _start(
@@ -228,7 +242,8 @@ def _start(
     if one_thread:
         torch.set_num_threads(1)
     extractor = make_extractor(encoder, bf16)
-    store, cache = DemoStore.open(demos), _open(root, extractor, changed)
+    store = DemoStore.open(demos)
+    cache = _open(root, extractor, changed, store.spec)
     bucket = FeatureBucket(url, cache.folder) if url else None
 
     def encode(episode_id: str, camera: str) -> None:

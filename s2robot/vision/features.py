@@ -16,9 +16,9 @@ from s2robot.vision.encoders.encoder import Encoder, to_float
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.precision import COMPUTE
 from s2robot.vision.encoders.registry import load_encoder, make_encoder
-from s2robot.vision.fit import DEFAULT_FIT, Fit, fit_square
+from s2robot.vision.fit import DEFAULT_FIT, Fit, fit_frames
 from s2robot.vision.s2 import multiscale_forward
-from s2robot.vision.scales import Options
+from s2robot.vision.scales import Grid, Options, ResizeTo
 
 _TILES = 10  # a forward: more leave the processor's cache
 _SCHEMA = 2  # raise when anything below changes what comes out for the same encoder and sizes
@@ -30,6 +30,8 @@ class FeatureExtractor:
     Args:
         encoder: one, or its name; with `checkpoint` as for `load_encoder`.
         sizes: image sizes of S² in px; one of them is a plain single-scale encoder.
+        resize_to: the scale to whose grid of patches all are resized (0: the first one; -1: the last one, the
+            finest), or rows and columns of patches.
         bf16: compute type, float32 otherwise; default where the device has it.
         fit: how frames that are not square become so.
         camera_fit: of single cameras, by their names, where it is another one.
@@ -44,6 +46,7 @@ class FeatureExtractor:
         checkpoint: str | None = None,
         bf16: bool | None = None,
         *,
+        resize_to: ResizeTo = 0,
         fit: Fit = DEFAULT_FIT,
         camera_fit: Mapping[str, Fit] | None = None,
         device: str = "cpu",
@@ -61,6 +64,8 @@ class FeatureExtractor:
         if min(self.sizes) < self.encoder.architecture.image_size:
             self.encoder.set_image_size(min(self.sizes))
         self._tile = self.encoder.architecture.image_size
+        self._scales = Options(self.sizes, self._tile, resize_to=resize_to)
+        self._resize_to = list(resize_to) if isinstance(resize_to, tuple) else resize_to % len(self.sizes)
         self.device = torch.device(device)
         self.bf16 = computes_in_bf16(device) if bf16 is None else bf16
         if self.bf16:
@@ -71,10 +76,21 @@ class FeatureExtractor:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(1 + N, C) of one frame's features, whatever its size: CLS, then N patches row by row; scales side
-        by side in C.
-        """
-        return 1 + self.encoder.architecture.grid**2, self.encoder.width * len(self.sizes)
+        """(1 + N, C) of a square frame's features: CLS, N patches row by row; scales side by side in C."""
+        height, width, channels = self.map_shape()
+        return 1 + height * width, channels
+
+    def map_shape(self, frame: tuple[int, int] = (1, 1), camera: str | None = None) -> tuple[int, int, int]:
+        """(h, w, C) of the N = h · w patches of a frame of (H, W) px, which count with `fit=tiles` alone."""
+        grid = self.encoder.architecture.grid
+        maps = [(g.rows * grid, g.columns * grid) for g in self._grids(frame, self._fit(camera))]
+        return *self._scales.map_size(maps), self.encoder.width * len(self.sizes)
+
+    @property
+    def scales(self) -> str:
+        """Of results: `224+448`, and the grid where it is not the first scale's: `224+448 to 28 x 28`."""
+        grid = " x ".join(map(str, self.map_shape()[:2]))
+        return "+".join(map(str, self.sizes)) + (f" to {grid}" if self._resize_to else "")
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -86,6 +102,7 @@ class FeatureExtractor:
             **({"source_sha256": source} if source else {}),
             "sizes": list(self.sizes),
             "tile": self._tile,
+            **({"resize_to": self._resize_to} if self._resize_to else {}),
             "fit": self.fit,
             **({"camera_fit": dict(sorted(self.camera_fit.items()))} if self.camera_fit else {}),
             "compute": COMPUTE if self.bf16 else "fp32",
@@ -101,7 +118,7 @@ class FeatureExtractor:
         """uint8 (B, H, W, 3), H and W of any ratio, of a camera -> float16 (B, 1 + N, C)."""
         fit = self._fit(camera)
         images = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
-        parts = images.split(self._frames_at_once(len(images)))
+        parts = images.split(self._frames_at_once(images, fit))
         return torch.cat([self._run(part, fit).to(torch.float16).cpu() for part in parts]).numpy()
 
     def of_cameras(self, images: Mapping[str, np.ndarray], cameras: Sequence[str]) -> dict[str, np.ndarray]:
@@ -120,19 +137,24 @@ class FeatureExtractor:
     def _fit(self, camera: str | None) -> Fit:
         return self.fit if camera is None else self.camera_fit.get(camera, self.fit)
 
-    def _frames_at_once(self, frames: int) -> int:
+    def _grids(self, frame: tuple[int, int], fit: Fit) -> list[Grid]:
+        """The tiles of each scale, of a frame of (H, W) px."""
+        return self._scales.grids(*(frame if fit == "tiles" else (1, 1)))
+
+    def _frames_at_once(self, frames: torch.Tensor, fit: Fit) -> int:
         """On a processor so many that none of what is computed on the way leaves its cache."""
         if self.device.type != "cpu":
-            return frames
-        grids = Options(self.sizes, self._tile).grids(1, 1)
+            return len(frames)
+        grids = self._grids((frames.shape[1], frames.shape[2]), fit)
         return max(1, _TILES // sum(grid.rows * grid.columns for grid in grids))
 
     def _forward(self, frames: torch.Tensor, fit: Fit) -> torch.Tensor:
         return multiscale_forward(
             self.encoder,
-            fit_square(to_float(frames), fit, max(self.sizes)),
+            fit_frames(to_float(frames), fit, max(self.sizes)),
             self.sizes,
             tile=self._tile,
+            resize_to=self._scales.resize_to,
             prefix_tokens=self.encoder.prefix_tokens,
             max_tiles=_TILES if self.device.type == "cpu" else None,
         )
@@ -140,8 +162,14 @@ class FeatureExtractor:
 
 def make_extractor(encoder: EncoderOptions, bf16: bool | None) -> FeatureExtractor:
     """The extractor of the options in `configs/encoder/` that the user chose. Raises as `make_encoder`."""
-    fits = {"fit": encoder.fit, "camera_fit": encoder.camera_fit}
-    return FeatureExtractor(make_encoder(encoder), encoder.sizes, bf16=bf16, **fits)
+    return FeatureExtractor(
+        make_encoder(encoder),
+        encoder.sizes,
+        bf16=bf16,
+        resize_to=encoder.resize_to,
+        fit=encoder.fit,
+        camera_fit=encoder.camera_fit,
+    )
 
 
 def make_recorded_extractor(encoder: Mapping[str, Any], bf16: bool | None) -> FeatureExtractor:

@@ -1,4 +1,4 @@
-"""The spatial fit: how a camera's frame becomes the square image that an encoder takes.
+"""The spatial fit: how a camera's frame becomes the square images that an encoder takes.
 
 It is done here alone, by the feature extractor: for training, in simulation and on robots alike.
 """
@@ -10,21 +10,22 @@ from typing import Literal, assert_never
 import torch.nn.functional as F
 from torch import Tensor
 
-Fit = Literal["crop", "pad", "stretch"]
+Fit = Literal["crop", "pad", "stretch", "tiles"]
 
 DEFAULT_FIT: Fit = "stretch"
 
 
-def fit_square(images: Tensor, fit: Fit, side: int) -> Tensor:
-    """Float images (B, 3, H, W) -> square ones; those that are square already are returned as they are.
+def fit_frames(images: Tensor, fit: Fit, side: int) -> Tensor:
+    """Float images (B, 3, H, W) -> square ones, or of `tiles` as they are; square images stay as they are.
 
     Args:
         fit: `crop` is the centre square of side min(H, W); `pad` letterboxes with black to side max(H, W);
-            `stretch` resamples (bicubic) to `side`, so that the aspect ratio is lost.
+            `stretch` resamples (bicubic) to `side`, so that the aspect ratio is lost; `tiles` leaves it to
+            S² to cut each scale into as many square tiles as fit the frame's shape best.
         side: of a stretched image (px): the largest of the encoder's sizes.
     """
     height, width = images.shape[-2:]
-    if height == width:
+    if height == width or fit == "tiles":
         return images
     if fit == "crop":
         short = min(height, width)

@@ -27,6 +27,7 @@ from s2robot.vision.scales import (
     Layout,
     Merge,
     Options,
+    ResizeTo,
     check_images,
     check_model,
     check_output,
@@ -46,7 +47,7 @@ def multiscale_forward(
     tile: int | None = None,
     prefix_tokens: int = 0,
     layout: Layout = "bnc",
-    resize_to: int = 0,
+    resize_to: ResizeTo = 0,
     merge: Merge = "concat",
     split: bool = True,
     max_tiles: int | None = None,
@@ -65,7 +66,7 @@ def multiscale_forward(
         tile: largest side (px) that the model is given; default 224, or the smallest of `sizes` where that
             is larger.
         prefix_tokens: P tokens before the patch tokens (CLS, registers): averaged over the tiles of a scale.
-        resize_to: index of the scale whose map gives the output's size.
+        resize_to: index of the scale whose map gives the output's size, or rows and columns of patches.
         merge: `concat` over channels, or `add` (ablation of Table 13).
         split: False runs the model on whole larger images (ablation of Table 12).
         max_tiles: at most so many tiles in one forward; default all of one shape, whatever their scale. A
@@ -106,7 +107,7 @@ class S2(nn.Module):
         tile: int | None = None,
         prefix_tokens: int = 0,
         layout: Layout = "bnc",
-        resize_to: int = 0,
+        resize_to: ResizeTo = 0,
         merge: Merge = "concat",
         split: bool = True,
         max_tiles: int | None = None,
@@ -144,7 +145,7 @@ def _forward(model: Model, images: Tensor, options: Options) -> Tensor:
         prefix, feature_map = _join(output, grid, options)
         prefixes.append(prefix)
         maps.append(feature_map)
-    height, width = maps[options.resize_to].shape[-2:]
+    height, width = options.map_size([(m.shape[-2], m.shape[-1]) for m in maps])
     maps = [_pool(feature_map, height, width) for feature_map in maps]
     if options.merge == "add":
         feature_map, prefix = torch.stack(maps).sum(0), torch.stack(prefixes).sum(0)

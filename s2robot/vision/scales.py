@@ -14,6 +14,8 @@ from s2robot.core.errors import UserError, unknown
 
 Layout = Literal["bnc", "bchw"]
 Merge = Literal["concat", "add"]
+ResizeTo = int | tuple[int, int]
+"""The index of a scale, whose map gives the size of all, or that size: rows and columns of patches."""
 
 _HINTS = {
     2: "; these are pooled, a timm model's forward_features are not",
@@ -43,7 +45,7 @@ class Options:
     tile: int
     prefix_tokens: int = 0
     layout: Layout = "bnc"
-    resize_to: int = 0
+    resize_to: ResizeTo = 0
     merge: Merge = "concat"
     split: bool = True
     max_tiles: int | None = None
@@ -61,17 +63,17 @@ class Options:
         _check_whole("prefix_tokens", self.prefix_tokens, 0, "0 or more; 1 for CLS alone")
         if self.layout == "bchw" and self.prefix_tokens:
             raise UserError(f"prefix_tokens={self.prefix_tokens}: a bchw feature map has none; expected 0")
-        count = len(self.sizes)
-        index = f"the index of one of the {count} scales, 0 to {count - 1}"
-        _check_whole("resize_to", self.resize_to, -count, index)
-        if self.resize_to >= count:
-            raise UserError(f"resize_to={self.resize_to}: expected {index}")
+        _check_resize_to(self.resize_to, len(self.sizes))
         if self.max_tiles is not None:
             _check_whole("max_tiles", self.max_tiles, 1, "1 or more tiles a forward, or None")
 
     def grids(self, height: int, width: int) -> list[Grid]:
         """Of each scale, for an image of height x width px."""
         return [self._grid(size, height, width) for size in self.sizes]
+
+    def map_size(self, maps: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """Rows and columns of the merged map, of those of each scale's."""
+        return self.resize_to if isinstance(self.resize_to, tuple) else maps[self.resize_to]
 
     def _grid(self, size: int, height: int, width: int) -> Grid:
         short = math.ceil(size / self.tile)
@@ -121,6 +123,17 @@ def _is_factor(given: object, tile: int) -> bool:
 def _check_whole(name: str, given: object, least: int, expected: str) -> None:
     if not _is_whole(given, least):
         raise UserError(f"{name}={given!r}: expected {expected}")
+
+
+def _check_resize_to(given: object, count: int) -> None:
+    index = f"the index of one of the {count} scales, 0 to {count - 1}, or rows and columns of patches"
+    if isinstance(given, tuple):
+        if len(given) != 2 or not all(_is_whole(side, 1) for side in given):
+            raise UserError(f"resize_to={given}: expected {index}")
+        return
+    _check_whole("resize_to", given, -count, index)
+    if isinstance(given, int) and given >= count:
+        raise UserError(f"resize_to={given}: expected {index}")
 
 
 def _check_tile(tile: object) -> None:

@@ -100,7 +100,7 @@ def rollout_and_dataset() -> tuple[list[tuple[torch.Tensor, ...]], WindowDataset
     env = Toy(cameras=["front"], max_steps=24)
     extractor = FeatureExtractor("random-tiny", [224], bf16=False)
     config = PolicyConfig(
-        cameras={"front": extractor.shape},
+        cameras={"front": extractor.map_shape()},
         proprio_dim=4,
         action_dim=4,
         width=16,

@@ -24,7 +24,7 @@ def policy() -> Policy:
     torch.manual_seed(0)
     extractor = FeatureExtractor("random-tiny", [224], bf16=False)
     config = PolicyConfig(
-        cameras={"front": extractor.shape},
+        cameras={"front": extractor.map_shape()},
         proprio_dim=SPEC.proprio_dim,
         action_dim=SPEC.action_dim,
         n_obs_steps=4,

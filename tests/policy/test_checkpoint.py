@@ -41,7 +41,7 @@ def made() -> tuple[Policy, dict[str, Any]]:
     torch.manual_seed(0)
     extractor = make_extractor(EncoderOptions.of(ENCODER), bf16=False)
     config = PolicyConfig(
-        cameras=dict.fromkeys(("front", "wrist"), extractor.shape),
+        cameras=dict.fromkeys(("front", "wrist"), extractor.map_shape()),
         proprio_dim=4,
         action_dim=4,
         width=16,
@@ -151,7 +151,7 @@ def test_weights_that_are_something_else(folder: Path, content: bytes) -> None:
         ("trunk_options", {"depth": 2, "heads": 2}),
         ("chunk_size", 8),
         ("action_dim", 8),
-        ("cameras", {"front": [50, 192], "wrist": [50, 192]}),
+        ("cameras", {"front": [7, 7, 192], "wrist": [7, 7, 192]}),
     ],
 )
 def test_weights_of_other_dimensions(folder: Path, option: str, value: Any) -> None:

@@ -39,7 +39,7 @@ def make() -> Callable[[], Policy]:
     torch.manual_seed(0)
     extractor = FeatureExtractor("random-tiny", [224], bf16=False)
     config = PolicyConfig(
-        cameras={"front": extractor.shape},
+        cameras={"front": extractor.map_shape()},
         proprio_dim=SPEC.proprio_dim,
         action_dim=SPEC.action_dim,
         n_obs_steps=OBSERVED,
@@ -312,7 +312,7 @@ def test_frames_of_any_shape_have_the_features_they_have_in_training(
 
     extractor = make_extractor(encoder, bf16=False)
     config = PolicyConfig(
-        cameras=dict.fromkeys(shapes, extractor.shape),
+        cameras={name: extractor.map_shape(shape[:2], name) for name, shape in shapes.items()},
         proprio_dim=spec.proprio_dim,
         action_dim=spec.action_dim,
         width=16,

@@ -21,7 +21,7 @@ from s2robot.policy.normalize import Statistics
 from s2robot.policy.trunks.transformer import Transformer
 
 CONFIG = PolicyConfig(
-    cameras={"front": (5, 6)},
+    cameras={"front": (2, 2, 6)},
     proprio_dim=3,
     action_dim=2,
     n_obs_steps=6,
@@ -292,7 +292,7 @@ def test_a_few_steps_of_training_lower_the_loss(seed: int) -> None:
 
 
 def test_a_configuration_survives_its_plain_form() -> None:
-    config = replace(CONFIG, cameras={"wrist": (5, 6), "front": (17, 3)}, pooling="attention")
+    config = replace(CONFIG, cameras={"wrist": (2, 2, 6), "front": (4, 4, 3)}, pooling="attention")
     assert PolicyConfig.from_dict(config.to_dict()) == config
 
 
@@ -304,7 +304,7 @@ def test_an_unknown_option_and_a_missing_one_are_told() -> None:
 
 
 def test_cameras_have_poolings_of_their_own() -> None:
-    model = made(replace(CONFIG, cameras={"front": (5, 6), "wrist": (5, 6)}))
+    model = made(replace(CONFIG, cameras={"front": (2, 2, 6), "wrist": (2, 2, 6)}))
     features = torch.randn(2, 3, 5, 6)
     assert model.pool("front", features).shape == (2, 3, CONFIG.width)
     assert not torch.allclose(model.pool("front", features), model.pool("wrist", features))

@@ -95,7 +95,7 @@ def write_untrained(
         action_space="ee_delta",
         rate=10.0,
     )
-    shapes = dict.fromkeys(cameras, extractor.shape)
+    shapes = dict.fromkeys(cameras, extractor.map_shape())
     sizes = {"cameras": shapes, "proprio_dim": spec.proprio_dim, "action_dim": spec.action_dim}
     model = Transformer(PolicyConfig(**sizes, width=32, trunk_options={"depth": 1, "heads": 2}))
     identity = {"encoder": encoder, "encoder_identity": extractor.identity, "bf16": False, "env": None}

@@ -10,6 +10,7 @@ import pytest
 from kill_writer import SPEC
 from toy_loop import ENCODER, made_episode, s2robot, train
 
+from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.data.store import DemoStore, Episode
 from s2robot.policy.checkpoint import load_policy
@@ -102,3 +103,21 @@ def test_cameras_of_any_size_and_name_are_encoded_train_and_are_read(
     policy.observe({"images": images, "proprio": np.zeros(spec.proprio_dim, np.float32)})
     chunk = policy.predict()
     assert chunk.shape == (policy.chunk_size, spec.action_dim) and np.isfinite(chunk).all()
+
+
+def test_scales_are_resized_to_the_fine_grid_and_tiles_keep_a_frames_shape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = replace(SPEC, cameras={"front": (60, 80, 3), "wrist": (64, 64, 3)})
+    demos = store(tmp_path / "demos", spec, closing(-1.0, 1.0))
+    fine = ("encoder.sizes=[32,64]", "encoder.resize_to=-1", "encoder.fit=tiles")
+    policy = load_policy(train(demos, tmp_path / "policy", *fine, *QUICK))
+    assert dict(policy.model.config.cameras) == {"front": (4, 6, 384), "wrist": (4, 4, 384)}
+    proprio = np.zeros(spec.proprio_dim, np.float32)
+    policy.observe(
+        {"images": {n: np.zeros(s, np.uint8) for n, s in spec.cameras.items()}, "proprio": proprio}
+    )
+    assert np.isfinite(policy.predict()).all()
+    portrait = {"front": np.zeros((80, 60, 3), np.uint8), "wrist": np.zeros((64, 64, 3), np.uint8)}
+    with pytest.raises(UserError, match=r"front gives frames of 80 x 60 px.* trained on 60 x 80"):
+        policy.observe({"images": portrait, "proprio": proprio})

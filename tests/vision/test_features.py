@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from s2robot.core.errors import UserError
 from s2robot.utils.provenance import has_bf16
 from s2robot.vision.encoders.precision import to_bf16
 from s2robot.vision.encoders.registry import load_encoder
 from s2robot.vision.features import FeatureExtractor
 from s2robot.vision.s2 import multiscale_forward
+from s2robot.vision.scales import ResizeTo
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,34 @@ def test_frames_of_cameras_need_not_be_square() -> None:
     assert extractor(np.zeros((1, 480, 640, 3), np.uint8)).shape == (1, *extractor.shape)
     for shape in ((1, 720, 1280, 3), (1, 90, 60, 3)):
         assert extractor(np.zeros(shape, np.uint8)).shape == (1, *extractor.shape)
+
+
+@pytest.mark.parametrize(("resize_to", "grid"), [(-1, (4, 4)), (1, (4, 4)), (0, (2, 2)), ((3, 5), (3, 5))])
+def test_the_map_has_the_grid_that_was_asked_for(
+    frames: np.ndarray, resize_to: ResizeTo, grid: tuple[int, int]
+) -> None:
+    extractor = FeatureExtractor("random-tiny", [32, 64], bf16=False, resize_to=resize_to)
+    images = torch.from_numpy(frames).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        encoder = load_encoder("random-tiny", image_size=32)
+        expected = multiscale_forward(
+            encoder, images, (32, 64), tile=32, prefix_tokens=1, resize_to=resize_to
+        )
+    features = extractor(frames)
+    assert extractor.map_shape() == (*grid, 2 * 192) and features.shape == (2, *extractor.shape)
+    np.testing.assert_allclose(features, expected.numpy(), atol=2e-2)
+
+
+def test_the_grid_is_part_of_the_identity_where_it_is_not_the_first_scales() -> None:
+    keys = [
+        FeatureExtractor("random-tiny", sizes, bf16=False, resize_to=resize_to).key
+        for sizes in ([32, 64], [32])
+        for resize_to in (0, -1, (4, 4))
+    ]
+    assert len(set(keys)) == 5 and keys[3] == keys[4], "one scale has one grid"
+    assert keys[1] == FeatureExtractor("random-tiny", [32, 64], bf16=False, resize_to=1).key
+    with pytest.raises(UserError, match="resize_to=2: expected the index of one of the 2 scales"):
+        FeatureExtractor("random-tiny", [32, 64], resize_to=2)
 
 
 @pytest.mark.parametrize("bf16", [False, True])

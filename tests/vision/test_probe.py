@@ -61,7 +61,8 @@ def readable(episodes: int = 40, frames: int = 4) -> tuple[ProbeSet, np.ndarray]
 
 def errors(pooling: str, seed: int = 0) -> np.ndarray:
     probe_set, tokens = readable()
-    return cross_validate(torch.from_numpy(tokens), probe_set, pooling, folds=4, steps=150, seed=seed)
+    shape = (4, 4, 3)
+    return cross_validate(torch.from_numpy(tokens), shape, probe_set, pooling, folds=4, steps=150, seed=seed)
 
 
 def test_a_pooling_that_keeps_space_reads_what_a_mean_throws_away() -> None:
@@ -80,7 +81,7 @@ def test_a_held_out_episode_cannot_be_remembered() -> None:
     tokens = torch.from_numpy(np.tile(names[:, None], (1, 5, 1)))
     probe_set = ProbeSet(np.zeros((96, 1)), target, np.arange(24).repeat(4))
     baseline = np.linalg.norm(target - target.mean(0), axis=1).mean()
-    assert cross_validate(tokens, probe_set, "mean", 4, 100, seed=0).mean() > 0.7 * baseline
+    assert cross_validate(tokens, (2, 2, 24), probe_set, "mean", 4, 100, seed=0).mean() > 0.7 * baseline
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,9 @@ from s2robot.vision.fit import DEFAULT_FIT, Fit
 Sizes = Annotated[tuple[Count, ...], Len(1)]
 """Image sizes of S², the short side of each scale (px)."""
 
+Grid = tuple[Count, Count]
+"""Rows and columns of patches."""
+
 Colour = tuple[float, float, float]
 
 
@@ -30,6 +33,8 @@ class EncoderOptions:
         sizes: image sizes of S² (px); one of them is a plain single-scale encoder.
         architecture: with `checkpoint`, the architecture of the file's weights.
         checkpoint: a file of weights, instead of those that belong to the name.
+        resize_to: the scale to whose grid of patches all are resized: 0, the first one; -1, the last one, the
+            finest. Or rows and columns of patches.
         fit: how frames that are not square become so, see `s2robot.vision.fit`. A section of them, one a
             camera, is also understood; its `others` is of those that it does not name.
         camera_fit: of single cameras, by their names, where it is another one.
@@ -43,6 +48,7 @@ class EncoderOptions:
     sizes: Sizes
     architecture: str | None = None
     checkpoint: str | None = None
+    resize_to: int | Grid = 0
     fit: Fit = DEFAULT_FIT
     camera_fit: Mapping[str, Fit] = field(default_factory=dict)
     target: Component | None = None
