@@ -58,7 +58,7 @@ class Gym(gymnasium.Env[Observation, np.ndarray]):
         progress: str | None = None,
         max_steps: int | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        task: Task | None = None,
+        task: Task | str | None = None,
         instruction: str = "",
         goal: str = "",
     ) -> None:

@@ -10,6 +10,7 @@ from s2robot.config.environment import env_config
 from s2robot.config.targets import instantiate, instantiate_recorded
 from s2robot.core.errors import UserError
 from s2robot.core.task import Task
+from s2robot.tasks.metaworld import metaworld_task
 
 _VERSION = re.compile(r"-v\d+$")
 
@@ -18,7 +19,8 @@ def load_task(env: str | Mapping[str, Any], make: Callable[[Any], Any] = instant
     """The task of an environment, from the section `task` of its config: the simulator is not needed.
 
     A config without that section is of an environment whose starts are seeds: the task is named after its
-    `id` and takes its words, `instruction` and `goal`, from the config itself.
+    `id` and takes its words, `instruction` and `goal`, from the config itself. A name in the section's place is
+    one of Meta-World's.
 
     Args:
         env: the environment's config, or its name (`make_env`).
@@ -38,6 +40,8 @@ def load_task(env: str | Mapping[str, Any], make: Callable[[Any], Any] = instant
     if isinstance(env, str):
         env, make = env_config(env), instantiate
     section = env.get("task")
+    if isinstance(section, str):
+        return metaworld_task(section)
     task = _over_seeds(env) if section is None else make(section)
     if not isinstance(task, Task):
         raise UserError(f"env.task={dict(section or {})}: makes {type(task).__name__}: expected a Task")
