@@ -120,4 +120,4 @@ def _hangs(model: Any, camera: str) -> bool:
     return bool(model.cam_mat0[model.camera(camera).id].reshape(3, 3)[2, 1] < -1e-6)
 
 
-gymnasium.register("MetaWorld-v0", entry_point=MetaWorld, max_episode_steps=500)
+gymnasium.register("MetaWorld-v0", entry_point="envs.metaworld:MetaWorld", max_episode_steps=500)

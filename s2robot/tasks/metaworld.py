@@ -38,7 +38,7 @@ INSTRUCTIONS = {
     "handle-pull-side-v3": "pull the handle up from the side",
     "handle-pull-v3": "pull the handle up",
     "lever-pull-v3": "pull the lever up",
-    "peg-insertion-side-v3": "put the peg into the hole in the side of the box",
+    "peg-insert-side-v3": "put the peg into the hole in the side of the box",
     "peg-unplug-side-v3": "pull the peg out of the box",
     "pick-out-of-hole-v3": "take the block out of the hole",
     "pick-place-v3": "bring the puck to the goal",
