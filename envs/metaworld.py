@@ -32,8 +32,8 @@ class MetaWorld(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     Args:
         task: e.g. `button-press-v3`.
         cameras: of Meta-World's, e.g. `corner4`; those that hang upside down are turned upright.
-        image_size: side of the frames in px. They are rendered without shadows, reflections and multisampling:
-            on a processor in a fourteenth of the time.
+        image_size: side of the frames in px. They are rendered without shadows, reflections and
+            multisampling: on a processor in a fourteenth of the time.
 
     Raises UserError where Meta-World is not installed, and for an unknown task or camera.
     """

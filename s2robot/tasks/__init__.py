@@ -19,8 +19,8 @@ def load_task(env: str | Mapping[str, Any], make: Callable[[Any], Any] = instant
     """The task of an environment, from the section `task` of its config: the simulator is not needed.
 
     A config without that section is of an environment whose starts are seeds: the task is named after its
-    `id` and takes its words, `instruction` and `goal`, from the config itself. A name in the section's place is
-    one of Meta-World's.
+    `id` and takes its words, `instruction` and `goal`, from the config itself. A name in the section's place
+    is one of Meta-World's.
 
     Args:
         env: the environment's config, or its name (`make_env`).
