@@ -24,6 +24,8 @@ class Command:
         more_help: `module:function` of the text that its help ends with.
         holds_out: its results lie in a folder `out`, in which no other command may be at work.
         resumes: run again with the same options, it goes on where it stopped.
+        completed: `module:function` that completes the options by what the files they name say; it takes the
+            options and the overrides.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Command:
     more_help: str = ""
     holds_out: bool = False
     resumes: bool = False
+    completed: str = ""
 
 
 _TOOL = "s2robot.data.tools"
@@ -165,9 +168,10 @@ COMMANDS = (
         "Train a policy on demos by behaviour cloning",
         "s2robot.train:main",
         "Train",
-        ("demos", "out", "steps", "encoder", "cameras", "evaluate_every"),
+        ("demos", "out", "init", "steps", "encoder", "cameras", "evaluate_every"),
         holds_out=True,
         resumes=True,
+        completed="s2robot.train.init:with_checkpoint",
     ),
     Command(
         "sweep",
@@ -304,11 +308,13 @@ def load_command(name: str, overrides: Sequence[str] = ()) -> tuple[Callable[[An
     from s2robot.config.options import options_of, read_options
     from s2robot.config.targets import locate
 
-    target = find_command(name).target
+    command = find_command(name)
+    target = command.target
     # Composed before the import, which can take seconds: a typing error shows at once.
     config = compose(name, overrides, options=lambda: options_of(locate(target)))
     function = locate(target)
-    return function, read_options(options_of(function), config)
+    options = read_options(options_of(function), config)
+    return function, locate(command.completed)(options, overrides) if command.completed else options
 
 
 def _leads() -> bool:

@@ -112,8 +112,7 @@ def load_policy(folder: str | Path) -> Policy:
     """
     folder = find_checkpoint(folder)
     config = read_config(folder)
-    model = make_model(PolicyConfig.from_dict(config["policy"]))
-    _load_strictly(model, folder / "model.safetensors")
+    model = load_model(folder, PolicyConfig.from_dict(config["policy"]))
     extractor = make_recorded_extractor(config["encoder"], config["bf16"] and has_bf16())
     trained, here = config["encoder_identity"], extractor.identity["compute"]
     if extractor.identity != trained | ({"compute": here} if trained.get("compute") in BF16 else {}):
@@ -123,6 +122,13 @@ def load_policy(folder: str | Path) -> Policy:
         )
     settings = {name: value for name, value in config.items() if name not in _OWN}
     return Policy(model, extractor, RobotSpec.from_dict(config["robot_spec"]), settings)
+
+
+def load_model(folder: Path, config: PolicyConfig) -> PolicyModel:
+    """A checkpoint's weights in a model of this config. Raises UserError where they do not fit."""
+    model = make_model(config)
+    _load_strictly(model, folder / "model.safetensors")
+    return model
 
 
 def checkpoint_sha256(folder: str | Path) -> str:

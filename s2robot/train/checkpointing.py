@@ -17,6 +17,7 @@ from s2robot.core.spec import RobotSpec
 from s2robot.data.durable import disk_errors
 from s2robot.policy.checkpoint import save_checkpoint
 from s2robot.train.demos import Demos
+from s2robot.train.init import Init
 from s2robot.train.options import TrainOptions
 from s2robot.train.resume import differences, learning_rate_goes_on
 from s2robot.train.run import Curves, Run
@@ -52,8 +53,8 @@ _RECIPE += ("weight_decay", "grad_clip_norm", "ema_decay", "precision", "val_fra
 
 def recipe(options: TrainOptions) -> dict[str, Any]:
     """The options that decide the weights."""
-    plain = to_plain(options)
-    return {name: plain[name] for name in _RECIPE}
+    plain, init = to_plain(options), Init.of(options)
+    return {name: plain[name] for name in _RECIPE} | ({} if init is None else {"init": init.recipe()})
 
 
 def identity(options: TrainOptions, demos: Demos) -> str:
@@ -66,7 +67,8 @@ def checkpoint_settings(
 ) -> dict[str, Any]:
     """What a checkpoint says of itself beside its weights; `training` are the options that decided them."""
     paths = [str(source.store) for source in demos.sources]
-    named = {"demos": paths[0] if len(paths) == 1 else paths, "episodes": len(demos)}
+    named: dict[str, Any] = {"demos": paths[0] if len(paths) == 1 else paths, "episodes": len(demos)}
+    named |= _origin(options)
     return {
         "encoder": to_plain(options.encoder),
         "encoder_identity": extractor.identity,
@@ -78,6 +80,12 @@ def checkpoint_settings(
         "git": git_state(),
         "machine": machine(),
     }
+
+
+def _origin(options: TrainOptions) -> dict[str, Any]:
+    """The checkpoint that a training began with: where it was, and its hash."""
+    init = Init.of(options)
+    return {} if init is None else {"init": {"checkpoint": str(init.folder), **init.recipe()}}
 
 
 @dataclass(frozen=True)
@@ -96,8 +104,10 @@ class Folder:
 
     @classmethod
     def of(cls, options: TrainOptions, demos: Demos) -> Folder:
-        """The folder that the options name."""
+        """The folder that the options name. Raises UserError where `init` is of another encoder or robot."""
         extractor = make_extractor(options.encoder, options.bf16)
+        if init := Init.of(options):
+            init.check(demos.spec, extractor.identity)
         settings = checkpoint_settings(options, demos, extractor, recipe(options))
         frozen = sum(p.numel() for p in extractor.encoder.parameters())
         return cls(Path(options.out), demos.spec, settings, frozen)
@@ -187,6 +197,7 @@ class Folder:
             "seed": options.seed,
             "demos": [source.to_dict() for source in demos.sources],
             "encoder_identity": self.settings["encoder_identity"],
+            **_origin(options),
             "sessions": [*sessions, session],
         }
         with disk_errors(f"save {self.out}"):

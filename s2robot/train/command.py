@@ -21,12 +21,14 @@ from s2robot.train.announce import announcement, foreign_frames, window_images
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.checkpointing import Folder, identity
 from s2robot.train.demos import Demos, choose_demos, load_episode_features, mask_idle_steps, split_episodes
+from s2robot.train.init import Init, with_checkpoint
 from s2robot.train.log import Log, check_log, open_log
 from s2robot.train.memory import into_memory
+from s2robot.train.model import grasp_target, normalisation
 from s2robot.train.options import TrainOptions
 from s2robot.train.report import write_training_report
 from s2robot.train.rollouts import CURVE, Rollouts, check_rollouts
-from s2robot.train.run import Run, Trainer, grasp_target, normalisation, start, validate
+from s2robot.train.run import Run, Trainer, start, validate
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.distributed import World, join_world
 from s2robot.utils.progress import Progress
@@ -72,13 +74,14 @@ def train_policy(demos: str | Path | Sequence[str | Path], out: str | Path, **op
     """
     paths = [demos] if isinstance(demos, str | Path) else list(demos)
     overrides = as_overrides({"demos": paths, "out": out, "encode_workers": 0, **options})
-    main(read_options(TrainOptions, compose("train", overrides)))
+    main(with_checkpoint(read_options(TrainOptions, compose("train", overrides)), overrides))
     return load_policy(out)
 
 
 def _prepare(options: TrainOptions, world: World) -> Training:
     demos = choose_demos(options)
     check_rollouts(options, demos)
+    folder = Folder.of(options, demos)
     episodes = [
         episode
         for source in demos.sources
@@ -89,11 +92,11 @@ def _prepare(options: TrainOptions, world: World) -> Training:
     training, validation = split_episodes(episodes, options.val_fraction, options.seed)
     device = world.device(options.device)
     if world.leads:
-        print(
-            *normalisation(demos.spec, training), grasp_target(options.policy, demos.spec, training), sep="\n"
-        )
+        init = Init.of(options)
+        told = () if init is None else (str(init),)
+        remarks = () if init and not init.refits else normalisation(demos.spec, training)
+        print(*told, *remarks, grasp_target(options.policy, demos.spec, training), sep="\n")
     run = start(options, demos.spec, training, identity(options, demos), device)
-    folder = Folder.of(options, demos)
     extended = folder.resume(run, options, demos)
     if options.in_memory:
         training, validation = into_memory(training), into_memory(validation)
@@ -216,7 +219,8 @@ class Training:
         self.world.wait()
 
     def _note(self, log: Log, losses: dict[str, float], where: str) -> None:
-        named = {f"{name}/{where}": value for name, value in losses.items()}
+        has_grasp = self.run.model.config.predicts_grasp
+        named = {f"{name}/{where}": value for name, value in losses.items() if has_grasp or name != "grasp"}
         for name, value in named.items():
             self.run.log(name, value)
         log.add(named, self.run.step)

@@ -34,6 +34,8 @@ class TrainOptions:
 
     demos: str | tuple[str, ...]
     out: str
+    init: str | None
+    init_statistics: Literal["keep", "refit"]
     features: str | None
     filter: Filter
     mask_idle: bool

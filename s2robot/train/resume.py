@@ -18,7 +18,9 @@ def differences(record: Path, recipe: Mapping[str, Any], demos: Demos) -> str:
     """What differs from the training of a `run.json`: options, old -> new, and demos."""
     try:
         before = json.loads(record.read_text())
-        options = {name: before["options"][name] for name in recipe}
+        options = {name: before["options"][name] for name in recipe if name != "init"}
+        options["init"] = {name: before.get("init", {}).get(name) for name in ("sha256", "statistics")}
+        recipe = {"init": dict.fromkeys(options["init"]), **recipe}
         sources = before["demos"]
     except (OSError, ValueError, LookupError, TypeError):
         return "other options or other demos"

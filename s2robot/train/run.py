@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,9 @@ from torch.utils.data import default_collate
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
-from s2robot.policy.config import PolicyConfig, PolicyOptions
-from s2robot.policy.model import MASKS, PolicyModel, make_model
-from s2robot.policy.normalize import Statistics
+from s2robot.policy.model import MASKS, PolicyModel
 from s2robot.train.batches import Window
+from s2robot.train.model import initial
 from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
 from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
@@ -29,7 +28,6 @@ from s2robot.utils.schedule import cosine, parameter_groups
 Curves = dict[str, list[tuple[int, float]]]
 
 _VALIDATION_WINDOWS = 128
-_FIT_FRAMES = 512  # over all episodes: enough for each token's mean and each channel's deviation
 
 
 class _Loss(nn.Module):
@@ -78,77 +76,13 @@ def start(
     recipe: str,
     device: torch.device,
 ) -> Run:
-    """Untrained, with its optimiser. Raises UserError for options that no policy has."""
-    model = untrained(options.policy, spec, episodes, options.seed).to(device)
+    """Before its first step, with its optimiser. Raises UserError for options that no policy has."""
+    model = initial(options, spec, episodes).to(device)
     groups = parameter_groups(model, options.weight_decay)
     optimiser = torch.optim.AdamW(groups, lr=options.lr, fused=True)
     decay = options.ema_decay
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
     return Run(model, optimiser, recipe, averaged)
-
-
-def untrained(
-    policy: PolicyOptions, spec: RobotSpec, episodes: Sequence[EpisodeFeatures], seed: int
-) -> PolicyModel:
-    """A model with the statistics of these episodes: of proprioception, actions and visual tokens.
-
-    Seeds torch. Raises UserError for options that no policy has.
-    """
-    torch.manual_seed(seed)
-    config = PolicyConfig.of(
-        _learnable(policy, episodes),
-        cameras={name: episodes[0].shapes[name] for name in spec.cameras},
-        proprio_dim=spec.proprio_dim,
-        action_dim=spec.action_dim,
-        grasp_state_indices=spec.gripper_position,
-    )
-    model = make_model(
-        config,
-        *statistics(spec, episodes),
-    )
-    _fit_poolings(model, episodes, seed)
-    return model
-
-
-def statistics(spec: RobotSpec, episodes: Sequence[EpisodeFeatures]) -> tuple[Statistics, Statistics]:
-    """What proprioception and actions are normalised by."""
-    return (
-        Statistics.of([e.proprio for e in episodes], spec.proprio, positions=True),
-        Statistics.of([e.action for e in episodes], spec.action),
-    )
-
-
-def normalisation(spec: RobotSpec, episodes: Sequence[EpisodeFeatures]) -> list[str]:
-    """In a line each, the entries of proprioception and actions that are not scaled by their deviation."""
-    named = zip(("proprio", "action"), statistics(spec, episodes), strict=True)
-    return [f"{name}: {remark}" for name, found in named for remark in found.remarks]
-
-
-def _learnable(policy: PolicyOptions, episodes: Sequence[EpisodeFeatures]) -> PolicyOptions:
-    """The options, without the loss of a grasp target where no demo has a grasp."""
-    grasps = any(episode.grasp() is not None for episode in episodes)
-    return policy if grasps else replace(policy, grasp_weight=0.0)
-
-
-def grasp_target(policy: PolicyOptions, spec: RobotSpec, episodes: Sequence[EpisodeFeatures]) -> str:
-    """In one line, whether the grasp is a target of the training, and by which action entry."""
-    if not policy.grasp_weight or not policy.vision:
-        return "no grasp target: the options ask for none"
-    if not spec.grippers:
-        return "no gripper is named: no grasp target"
-    gripper, grasps = spec.grippers[0], sum(episode.grasp() is not None for episode in episodes)
-    where = f"gripper entry {gripper.index} ({spec.action[gripper.index]}), closed at {gripper.closed:g}"
-    if not grasps:
-        return f"{where}: it closes in no demo: no grasp target"
-    return f"grasp target: {where}; {grasps} of {len(episodes)} demos grasp"
-
-
-def _fit_poolings(model: PolicyModel, episodes: Sequence[EpisodeFeatures], seed: int) -> None:
-    rng = np.random.default_rng([seed, 4])
-    each = _FIT_FRAMES // len(episodes) + 1
-    for name in model.config.active_cameras:
-        frames = [e.features[name][int(rng.integers(e.length))] for e in episodes for _ in range(each)]
-        model.camera_pooling(name).standardize.fit(torch.from_numpy(np.stack(frames)))
 
 
 class Trainer:

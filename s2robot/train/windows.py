@@ -14,8 +14,8 @@ from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.policy.policy import Policy
 from s2robot.train.checkpointing import checkpoint_settings
 from s2robot.train.demos import Demos, choose_demos, load_episode_features
+from s2robot.train.model import untrained
 from s2robot.train.options import TrainOptions
-from s2robot.train.run import untrained
 from s2robot.utils.distributed import World
 from s2robot.vision.features import make_extractor
 
