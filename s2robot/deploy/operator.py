@@ -141,6 +141,9 @@ class Page:
         while event := self._console.event():
             self._hear(event)
         command = self._console.command()
+        if command.absence:  # nobody could stop it
+            self._env.stop(command.absence)
+            raise TakeEnded(Event.PAUSE, command.absence)
         if self._steering is None:
             return None
         self._steers = self._steers or command.moves

@@ -93,7 +93,7 @@ def roll_out(
     except TakeEnded as ended:
         repeat = ended.event is Event.REDO
         success = ended.event is Event.KEEP
-        stopped = "emergency stop" if ended.event is Event.STOP else None
+        stopped = "emergency stop" if ended.event is Event.STOP else ended.reason
     except PolicySilent as error:
         stopped = str(error)
     finally:

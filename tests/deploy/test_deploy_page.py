@@ -117,6 +117,25 @@ def test_a_key_tapped_before_the_start_takes_over_from_nobody(rig: Any) -> None:
     assert roll_out(env, executor, operator, TASK, Start(), 0).by_person == [False] * 6
 
 
+class Closed(Buttons):
+    """The window is closed while the policy acts."""
+
+    def command(self) -> Command:
+        gone = self.seen and self.seen[-1].phase is Phase.RECORDING and self.seen[-1].steps == 3
+        return Command(absence="no page is connected") if gone else super().command()
+
+
+def test_a_policy_does_not_act_where_nobody_watches(rig: Any) -> None:
+    env, executor, page = rig
+    device = Closed({Phase.WAITING: [Event.START], Phase.REVIEW: [Event.REDO]})
+    operator = page(device)
+    operator.ready("here")
+    rollout = roll_out(env, executor, operator, TASK, Start(), 0)
+    assert rollout.mark is Mark.REPEAT and rollout.steps == 3
+    assert env.safe.state() is Mode.STOPPED
+    assert any("no page is connected" in s.message for s in device.seen if s.phase is Phase.REVIEW)
+
+
 def test_an_emergency_stop_holds_until_home_releases_it(rig: Any) -> None:
     env, executor, page = rig
     presses = {

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pages import ROOT, commands_of
 
 from s2robot.commands import FAMILIES, find_command
 from s2robot.config import compose
@@ -16,20 +17,12 @@ from s2robot.config.options import options_of, read_options
 from s2robot.config.overrides import place, undash
 from s2robot.config.targets import locate
 
-ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs/tutorials").glob("*.md")),
 ]
 FOLDERS = "s2robot|envs|demos|configs|tests|docs"
-
-
-def commands_of(page: Path) -> list[str]:
-    """The lines of a page's ```bash blocks that call s2robot, comments and line breaks removed."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.split(" #")[0].strip() for line in lines if line.startswith("s2robot ")]
 
 
 RUN_BY_ITS_OWN_TEST = ("extending.md",)

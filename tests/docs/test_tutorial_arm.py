@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tutorial import run_tutorial
+from pages import run_tutorial
 
 from s2robot.data.store import DemoStore
 from s2robot.reports.result import read_evaluation

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tutorial import run_tutorial
+from pages import run_tutorial
 
 from s2robot.data.store import DemoStore
 

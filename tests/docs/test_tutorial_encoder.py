@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tutorial import run_tutorial
+from pages import run_tutorial
 
 
 @pytest.mark.slow

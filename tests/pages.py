@@ -1,4 +1,4 @@
-"""Follows a tutorial as a reader would: writes its files, runs its commands, in the order of the page."""
+"""What the pages of docs/ ask for: the commands of a guide; a tutorial followed as a reader would."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+
+def commands_of(page: Path) -> list[str]:
+    """The lines of a page's ```bash blocks that call s2robot, comments and line breaks removed."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split(" #")[0].strip() for line in lines if line.startswith("s2robot ")]
 
 
 def run_tutorial(name: str, folder: Path) -> None:
