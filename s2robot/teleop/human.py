@@ -14,7 +14,7 @@ from s2robot.utils.rate import ControlRate
 
 
 class TakeEnded(Exception):
-    """A person ends a take, or does not begin it: `event` says what is wanted instead, `reason` why, if known."""
+    """A person ends a take, or begins none: `event` says what is wanted instead, `reason` why, if known."""
 
     def __init__(self, event: Event, reason: str | None = None) -> None:
         super().__init__(event)
