@@ -168,7 +168,7 @@ COMMANDS = (
         "Train a policy on demos by behaviour cloning",
         "s2robot.train:main",
         "Train",
-        ("demos", "out", "init", "steps", "encoder", "cameras", "evaluate_every"),
+        ("demos", "out", "init", "steps", "encoder", "cameras"),
         holds_out=True,
         resumes=True,
         completed="s2robot.train.init:with_checkpoint",

@@ -14,6 +14,7 @@ from s2robot.config.overrides import as_overrides
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.evaluation.episodes import check_origin
+from s2robot.evaluation.offline import score_offline
 from s2robot.evaluation.options import EvaluateOptions, deciding
 from s2robot.evaluation.replay import replay
 from s2robot.evaluation.rollouts import (
@@ -51,6 +52,8 @@ def main(options: EvaluateOptions) -> int:
         raise UserError("out is missing: give out=PATH (the folder to write into)")
     out = Path(options.out)
     check_folder(out)
+    if options.score == "offline":
+        return score_offline(options, options.checkpoint, out)
     if (out / "evaluation.json").exists() and not options.overwrite:
         raise UserError(f"{out} holds an evaluation already: give another out=, or overwrite=true")
     stages, curves = _stages(options.stages), _curves(find_checkpoint(options.checkpoint))

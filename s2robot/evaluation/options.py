@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 
 from s2robot.config.options import Component, Count, Natural, NonNegative, Positive, read_options, to_plain
+from s2robot.data.copies import Ids
 
 Repeats = Annotated[int, Ge(1), Le(99)]
 
@@ -38,6 +39,9 @@ class EvaluateOptions(RolloutOptions):
     """All options of the command."""
 
     out: str | None
+    score: Literal["success", "offline"]
+    demos: str | None
+    ids: Ids
     overwrite: bool
     env: Component | None
     workers: Natural

@@ -104,7 +104,8 @@ def make_config(options: EvaluateOptions) -> tuple[EvalConfig, RobotSpec]:
     env = dict(options.env or config["env"] or {})
     if not env:
         raise UserError(
-            f"{options.checkpoint} was trained on demos of no simulated environment: choose one, e.g. env=toy"
+            f"{options.checkpoint} was trained on demos of no simulated environment: choose one, "
+            "e.g. env=toy, or score=offline: the error of its actions on demos"
         )
     if "cameras" in env:
         env["cameras"] = list(config["policy"]["cameras"])

@@ -149,6 +149,11 @@ class PolicyModel(nn.Module):
         grasp = self._grasp_loss(visual, window, microbatch)
         return {"total": action + self.config.grasp_weight * grasp, "action": action, "grasp": grasp}
 
+    def chunks(self, window: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
+        """The actions (B, Ta, Da) from the last step of each window on, in the units of the demos."""
+        hidden = self.steps(*vars(self._inputs(window, None)).values())
+        return self.action_normalizer.inverse(self.head(hidden, generator)[:, -1])
+
     def mask(self, name: str, window: Mapping[str, Tensor]) -> Tensor:
         """Where a loss counts, bool."""
         return window[MASKS[name]]

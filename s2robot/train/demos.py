@@ -195,8 +195,12 @@ def split_episodes(
 
     The held-out ones have the images that were recorded alone.
     """
-    held_out = min(round(share * len(episodes)), len(episodes) - 1)
-    order = np.random.default_rng([seed, 2]).permutation(len(episodes))
-    chosen = (episodes[i] for i in sorted(order[:held_out]))
-    scored = [replace(episode, variants=()) if episode.variants else episode for episode in chosen]
-    return [episodes[i] for i in sorted(order[held_out:])], scored
+    held_out = held_out_indices(len(episodes), share, seed)
+    scored = [replace(episodes[i], variants=()) if episodes[i].variants else episodes[i] for i in held_out]
+    return [episode for i, episode in enumerate(episodes) if i not in set(held_out)], scored
+
+
+def held_out_indices(count: int, share: float, seed: int) -> list[int]:
+    """Which of so many episodes are held out, in order; one at least is trained on."""
+    order = np.random.default_rng([seed, 2]).permutation(count)
+    return sorted(order[: min(round(share * count), count - 1)].tolist())

@@ -68,7 +68,7 @@ class Init:
         """
         found = list(_differences(_build(self.config["policy"]), _build(config.to_dict()), "policy"))
         if found:
-            raise UserError(f"init={self.folder} is another policy: {'; '.join(found)}")
+            raise UserError(f"{self.folder} is another policy: {'; '.join(found)}")
         return load_model(self.folder, config)
 
     def check(self, spec: RobotSpec, encoder_identity: Mapping[str, Any]) -> None:
@@ -83,7 +83,7 @@ class Init:
         if different := list(_differences(identity, encoder_identity, "encoder")):
             found.append(f"encoder {self.config['encoder']['name']}: {'; '.join(different)}")
         if found:
-            raise UserError(f"init={self.folder} was trained on others: {'; '.join(found)}")
+            raise UserError(f"{self.folder} was trained on others: {'; '.join(found)}")
 
     def __str__(self) -> str:
         how = "refitted to these demos" if self.refits else "kept (init_statistics=refit takes these demos')"

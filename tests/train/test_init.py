@@ -102,7 +102,7 @@ def test_another_layout_is_refused_and_named(
     said = refusal(
         capsys, "train", f"init={toy_checkpoint}", f"demos={toy_store}", f"out={out}", *FEW, *options
     )
-    assert said.startswith(f"s2robot train: init={toy_checkpoint} ") and differs in said
+    assert said.startswith(f"s2robot train: {toy_checkpoint} ") and differs in said
 
 
 def test_another_robot_is_refused(
