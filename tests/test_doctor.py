@@ -18,8 +18,9 @@ from range_server import serving
 import s2robot
 from s2robot import doctor
 from s2robot.utils import provenance
+from s2robot.vision import describe
 from s2robot.vision.describe import NAMES
-from s2robot.vision.encoders import published
+from s2robot.vision.encoders import pretrained, published
 from s2robot.vision.encoders.encoder import Architecture
 from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED
 
@@ -113,6 +114,8 @@ def test_every_encoder_is_fetched_checked_and_described(
     for name in published.PUBLISHED:
         entry = published.Published("base", f"{name}.pth", hashlib.md5(content).hexdigest())
         monkeypatch.setitem(published.PUBLISHED, name, entry)
+    own = (*EMBEDDED, *published.PUBLISHED)
+    monkeypatch.setattr(describe, "NAMES", own)
     assert doctor.check_published().found.startswith(f"none in {tmp_path / 'cache'}")
     with serving(content) as server:
         monkeypatch.setattr(published, "SOURCE", server.url)
@@ -120,10 +123,10 @@ def test_every_encoder_is_fetched_checked_and_described(
         server.status = 404
         again = doctor_encoders(capsys)
     lines = out.splitlines()
-    assert [line.split()[:2] for line in lines[: len(NAMES)]] == [["ok", name] for name in NAMES]
-    assert lines[len(NAMES) :] == ["", "the encoders can run here"]
-    assert all("; CLS mean " in line and "; patches mean " in line for line in lines[: len(NAMES)])
-    assert len({line.partition("parameters")[2] for line in lines[len(EMBEDDED) : len(NAMES)]}) == 1, (
+    assert [line.split()[:2] for line in lines[: len(own)]] == [["ok", name] for name in own]
+    assert lines[len(own) :] == ["", "the encoders can run here"]
+    assert all("; CLS mean " in line and "; patches mean " in line for line in lines[: len(own)])
+    assert len({line.partition("parameters")[2] for line in lines[len(EMBEDDED) : len(own)]}) == 1, (
         "they are one file"
     )
     assert (code, (code, out)) == (0, again), "the second time from the cache, with the same numbers"
@@ -135,12 +138,16 @@ def test_offline_each_encoder_that_is_missing_is_one_line(
 ) -> None:
     monkeypatch.setenv("S2ROBOT_CACHE", str(tmp_path))
     monkeypatch.setattr(published, "SOURCE", "http://127.0.0.1:9/")
+    monkeypatch.setattr(pretrained, "HF_HUB_OFFLINE", True)
     code, out = doctor_encoders(capsys, json=True)
     report = json.loads(out)
     assert (code, report["ok"]) == (1, False)
     assert [check["name"] for check in report["checks"]] == list(NAMES)
     for check in report["checks"]:
-        if check["name"] in published.PUBLISHED:
+        if check["name"] in pretrained.PRETRAINED:
+            file = f"{tmp_path}/encoders/{check['name']}.safetensors"
+            assert check["status"] == "problem" and f" at {file}, and the hub gives none" in check["found"]
+        elif check["name"] in published.PUBLISHED:
             entry = published.PUBLISHED[check["name"]]
             assert check["status"] == "problem"
             assert check["found"].startswith(f"cannot fetch {entry.address} (")

@@ -30,6 +30,8 @@ from s2robot.teleop.steering import make_steering
 from s2robot.teleop.view import camera_axes
 from s2robot.utils.provenance import versions
 from s2robot.utils.signals import Terminated
+from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.foreign import foreign_frames
 
 
 def main(options: DeployOptions) -> None:
@@ -40,6 +42,9 @@ def main(options: DeployOptions) -> None:
     if options.robot["_target_"] is None:
         raise UserError("robot=none cannot be driven; robot=mujoco is simulated")
     source = open_policy(options)
+    encoder = EncoderOptions.of(source.config["encoder"]) if "encoder" in source.config else None
+    if encoder and (said := foreign_frames(encoder, options.robot, "the robot")):
+        print(said, flush=True)
     try:
         env: RobotEnv = instantiate({**options.robot, "cameras": _cameras(options.robot["cameras"], source)})
         try:

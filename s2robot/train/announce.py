@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,8 @@ from torch import nn
 
 from s2robot.data.windows import history_window
 from s2robot.train.demos import Demos
-from s2robot.vision.encoders.mvp import EMBEDDED
-from s2robot.vision.encoders.options import EncoderOptions
 
 _SHOWN = 4  # frames of a window
-_OUR_SIMULATOR = ("envs.cube_pick.", "envs.realtime.")
 
 
 def announcement(
@@ -31,26 +27,6 @@ def announcement(
         f"{device}, {on}; parameters: {trained / 1e6:.2f} M trained, {frozen / 1e6:.2f} M frozen in the "
         f"encoder; {windows} windows of {demos[0]} demos{held_out}; tensorboard --logdir {out}"
     )
-
-
-def foreign_frames(encoder: EncoderOptions, demos: Demos) -> str | None:
-    """In one line, that an encoder has never seen such frames; None where nothing speaks against it."""
-    name = encoder.name
-    if name not in EMBEDDED or encoder.checkpoint is not None or encoder.target is not None:
-        return None
-    foreign = [source.store for source in demos.sources if not _is_ours(source.store.attributes)]
-    if not foreign:
-        return None
-    return (
-        f"encoder {name} was pre-trained on frames of our own simulator alone, and {foreign[0]} has others: "
-        "encoder=base (MVP, downloaded) or encoder=timm knows more of the world"
-    )
-
-
-def _is_ours(attributes: Mapping[str, Any]) -> bool:
-    """Whether the demos of a store with these attributes were recorded in the simulated cube-pick scene."""
-    env = attributes.get("record", {}).get("env") or {}
-    return str(env.get("_target_")).startswith(_OUR_SIMULATOR)
 
 
 def window_images(demos: Demos, n_obs_steps: int) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from s2robot.config.overrides import as_overrides
 from s2robot.data.dataset import WindowDataset
 from s2robot.policy.checkpoint import load_policy
 from s2robot.policy.policy import Policy
-from s2robot.train.announce import announcement, foreign_frames, window_images
+from s2robot.train.announce import announcement, window_images
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.checkpointing import Folder, identity
 from s2robot.train.demos import Demos, choose_demos, load_episode_features, mask_idle_steps, split_episodes
@@ -114,7 +114,7 @@ def _prepare(options: TrainOptions, world: World) -> Training:
     if world.leads and unfinished:
         counts = (len(training), len(validation))
         told = announcement(device, run.model, folder.frozen, len(windows), counts, folder.out)
-        print(*filter(None, (foreign_frames(options.encoder, demos), told, extended)), sep="\n", flush=True)
+        print(*filter(None, (told, extended)), sep="\n", flush=True)
         folder.record(options, demos, run, world)
     held_out = WindowDataset(validation, *sizes)
     return Training(options, world, run, folder, loader, held_out, demos, len(training))

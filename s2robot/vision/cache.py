@@ -36,6 +36,7 @@ from s2robot.vision.augment import Augmentation
 from s2robot.vision.bucket import FeatureBucket, copy_of
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor, make_extractor
+from s2robot.vision.foreign import env_of, foreign_frames
 
 Variant = tuple[Augmentation, int]
 """An augmentation and the number of its variant: how frames are changed before they are encoded."""
@@ -173,12 +174,15 @@ def encode_store(
         if camera not in store.spec.cameras:
             raise unknown("camera", camera, store.spec.cameras)
     encoder.check_cameras(store.spec.cameras)
+    world = world or World()
+    said = foreign_frames(encoder, env_of(store.attributes), store)
+    if said and world.leads and changed is None:
+        print(said, flush=True)
     url = str(root) if is_url(root) else None
     folder = copy_of(url) if url else root or store.path / "features"
     cache = _open(folder, make_extractor(encoder, bf16), changed, store.spec)
     bucket = FeatureBucket(url, cache.folder) if url else None
     names = _names(cache, store, store.ids() if ids is None else ids, cameras)
-    world = world or World()
     jobs = world.share(_missing(cache, bucket, names, world))
     world.wait()  # else what one process has computed already would be missing from another's list
     if jobs:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from s2robot.vision.encoders.mvp import EMBEDDED
+from s2robot.vision.encoders.pretrained import PRETRAINED, find_weights
 from s2robot.vision.encoders.published import PUBLISHED
 from s2robot.vision.encoders.registry import load_encoder
 
-NAMES = (*EMBEDDED, *PUBLISHED)
+NAMES = (*EMBEDDED, *PRETRAINED, *PUBLISHED)
 """Every encoder that has a name of its own here."""
 
 
@@ -33,18 +34,19 @@ class Moments:
 
 @dataclass(frozen=True)
 class Description:
-    """An encoder and its float32 features of `fixed_image`."""
+    """An encoder and its float32 features of `fixed_image`; `source`: where its weights are from."""
 
     parameters: int
     image_size: int
     weights_sha256: str
     cls: Moments
     patches: Moments
+    source: str = ""
 
     def __str__(self) -> str:
         return (
             f"{self.parameters:,} parameters, {self.image_size} px, weights {self.weights_sha256[:12]}; "
-            f"CLS {self.cls}; patches {self.patches}"
+            f"CLS {self.cls}; patches {self.patches}" + (f"; from {self.source}" if self.source else "")
         )
 
 
@@ -56,7 +58,8 @@ def describe(name: str) -> Description:
     tokens = encoder(fixed_image(size))[0]
     parameters = sum(p.numel() for p in encoder.vit.parameters())
     cls, patches = Moments.of(tokens[:1]), Moments.of(tokens[1:])
-    return Description(parameters, size, encoder.weights_sha256, cls, patches)
+    source = find_weights(name).words if name in PRETRAINED else ""
+    return Description(parameters, size, encoder.weights_sha256, cls, patches, source)
 
 
 def fixed_image(size: int) -> Tensor:

@@ -35,10 +35,8 @@ from s2robot.config.options import read_options
 from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore, Episode
 from s2robot.policy.checkpoint import FILES, load_policy, read_config
-from s2robot.train.announce import foreign_frames
 from s2robot.train.demos import split_episodes
 from s2robot.train.options import TrainOptions
-from s2robot.vision.encoders.options import EncoderOptions
 
 MODEL, STATE = "model.safetensors", "training_state.pt"
 FRONT = "cameras=[front]"
@@ -308,26 +306,6 @@ def test_a_training_says_what_it_is_made_of(
     assert events.Tags()["images"] == ["window/front"]
     rates = [event.value for event in events.Scalars("learning_rate")]
     assert rates[:2] == pytest.approx([0.0005, 0.001]) and rates[-1] < 1e-4
-
-
-@pytest.mark.parametrize(
-    ("name", "env", "told"),
-    [
-        ("mvp-tiny-sim", None, True),
-        ("mvp-tiny-sim", "envs.toy.Toy", True),
-        ("mvp-tiny-sim", "envs.cube_pick.CubePick", False),
-        ("random-tiny", None, False),
-    ],
-)
-def test_an_encoder_of_our_simulator_alone_is_named_where_frames_are_from_elsewhere(
-    name: str, env: str | None, told: bool
-) -> None:
-    attributes = {} if env is None else {"record": {"env": {"_target_": env}}}
-    store = types.SimpleNamespace(attributes=attributes, __str__=lambda: "imported")
-    demos: Any = types.SimpleNamespace(sources=[types.SimpleNamespace(store=store)])
-    said = foreign_frames(EncoderOptions(name, (224,)), demos)
-    assert (said is not None) == told
-    assert said is None or "encoder=base (MVP, downloaded) or encoder=timm" in said
 
 
 def test_a_checkpoint_that_cannot_be_resumed_is_not_overwritten(

@@ -29,6 +29,7 @@ from s2robot.vision.encoders import published
 from s2robot.vision.encoders.encoder import Architecture
 from s2robot.vision.encoders.mvp import ARCHITECTURES, EMBEDDED, build_vit
 from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.encoders.pretrained import PRETRAINED
 from s2robot.vision.encoders.published import PUBLISHED, cached_file, is_left_out
 from s2robot.vision.encoders.registry import load_encoder
 from s2robot.vision.features import make_extractor
@@ -429,10 +430,10 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 @pytest.mark.parametrize("choice", names_in(config_folder() / "encoder"))
 def test_every_choice_of_the_configuration_is_an_encoder(choice: str) -> None:
     config = compose("encode", ["demos=x", f"encoder={choice}"]).encoder
-    assert list(config) == ["name", "architecture", "checkpoint", "sizes", "fit"]
+    assert list(config) == ["name", "architecture", "checkpoint", "sizes", "resize_to", "fit"]
     if config.name in PUBLISHED:
         assert config.architecture == PUBLISHED[config.name].architecture
-    elif config.name.startswith("timm:"):
+    elif config.name.startswith("timm:") or config.name in PRETRAINED:
         assert config.architecture == config.name
     else:
         assert config.architecture == EMBEDDED.get(config.name, "small")

@@ -41,6 +41,7 @@ from s2robot.vision.encoders.mvp import (
     weights_missing,
 )
 from s2robot.vision.encoders.options import EncoderOptions
+from s2robot.vision.encoders.pretrained import PRETRAINED, load_pretrained
 from s2robot.vision.encoders.published import PUBLISHED
 from s2robot.vision.encoders.state import check_is_there
 from s2robot.vision.encoders.timm_encoder import load_timm
@@ -85,6 +86,7 @@ FAMILIES = (
         lambda name, _: random_mvp(name),
         takes_checkpoint=False,
     ),
+    Family(tuple(PRETRAINED), lambda name: name in PRETRAINED, load_pretrained),
     Family((*EMBEDDED, *PUBLISHED), lambda name: name in (*EMBEDDED, *PUBLISHED, *ARCHITECTURES), load_mvp),
 )
 """The first that owns a name makes it."""
@@ -101,6 +103,8 @@ def load_encoder(
         name_or_path: one of
             - an embedded encoder (`mvp-tiny-sim`, `mvp-tiny-rooms`);
             - a published one (`mvp-base-egosoup`, see `published.py`): downloaded at its first use;
+            - one trained on real images (`dinov2-small`, `efficientnet-lite0`, see `pretrained.py`): from
+              Hugging Face's cache, a file, an installed package, or the hub;
             - a file that `s2robot pretrain` wrote or MVP published, whose architecture its shapes tell: a
               `Path`, or a string that is none of the names here;
             - with `checkpoint`, an architecture (`tiny`, `small`, `base`, `large`);
@@ -165,7 +169,7 @@ def _family(name_or_path: str | Path, checkpoint: str | Path | None) -> Family:
         if checkpoint is None and Path(name).is_file():
             return FAMILIES[0]
         names = [name for family in FAMILIES for name in family.names]
-        known = names if checkpoint is None else [*ARCHITECTURES, *EMBEDDED, *PUBLISHED]
+        known = names if checkpoint is None else [*ARCHITECTURES, *EMBEDDED, *PUBLISHED, *PRETRAINED]
         raise unknown("encoder" if checkpoint is None else "architecture", name, known)
     if checkpoint is not None and not family.takes_checkpoint:
         if family is FAMILIES[0]:
