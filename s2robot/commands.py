@@ -140,6 +140,14 @@ COMMANDS = (
         ("path",),
     ),
     Command(
+        "demos trim",
+        "Copy a demo store without idle steps",
+        f"{_TOOL}.trim:main",
+        "Record",
+        ("path", "out", "keep", "pause"),
+        ("path",),
+    ),
+    Command(
         "import",
         "Import demos from LeRobot, Diffusion Policy or robomimic",
         "s2robot.data.formats.command:import_demos",

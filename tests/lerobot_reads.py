@@ -9,8 +9,17 @@ import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 
+def video_backend():
+    """None for lerobot's own choice, which lerobot 0.3 makes without a look at whether it loads."""
+    try:
+        import torchcodec.decoders  # noqa: F401
+    except (ImportError, RuntimeError, OSError):
+        return "pyav"
+    return None
+
+
 def main(folder, npz):
-    dataset, read = LeRobotDataset("s2robot/local", root=folder), {}
+    dataset, read = LeRobotDataset("s2robot/local", root=folder, video_backend=video_backend()), {}
     for item in (dataset[i] for i in range(len(dataset))):
         for name, value in item.items():
             if ".images." in name:

@@ -14,6 +14,7 @@ from s2robot.core.errors import UserError
 from s2robot.data.durable import STAGING, clean_staging, disk_errors, rename_new, staged, sync
 from s2robot.data.files import local_path
 from s2robot.data.jpeg import ATTRIBUTE
+from s2robot.data.reader import EpisodeReader
 from s2robot.data.schema import check_vacant
 from s2robot.data.store import DemoStore
 from s2robot.data.validate import examine
@@ -50,11 +51,15 @@ def copy_episodes(episodes: Sequence[Named], path: Path, attributes: Mapping[str
     with new_store(path, episodes[0][0], attributes) as store:
         for source, episode_id, new_id in Progress(episodes, desc=f"copy to {path}", unit="demo"):
             reader = source.episode(episode_id)
-            _check_whole(source, episode_id)
-            came = {"store": str(source), "id": episode_id, "sha256": reader.digest()}
-            before = reader.attributes.get("sources", [])
-            store.append_copy(reader, {"sources": [*before, came]}, new_id)
+            check_whole(source, episode_id)
+            store.append_copy(reader, {"sources": sources(source, reader)}, new_id)
     return DemoStore.open(path)
+
+
+def sources(store: DemoStore, reader: EpisodeReader) -> list[dict[str, str]]:
+    """Where a copy of this episode comes from: where it came from itself, then the store."""
+    came = {"store": str(store), "id": reader.id, "sha256": reader.digest()}
+    return [*reader.attributes.get("sources", []), came]
 
 
 @contextmanager
@@ -93,7 +98,8 @@ def choose(ids: Sequence[str], share: float, seed: int) -> list[str]:
     return [str(ids[i]) for i in sorted(order[:count])]
 
 
-def _check_whole(store: DemoStore, episode_id: str) -> None:
+def check_whole(store: DemoStore, episode_id: str) -> None:
+    """Raises UserError for an episode that is damaged."""
     damage = [f for f in examine(store.episode(episode_id), store.spec)[0] if f.damaged]
     if damage:
         hint = f"`s2robot demos repair {store}` moves it aside"

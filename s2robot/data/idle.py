@@ -31,15 +31,24 @@ def idle_steps(
         still = _small(moved)
     else:
         changes = [np.diff(m, axis=0, prepend=m[:1]) for m in moved]
-        motion = [np.diff(p.astype(np.float64), axis=0, append=p[-1:]) for p in proprio]
-        still = [a & b for a, b in zip(_small(changes), _small(motion), strict=True)]
+        still = [a & b for a, b in zip(_small(changes), resting_steps(proprio), strict=True)]
     return [s & ~_turns(a, spec) for s, a in zip(still, actions, strict=True)]
+
+
+def resting_steps(proprio: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Whether nothing that the proprioception (T, Dp) tells moves until the next step, bool (T,)."""
+    return _small([np.diff(p.astype(np.float64), axis=0, append=p[-1:]) for p in proprio])
 
 
 def idle_share(actions: Sequence[np.ndarray], proprio: Sequence[np.ndarray], spec: RobotSpec) -> float:
     """The share of idle steps, 0 to 1."""
     idle = idle_steps(actions, proprio, spec)
     return float(np.concatenate(idle).mean()) if idle else 0.0
+
+
+def idle_text(share: float) -> str:
+    """`80 % idle`."""
+    return f"{100 * share:.0f} % idle"
 
 
 def _small(values: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from s2robot.core.errors import UserError
 from s2robot.core.rollout import Subscriber, run_episode
 from s2robot.core.spec import Observation
 from s2robot.core.task import Start
+from s2robot.data.idle import idle_share, idle_text
 from s2robot.data.recorder import Recorder
 from s2robot.data.store import DemoStore
 from s2robot.teleop.console import Console
@@ -222,10 +223,12 @@ class Session:
         self._console.show(message=message)
 
     def _account(self) -> str:
-        """`84 steps (8.4 s, 9.98 Hz)`, and where that was too slow by how much."""
+        """`84 steps (8.4 s, 9.98 Hz), 12 % idle`, and where that was too slow by how much."""
         steps, timing = self._recorder.steps, self._control_rate.attributes()
         achieved, rate = timing["achieved_rate"] or timing["rate"], timing["rate"]
         text = f"{steps} steps ({steps / achieved:.1f} s, {achieved:.2f} Hz)"
+        take = self._recorder.episode({})
+        text += f", {idle_text(idle_share([take.action], [take.proprio], self._store.spec))}"
         slow = f": too slow, {rate:g} Hz was wanted, {timing['overruns']} steps came late"
         return text + (slow if achieved < _SLOW * rate else "")
 

@@ -51,10 +51,11 @@ class Drop:
 
 @dataclass(frozen=True)
 class List:
-    """Two options of `s2robot demos list`."""
+    """The options of `s2robot demos list`."""
 
     path: str
     json: bool
+    idle: bool
 
 
 class Seen(list[Any]):

@@ -25,6 +25,10 @@ from kill_writer import SPEC, made_episode
 from mistakes import refusal
 
 from s2robot.bench.act import train_act
+from s2robot.bench.options import BenchOptions
+from s2robot.config import compose
+from s2robot.config.options import read_options
+from s2robot.config.overrides import as_overrides
 from s2robot.data.store import DemoStore
 from s2robot.integrations.lerobot.bridge import receive, send
 from s2robot.integrations.lerobot.environment import lerobot_python
@@ -241,12 +245,10 @@ def test_lerobot_and_we_read_what_the_other_wrote(
 def test_act_as_lerobot_configures_it_is_timed(
     demos: DemoStore, tmp_path: Path, environment: str | None
 ) -> None:
-    plain = {
-        "act_steps": 2,
-        "lerobot": {"environment": environment, "python": None},
-        "scratch": str(tmp_path),
-    }
-    result = train_act(demos, plain, batch_size=2, threads=1)
+    given = {"lerobot": {"environment": environment}, "scratch": tmp_path, "train": {"act_steps": 2}}
+    given |= {"what": "train", "out": tmp_path / "bench.json"}
+    options = read_options(BenchOptions, compose("bench", as_overrides(given)))
+    result = train_act(demos, options, batch_size=2, threads=1)
     assert result["steps"] == 2
     assert result["steps_per_second"] > 0
     assert result["parameters"] > 40e6  # ResNet-18 and a transformer of width 512

@@ -1,16 +1,17 @@
-"""`s2robot demos list`: the episodes of a store, from their attributes alone."""
+"""`s2robot demos list`: the episodes of a store, from their attributes and, for idle steps, their numbers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from s2robot.core.errors import UserError
 from s2robot.data.episode import recorded_start
 from s2robot.data.files import LocalFiles
+from s2robot.data.idle import idle_steps, idle_text
 from s2robot.data.reader import Damaged, EpisodeReader
 from s2robot.data.store import BROKEN, DROPPED, DemoStore
 from s2robot.data.tools.table import table
@@ -22,11 +23,16 @@ _BULKY = ("config", "versions", "action_loss_mask", "by_person")
 
 @dataclass(frozen=True)
 class Row:
-    """One episode: its attributes, empty where they cannot be read, and then why."""
+    """One episode: its attributes, empty where they cannot be read, and then why.
+
+    Attributes:
+        idle: the share of its idle steps, where it was asked for.
+    """
 
     id: str
     attributes: Mapping[str, Any]
     damage: str = ""
+    idle: float | None = None
 
     @property
     def steps(self) -> int:
@@ -40,12 +46,14 @@ class ListOptions:
 
     path: str
     json: bool
+    idle: bool
 
 
 def main(options: ListOptions) -> None:
     """Prints one line an episode and one for the store, or all of it as JSON."""
     store = DemoStore.open(options.path)
     rows = read_rows(store)
+    rows = with_idle_shares(store, rows) if options.idle else rows
     if options.json:
         print(json.dumps(as_json(store, rows), indent=1))
         return
@@ -63,6 +71,16 @@ def read_rows(store: DemoStore) -> list[Row]:
         return list(pool.map(_read_row, store.episodes()))
 
 
+def with_idle_shares(store: DemoStore, rows: Sequence[Row]) -> list[Row]:
+    """The same rows with their shares of idle steps: actions and proprioception of all are read."""
+    readers = {row.id: store.episode(row.id) for row in rows if not row.damage}
+    actions, proprio = ([getattr(r, n) for r in readers.values()] for n in ("action", "proprio"))
+    shares = dict(
+        zip(readers, (float(s.mean()) for s in idle_steps(actions, proprio, store.spec)), strict=True)
+    )
+    return [replace(row, idle=shares.get(row.id)) for row in rows]
+
+
 def as_json(store: DemoStore, rows: Sequence[Row]) -> dict[str, Any]:
     """The listing for programs: of each episode id, steps, seconds and attributes but for the bulky ones."""
     episodes = []
@@ -70,6 +88,7 @@ def as_json(store: DemoStore, rows: Sequence[Row]) -> dict[str, Any]:
         attributes = {k: v for k, v in row.attributes.items() if k not in (*_BULKY, "length")}
         damage = {"damaged": row.damage} if row.damage else {}
         measures = {"id": row.id, "steps": row.steps, "seconds": row.steps / store.spec.rate}
+        measures |= {} if row.idle is None else {"idle": row.idle}
         episodes.append(attributes | measures | damage)
     return {
         "path": str(store),
@@ -90,9 +109,11 @@ def about(store: DemoStore, rows: Sequence[Row]) -> str:
         "moved aside": len(_moved_aside(store)),
     }
     cameras = ", ".join(f"{name} {h}x{w}" for name, (h, w, _) in store.spec.cameras.items())
+    idle = sum(row.steps * (row.idle or 0) for row in rows) / max(steps, 1)
     parts = [
         f"{len(rows)} episodes",
         f"{steps:,} steps ({steps / store.spec.rate:,.0f} s at {store.spec.rate:g} Hz)",
+        *([idle_text(idle)] if any(row.idle is not None for row in rows) else []),
         *(f"{count} {what}" for what, count in counted.items() if count),
         f"{store.spec.action_space}, cameras {cameras}",
     ]
@@ -149,6 +170,7 @@ _COLUMNS: dict[str, Callable[[Row, DemoStore], str]] = {
     "episode": lambda row, store: row.id,
     "steps": lambda row, store: str(row.steps),
     "seconds": lambda row, store: f"{row.steps / store.spec.rate:.1f}",
+    "idle": lambda row, store: "" if row.idle is None else f"{100 * row.idle:.0f} %",
     "success": _success,
     "seed": _attribute("seed"),
     "place x, y [m], angle [rad]": _place,

@@ -12,6 +12,7 @@ import numpy as np
 
 from s2robot.core.errors import UserError
 from s2robot.data.episode import MARKER
+from s2robot.data.idle import idle_share, idle_text
 from s2robot.data.store import DemoStore
 from s2robot.data.tools.table import table
 from s2robot.utils.progress import Progress
@@ -36,7 +37,8 @@ def main(options: StatsOptions) -> None:
 
 
 def statistics(store: DemoStore) -> dict[str, Any]:
-    """Of all episodes: counts, lengths (steps), rates (Hz), longest steps (s), entries, sizes (bytes).
+    """Of all episodes: counts, the share of idle steps, lengths (steps), rates (Hz), longest steps (s),
+    entries, sizes (bytes).
 
     Raises UserError for an empty store and for an episode that cannot be read.
     """
@@ -62,6 +64,7 @@ def statistics(store: DemoStore) -> dict[str, Any]:
         "steps": sum(map(len, times)),
         "seconds": sum(float(t[-1] - t[0]) for t in times),
         "asked_rate": store.spec.rate,
+        "idle": idle_share(series["action"], series["proprio"], store.spec),
         "length": spread([len(t) for t in times]),
         "rate": spread([r for r in map(measured_rate, times) if r is not None]),
         "longest_step": spread([float(np.diff(t).max()) for t in times if len(t) > 1]),
@@ -96,7 +99,8 @@ def as_text(stats: dict[str, Any]) -> str:
     total = sum(stats["bytes"].values())
     head = (
         f"{stats['path']}: {stats['episodes']} episodes, {_successes(stats)}, "
-        f"{stats['steps']:,} steps in {stats['seconds']:,.0f} s, {total / 1e6:,.1f} MB"
+        f"{stats['steps']:,} steps in {stats['seconds']:,.0f} s, {idle_text(stats['idle'])}, "
+        f"{total / 1e6:,.1f} MB"
     )
     measures = {
         "length [steps]": stats["length"],
