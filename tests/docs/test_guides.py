@@ -65,7 +65,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in STAND_INS:
         shutil.copytree(made / "runs/full", made / name)
     shutil.copytree(made / "runs/full/demos", made / "runs/table10/demos/standard")
-    shutil.copytree(made / "runs/full/demos", made / "runs/by_hand")
+    for name in ("by_hand", "corrections"):
+        shutil.copytree(made / "runs/full/demos", made / "runs" / name)
     run(made, "train", "demos=runs/full/demos", "out=runs/policy", *SMALLER["train"])
     return made
 
