@@ -125,14 +125,14 @@ def contestants(section: EncodeBench) -> Iterator[Contestant]:
 
 def _methods(section: EncodeBench) -> dict[str, Callable[[str, tuple[int, ...]], Method]]:
     make = partial(FeatureExtractor, device=section.device, resize_to=section.resize_to)
-    exact = partial(make, bf16=False)
-    ours: dict[str, Any] = {"ours, float32": exact}
     bf16 = computes_in_bf16(section.device) if section.bf16 is None else section.bf16
-    if bf16:
-        ours["ours, bf16"] = partial(make, bf16=True)
-    if section.compiled:
-        ours |= {f"{name}, compiled": partial(method, compiled=True) for name, method in ours.items()}
-    return {"plain loop, float32": lambda name, sizes: plain_loop(exact(name, sizes))} | ours
+    kinds = {"float32": False} | ({"bf16": True} if bf16 else {})
+    ours: dict[str, Any] = {
+        f"ours, {kind}{'' if engine == 'torch' else f', {engine}'}": partial(make, bf16=value, engine=engine)
+        for engine in section.engines
+        for kind, value in kinds.items()
+    }
+    return {"plain loop, float32": lambda name, sizes: plain_loop(make(name, sizes, bf16=False))} | ours
 
 
 def _frames(store: DemoStore, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from annotated_types import Len
 from s2robot.config.options import Count, Natural
 from s2robot.core.errors import UserError
 from s2robot.integrations.lerobot.environment import EnvironmentOptions
+from s2robot.vision.encoders.engine import Engine
 from s2robot.vision.encoders.options import EncoderOptions, Grid, Sizes
 
 
@@ -20,7 +21,7 @@ class EncodeBench:
     resize_to: int | Grid
     device: str
     bf16: bool | None
-    compiled: bool
+    engines: Annotated[tuple[Engine, ...], Len(1)]
     frames: Count
     rounds: Count
     control_steps: Count

@@ -18,7 +18,7 @@ from s2robot.policy.policy import Policy
 from s2robot.utils.atomic_io import write_atomic, write_json
 from s2robot.utils.hashing import sha256_folder
 from s2robot.utils.provenance import has_bf16
-from s2robot.vision.encoders.precision import BF16
+from s2robot.vision.encoders.precision import may_stand_for
 from s2robot.vision.features import make_recorded_extractor
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
@@ -99,7 +99,8 @@ def load_policy(folder: str | Path) -> Policy:
 
     Raises UserError where files are missing or damaged, weights are of other dimensions than the config
     says, or the encoder is not the one it was trained on. Features that were bf16 in training may be float32,
-    where the processor is no quicker in bf16, or bf16 in another way.
+    where the processor is no quicker in bf16, and either by another engine, where that of the training is
+    not installed.
 
     Examples:
         >>> policy = s2robot.load_policy("runs/policy")
@@ -115,7 +116,8 @@ def load_policy(folder: str | Path) -> Policy:
     model = load_model(folder, PolicyConfig.from_dict(config["policy"]))
     extractor = make_recorded_extractor(config["encoder"], config["bf16"] and has_bf16())
     trained, here = config["encoder_identity"], extractor.identity["compute"]
-    if extractor.identity != trained | ({"compute": here} if trained.get("compute") in BF16 else {}):
+    near = may_stand_for(here, str(trained.get("compute")))
+    if extractor.identity != trained | ({"compute": here} if near else {}):
         raise UserError(
             f"{folder} was trained on features of {trained}, "
             f"but encoder {config['encoder']['name']} here gives {extractor.identity}"

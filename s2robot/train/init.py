@@ -18,7 +18,7 @@ from s2robot.policy.model import PolicyModel
 from s2robot.train.options import TrainOptions
 from s2robot.utils.provenance import has_bf16
 from s2robot.vision.encoders.options import EncoderOptions
-from s2robot.vision.encoders.precision import BF16
+from s2robot.vision.encoders.precision import may_stand_for
 
 _OF_TRAINING = (
     *("pooling_dropout", "action_dropout", "action_noise", "proprio_noise", "proprio_dropout"),
@@ -78,8 +78,9 @@ class Init:
         pairs.append(("cameras", tuple(trained.cameras), tuple(spec.cameras)))
         found = [f"{name} {_shown(old)} -> {_shown(new)}" for name, old, new in pairs if old != new]
         identity = dict(self.config["encoder_identity"])
-        if identity.get("compute") in BF16:  # as in `load_policy`
-            identity["compute"] = encoder_identity.get("compute")
+        here = encoder_identity.get("compute")
+        if may_stand_for(str(here), str(identity.get("compute"))):  # as in `load_policy`
+            identity["compute"] = here
         if different := list(_differences(identity, encoder_identity, "encoder")):
             found.append(f"encoder {self.config['encoder']['name']}: {'; '.join(different)}")
         if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from s2robot.core.errors import UserError
 from s2robot.utils.hashing import sha256_json
 from s2robot.utils.provenance import has_bf16
 from s2robot.vision.encoders.encoder import Encoder, to_float
+from s2robot.vision.encoders.engine import Engine, OpenVino, has_engine
 from s2robot.vision.encoders.options import EncoderOptions
-from s2robot.vision.encoders.precision import COMPUTE
+from s2robot.vision.encoders.precision import compute_name
 from s2robot.vision.encoders.registry import load_encoder, make_encoder
 from s2robot.vision.fit import DEFAULT_FIT, Fit, fit_frames
 from s2robot.vision.s2 import multiscale_forward
@@ -36,7 +38,8 @@ class FeatureExtractor:
         fit: how frames that are not square become so.
         camera_fit: of single cameras, by their names, where it is another one.
         device: where it computes. A GPU's process must not render.
-        compiled: by torch.compile, at the first call of each batch size; on a GPU into CUDA graphs.
+        engine: what computes: `torch`; `compile`, by torch.compile at the first call of each batch size, on a
+            GPU into CUDA graphs; `openvino`, on a processor.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class FeatureExtractor:
         fit: Fit = DEFAULT_FIT,
         camera_fit: Mapping[str, Fit] | None = None,
         device: str = "cpu",
-        compiled: bool = False,
+        engine: Engine = "torch",
     ) -> None:
         self.sizes = tuple(sizes)
         if not self.sizes:
@@ -68,11 +71,13 @@ class FeatureExtractor:
         self._resize_to = list(resize_to) if isinstance(resize_to, tuple) else resize_to % len(self.sizes)
         self.device = torch.device(device)
         self.bf16 = computes_in_bf16(device) if bf16 is None else bf16
-        if self.bf16:
+        self.engine: Engine = engine
+        if self.bf16 and engine != "openvino":
             self.encoder.compute_in_bf16(fused=self.device.type != "cpu")
         self.encoder.to(self.device)
+        self._model = OpenVino(self.encoder, self.bf16) if engine == "openvino" else self.encoder
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
-        self._run = torch.compile(self._forward, mode=mode) if compiled else self._forward
+        self._run = torch.compile(self._forward, mode=mode) if engine == "compile" else self._forward
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -105,7 +110,7 @@ class FeatureExtractor:
             **({"resize_to": self._resize_to} if self._resize_to else {}),
             "fit": self.fit,
             **({"camera_fit": dict(sorted(self.camera_fit.items()))} if self.camera_fit else {}),
-            "compute": COMPUTE if self.bf16 else "fp32",
+            "compute": compute_name(self.bf16, self.engine),
         }
 
     @property
@@ -150,7 +155,7 @@ class FeatureExtractor:
 
     def _forward(self, frames: torch.Tensor, fit: Fit) -> torch.Tensor:
         return multiscale_forward(
-            self.encoder,
+            self._model,
             fit_frames(to_float(frames), fit, max(self.sizes)),
             self.sizes,
             tile=self._tile,
@@ -169,16 +174,22 @@ def make_extractor(encoder: EncoderOptions, bf16: bool | None) -> FeatureExtract
         resize_to=encoder.resize_to,
         fit=encoder.fit,
         camera_fit=encoder.camera_fit,
+        engine=encoder.engine,
     )
 
 
 def make_recorded_extractor(encoder: Mapping[str, Any], bf16: bool | None) -> FeatureExtractor:
     """The extractor of a section that a checkpoint recorded (`to_plain` of EncoderOptions).
 
-    Raises UserError as `make_extractor`, and for a `_target_` that the user does not trust.
+    An engine that is not installed here is replaced by torch, in a printed line. Raises UserError as
+    `make_extractor`, and for a `_target_` that the user does not trust.
     """
     check_trusted(encoder)
-    return make_extractor(EncoderOptions.of(encoder), bf16)
+    options = EncoderOptions.of(encoder)
+    if not has_engine(options.engine):
+        print(f"engine={options.engine} is not installed here: torch computes the features")
+        options = replace(options, engine="torch")
+    return make_extractor(options, bf16)
 
 
 def computes_in_bf16(device: str) -> bool:

@@ -29,7 +29,7 @@ from s2robot.policy.normalize import Statistics
 from s2robot.policy.policy import ChunkExecutor, Policy
 from s2robot.policy.trunks.transformer import Transformer
 from s2robot.vision.encoders.options import EncoderOptions
-from s2robot.vision.encoders.precision import COMPUTE
+from s2robot.vision.encoders.precision import compute_name
 from s2robot.vision.features import make_extractor
 
 ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
@@ -182,7 +182,7 @@ def test_other_scales_and_another_compute_type_are_another_encoder(folder: Path)
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
-@pytest.mark.parametrize("compute", ["bf16", "bf16, residuals float32", COMPUTE])  # the last: made now
+@pytest.mark.parametrize("compute", ["bf16", compute_name(True, "torch"), compute_name(True, "openvino")])
 def test_a_policy_trained_on_bf16_acts_where_the_processor_has_none(
     folder: Path, has_bf16: bool, compute: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +190,16 @@ def test_a_policy_trained_on_bf16_acts_where_the_processor_has_none(
     edit(folder, lambda config: config.update(bf16=True))
     edit(folder, lambda config: config["encoder_identity"].update(compute=compute))
     assert load_policy(folder).extractor.bf16 is has_bf16
+
+
+def test_where_an_engine_is_missing_torch_computes_what_it_was_trained_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("s2robot.vision.features.has_engine", lambda engine: engine == "torch")
+    edit(folder, lambda config: config["encoder"].update(engine="openvino"))
+    edit(folder, lambda config: config["encoder_identity"].update(compute="fp32 by openvino"))
+    assert load_policy(folder).extractor.engine == "torch"
+    assert capsys.readouterr().out == "engine=openvino is not installed here: torch computes the features\n"
 
 
 def test_an_encoder_that_is_not_there(folder: Path) -> None:

@@ -145,3 +145,19 @@ def test_the_key_is_of_everything_that_decides_the_features(tmp_path: Path) -> N
     assert keys["plain"] == keys.pop("same weights from a file")
     assert len(set(keys.values())) == len(keys)
     assert all(len(key) == 16 for key in keys.values())
+
+
+def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s2robot.vision.encoders.engine.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"openvino: `pip install 's2robot\[openvino\]'`"):
+        FeatureExtractor("random-tiny", [32], engine="openvino")
+
+
+@pytest.mark.parametrize(("bf16", "least"), [(False, 0.99999), (True, 0.999)])
+def test_openvino_gives_the_features_of_torch(frames: np.ndarray, bf16: bool, least: float) -> None:
+    pytest.importorskip("openvino")
+    exact = FeatureExtractor("mvp-tiny-sim", [224], bf16=False)
+    other = FeatureExtractor("mvp-tiny-sim", [224], bf16=bf16, engine="openvino")
+    a, b = (torch.from_numpy(extractor(frames)).float() for extractor in (exact, other))
+    assert torch.nn.functional.cosine_similarity(a, b, dim=-1).min() > least
+    assert other.key != exact.key and other.identity["compute"] == f"{'bf16' if bf16 else 'fp32'} by openvino"

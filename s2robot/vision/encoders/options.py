@@ -12,6 +12,7 @@ from pydantic import model_validator
 
 from s2robot.config.options import Component, Count, Natural, read_options
 from s2robot.core.errors import unknown
+from s2robot.vision.encoders.engine import Engine
 from s2robot.vision.fit import DEFAULT_FIT, Fit
 
 Sizes = Annotated[tuple[Count, ...], Len(1)]
@@ -38,6 +39,7 @@ class EncoderOptions:
         fit: how frames that are not square become so, see `s2robot.vision.fit`. A section of them, one a
             camera, is also understood; its `others` is of those that it does not name.
         camera_fit: of single cameras, by their names, where it is another one.
+        engine: what computes the features, see `FeatureExtractor`.
         target: `_target_`, any callable that returns an nn.Module, and its arguments. In YAML they stand
             beside the other options: what is none of these fields is an argument.
         mean, std: of a target's normalisation; None: the module takes images in [0, 1].
@@ -51,6 +53,7 @@ class EncoderOptions:
     resize_to: int | Grid = 0
     fit: Fit = DEFAULT_FIT
     camera_fit: Mapping[str, Fit] = field(default_factory=dict)
+    engine: Engine = "torch"
     target: Component | None = None
     mean: Colour | None = None
     std: Colour | None = None

@@ -9,11 +9,22 @@ import torch
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-COMPUTE = "bf16, residuals float32, attention by device"
-"""How features in bf16 are computed, as their identity says it."""
+_BF16, _FP32 = "bf16", "fp32"
 
-BF16 = ("bf16", "bf16, residuals float32", COMPUTE)
-"""What checkpoints say of features in bf16; the last is what is made now."""
+
+def compute_name(bf16: bool, engine: str) -> str:
+    """How features are computed, as their identity says it."""
+    by_torch = f"{_BF16}, residuals float32, attention by device" if bf16 else _FP32
+    names = {"torch": by_torch, "compile": f"{by_torch}, compiled"}
+    return names.get(engine, f"{_BF16 if bf16 else _FP32} by {engine}")
+
+
+def may_stand_for(here: str, trained: str) -> bool:
+    """Whether features computed `here` may be given to a policy that was `trained` on others.
+
+    float32 may stand for bf16, and any way to either for another one; bf16 not for float32.
+    """
+    return trained.startswith(_BF16) or (trained.startswith(_FP32) and here.startswith(_FP32))
 
 
 def to_bf16(model: nn.Module, fused: bool = True) -> None:
