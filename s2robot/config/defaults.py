@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,15 @@ def load_defaults(command: str, choices: Sequence[str] = (), folder: Path | None
     folder, name = folder or config_folder(), command.replace(" ", "_")
     if not (folder / f"{name}.yaml").is_file():
         raise unknown("configuration", command, names_in(folder))
+    load = _load.__wrapped__ if own_folders() else _load  # a user's folder may change, and be large
+    written = tuple((str(path), path.stat().st_mtime_ns) for path in sorted(folder.rglob("*.yaml")))
+    return load(name, tuple(choices), folder, written)
+
+
+@lru_cache(maxsize=256)
+def _load(
+    name: str, choices: tuple[str, ...], folder: Path, written: tuple[tuple[str, int], ...]
+) -> Defaults:
     with one_line_errors():
         config = run_hydra(name, choices, folder, return_hydra_config=True)
     chosen: Mapping[str, str | None] = config.hydra.runtime.choices
