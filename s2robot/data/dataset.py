@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec
-from s2robot.data.memmap import Array
+from s2robot.data.memmap import Array, concatenated
 from s2robot.data.windows import chunk_window, history_window, previous_actions
 
 To = Ta = 16
@@ -94,20 +94,40 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
         grasp (Dp,), the mean proprioception over the first steps of the grasp that is still to come, with
         before_grasp (To,) bool.
         """
+        features, episode, t = self._place(item)
+        steps, _ = history_window(t, self._n_obs_steps)
+        read = {name: concatenated([f], [slice(steps[0], t + 1)]) for name, f in features.items()}
+        window = {f"features/{name}": torch.from_numpy(a[steps - steps[0]]) for name, a in read.items()}
+        return window | self._arrays(episode, t)
+
+    def batch(self, items: Sequence[int]) -> dict[str, Tensor]:
+        """Windows collated, windows first, but of the features only those that are no padding:
+
+        features/<camera> float16 (F, 1 + N, C), F the True entries of `timestep_pad_mask` in their order.
+        """
+        places = [self._place(item) for item in items]
+        slices = [slice(max(0, t - self._n_obs_steps + 1), t + 1) for _, _, t in places]
+        cameras = places[0][0]
+        read = {name: concatenated([features[name] for features, _, _ in places], slices) for name in cameras}
+        features = {f"features/{name}": torch.from_numpy(array) for name, array in read.items()}
+        return features | default_collate([self._arrays(episode, t) for _, episode, t in places])
+
+    def _place(self, item: int) -> tuple[Mapping[str, Array], EpisodeFeatures, int]:
+        """The features, the episode and the last step of a window."""
         if not 0 <= item < len(self):
             raise IndexError(item)
         version, item = divmod(item, int(self._starts[-1]))
         i = int(np.searchsorted(self._starts, item, side="right")) - 1
-        episode, t = self._episodes[i], int(item - self._starts[i])
+        episode = self._episodes[i]
         features = episode.variants[version - 1] if version else episode.features
+        return features, episode, int(item - self._starts[i])
+
+    def _arrays(self, episode: EpisodeFeatures, t: int) -> dict[str, Tensor]:
+        """All of a window but its features."""
         steps, timestep_pad_mask = history_window(t, self._n_obs_steps)
         before, prev_action_mask = previous_actions(episode.action, steps)
-        chunks = [chunk_window(int(s), self._chunk_size, episode.length) for s in steps]
-        chunk_steps = np.stack([c[0] for c in chunks])
-        inside = np.stack([c[1] for c in chunks])
+        chunk_steps, inside = chunk_window(steps, self._chunk_size, episode.length)
         grasp = episode.grasp()
-        first = int(steps[0])
-        window = {f"features/{name}": _take(f, first, steps) for name, f in features.items()}
         arrays = {
             "proprio": episode.proprio[steps],
             "previous_action": before,
@@ -120,11 +140,4 @@ class WindowDataset(Dataset[dict[str, Tensor]]):
             & episode.action_loss_mask[steps]
             & (steps <= (-1 if grasp is None else grasp)),
         }
-        return window | {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
-
-
-def _take(features: Array, first: int, steps: np.ndarray) -> Tensor:
-    """features[steps] by one contiguous read."""
-    last = int(steps[-1])
-    block = torch.from_numpy(np.array(features[first : last + 1]))
-    return block if len(block) == len(steps) else block[torch.from_numpy(steps - first)]
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}

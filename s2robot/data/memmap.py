@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +33,11 @@ class MappedArray:
 
     def __getitem__(self, index: int | slice) -> np.ndarray:
         """A copy of some steps."""
-        return np.array(_map(self.path, self.shape, self.dtype, self.offset)[index])
+        return np.array(self.mapped(index))
+
+    def mapped(self, index: int | slice) -> np.ndarray:
+        """Some steps as they lie on disk, read-only."""
+        return np.asarray(_map(self.path, self.shape, self.dtype, self.offset)[index])
 
     @property
     def nbytes(self) -> int:
@@ -46,3 +51,9 @@ def _map(path: Path, shape: tuple[int, ...], dtype: np.dtype, offset: int) -> np
 
 
 Array = np.ndarray | MappedArray
+
+
+def concatenated(arrays: Sequence[Array], slices: Sequence[slice]) -> np.ndarray:
+    """Some steps of each array, one after the other: copied once."""
+    pairs = zip(arrays, slices, strict=True)
+    return np.concatenate([a.mapped(s) if isinstance(a, MappedArray) else a[s] for a, s in pairs])

@@ -32,12 +32,12 @@ def previous_actions(actions: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray
     return before, prev_action_mask
 
 
-def chunk_window(t: int, size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `size` steps from t on.
+def chunk_window(t: int | np.ndarray, size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `size` steps from t on, or from each of several t.
 
     Returns:
-        steps: int (size,): t ... t + size - 1; after the episode's end, its last step again.
-        inside: bool (size,): False where a step lies after the end.
+        steps: int (..., size): t ... t + size - 1; after the episode's end, its last step again.
+        inside: bool (..., size): False where a step lies after the end.
     """
-    steps = np.arange(t, t + size)
+    steps = np.asarray(t)[..., None] + np.arange(size)
     return np.minimum(steps, length - 1), steps < length

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
 
 from s2robot.config.compose import compose
 from s2robot.config.options import read_options
@@ -184,7 +183,7 @@ def episode_errors(model: PolicyModel, episode: EpisodeFeatures) -> Errors:
     shape = (model.config.chunk_size, model.config.action_dim)
     sums, counts = np.zeros((3, *shape)), np.zeros((shape[0], 1))
     for first in range(0, len(windows), _BATCH):
-        window = default_collate([windows[i] for i in range(first, min(first + _BATCH, len(windows)))])
+        window = windows.batch(range(first, min(first + _BATCH, len(windows))))
         target, mask = window["chunk"][:, -1].numpy(), window["action_loss_mask"][:, -1, :, None].numpy()
         held = np.where(
             window["prev_action_mask"][:, -1:, None].numpy(), window["previous_action"][:, -1:].numpy(), mean

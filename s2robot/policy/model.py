@@ -184,8 +184,10 @@ class PolicyModel(nn.Module):
         observed = mask.flatten().nonzero()[:, 0]
         visual = []
         for name in self.config.active_cameras:
-            features = window[f"features/{name}"].flatten(0, 1).index_select(0, observed)
-            pooled = self.camera_pooling(name)(features.to(weight.dtype))
+            features = window[f"features/{name}"]
+            if features.ndim > 3:  # a window's own; those of `WindowDataset.batch` are without padding
+                features = features.flatten(0, 1).index_select(0, observed)
+            pooled = self.camera_pooling(name)(features)
             visual.append(pooled.new_zeros(*mask.shape, width).masked_scatter(mask[..., None], pooled))
         if not visual:
             return weight.new_zeros(*mask.shape, 0, width)

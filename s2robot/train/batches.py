@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
@@ -102,7 +101,7 @@ class Loader:
             pool.shutdown(cancel_futures=True)
 
     def _assemble(self, parts: Sequence[Sequence[int]]) -> list[Window]:
-        return [default_collate([self._windows[i] for i in part]) for part in parts]
+        return [self._windows.batch(part) for part in parts]
 
     def _waited_for(self, parts: Sequence[Sequence[int]]) -> list[Window]:
         began = time.perf_counter()

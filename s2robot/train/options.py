@@ -50,7 +50,7 @@ class TrainOptions:
     weight_decay: NonNegative
     grad_clip_norm: Positive
     ema_decay: ShareBelowOne
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["fp32", "bf16"] | None
     grad_accum_steps: Count
     device: str | None
     val_fraction: ShareBelowOne

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import default_collate
 
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
@@ -24,6 +23,7 @@ from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
 from s2robot.utils.randomness import WHOLE_BATCH, Microbatch
 from s2robot.utils.schedule import cosine, parameter_groups
+from s2robot.vision.features import computes_in_bf16
 
 Curves = dict[str, list[tuple[int, float]]]
 
@@ -91,6 +91,8 @@ class Trainer:
     def __init__(self, options: TrainOptions, run: Run, world: World) -> None:
         self.run, self._options, self._world = run, options, world
         self._device = next(run.model.parameters()).device
+        precision = options.precision
+        self._bf16 = computes_in_bf16(self._device.type) if precision is None else precision == "bf16"
         self._gradient_norm = torch.zeros(())
         loss = _Loss(run.model)
         self._loss = loss if world.size == 1 else DistributedDataParallel(loss)
@@ -130,9 +132,7 @@ class Trainer:
         for i, window in enumerate(windows):
             part = self._part(i, len(windows), counts)
             with self._exchange(i + 1 == len(windows)):
-                with torch.autocast(
-                    self._device.type, torch.bfloat16, enabled=self._options.precision == "bf16"
-                ):
+                with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
                     losses = self._loss(window, self._generator(part), part)
                 (losses["total"] / len(windows)).backward()
             sums = {name: sums.get(name, 0) + value.detach() for name, value in losses.items()}
@@ -179,11 +179,11 @@ def validate(model: PolicyModel, windows: WindowDataset, batch_size: int) -> dic
     model.eval()
     device = next(model.parameters()).device
     count = len(windows)
-    chosen = np.linspace(0, count - 1, min(count, _VALIDATION_WINDOWS)).astype(int)
+    chosen = np.linspace(0, count - 1, min(count, _VALIDATION_WINDOWS)).astype(int).tolist()
     batches = [chosen[i : i + batch_size] for i in range(0, len(chosen), batch_size)]
     losses = []
     for batch in batches:
-        window = default_collate([windows[int(i)] for i in batch])
+        window = windows.batch(batch)
         losses.append(model.loss({name: value.to(device) for name, value in window.items()}))
     weights = np.array([len(batch) for batch in batches])
     return {name: float(np.average([x[name].item() for x in losses], weights=weights)) for name in losses[0]}

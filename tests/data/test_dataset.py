@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import default_collate
 from toy_loop import made_episode
 
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
+from s2robot.data.memmap import MappedArray
 
 LENGTH = 20
 
@@ -48,6 +52,19 @@ def test_a_window_holds_its_steps_and_the_actions_from_each_on(
         assert window["action_loss_mask"][row].sum() == len(inside)
         assert np.array_equal(window["chunk"][row][window["action_loss_mask"][row]], inside)
     assert not window["action_loss_mask"][~window["timestep_pad_mask"]].any(), "padding is not learned from"
+
+
+def test_a_batch_is_its_windows_without_the_features_of_padding(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", made_episode(9).features["front"])
+    episodes = [made_episode(9, features={"front": MappedArray.open(tmp_path / "a.npy")}), made_episode(5)]
+    dataset = WindowDataset(episodes, n_obs_steps=4, chunk_size=3)
+    items = [8, 1, 9, 12]
+    batch, collated = dataset.batch(items), default_collate([dataset[i] for i in items])
+    assert batch.keys() == collated.keys()
+    observed = collated["timestep_pad_mask"]
+    assert observed.sum(1).tolist() == [4, 2, 1, 4]
+    assert torch.equal(batch.pop("features/front"), collated["features/front"][observed])
+    assert all(torch.equal(value, collated[name]) for name, value in batch.items())
 
 
 def test_previous_actions_are_known_but_at_step_0_and_in_padding() -> None:

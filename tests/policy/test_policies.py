@@ -90,9 +90,10 @@ def test_the_baselines_know_the_current_step_alone(trunk: str) -> None:
 
 def test_the_linear_baseline_is_linear_in_features_proprioception_and_actions() -> None:
     model = made(trunk="linear", pooling="linear")
+    rows, columns, channels = CONFIG.cameras["front"]
 
     def predicted(scale: float) -> Tensor:
-        features = scale * torch.ones(1, CONFIG.n_obs_steps, *CONFIG.cameras["front"])
+        features = scale * torch.ones(1, CONFIG.n_obs_steps, 1 + rows * columns, channels)
         one = {
             name: scale * torch.ones_like(value)
             for name, value in inputs().items()

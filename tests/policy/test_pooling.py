@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from s2robot.core.errors import UserError
-from s2robot.policy.pooling import POOLINGS, Pooling, Standardize, make_pooling
+from s2robot.policy.pooling import POOLINGS, Dropout, Pooling, Standardize, make_pooling
 
 TOKENS, CHANNELS, WIDTH = 1 + 16, 12, 8
 SHAPE = (4, 4, CHANNELS)
@@ -139,6 +139,25 @@ def test_standardising_folded_into_a_layer_is_the_same(seed: int) -> None:
     torch.testing.assert_close(
         standardize.linear(frames, layer), layer(standardize(frames))[:, 1:], rtol=1e-4, atol=1e-4
     )
+
+
+def test_in_bf16_no_mean_hides_a_small_deviation() -> None:
+    """bf16 has eight bits: the mean is subtracted before."""
+    frames = 50 + 0.1 * torch.randn(8, TOKENS, CHANNELS, generator=torch.Generator().manual_seed(0))
+    pool = pooling("spatial_convolution").eval()
+    pool.standardize.fit(frames)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = pool(frames)
+    torch.testing.assert_close(half.float(), pool(frames), rtol=0.05, atol=0.05)
+
+
+def test_dropout_keeps_the_mean_and_drops_only_in_training() -> None:
+    drop, ones = Dropout(0.3), torch.ones(200, 500)
+    torch.manual_seed(0)
+    dropped = drop(ones)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.7])
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    assert torch.equal(drop.eval()(ones), ones)
 
 
 def test_standardised_channels_have_mean_0_and_deviation_1_and_constants_stay_finite() -> None:

@@ -136,6 +136,13 @@ def test_nothing_to_learn_is_no_loss(name: str, mask: str, target: str) -> None:
     assert loss(batch(**nothing, **{target: window[target] + 5}), name) == 0
 
 
+def test_features_without_those_of_padding_give_the_same_loss() -> None:
+    window = batch()
+    observed = {"features/front": window["features/front"][window["timestep_pad_mask"]]}
+    for name in ("action", "grasp"):
+        assert loss(batch(**observed), name, seed=3) == loss(window, name, seed=3)
+
+
 def test_a_masked_action_adds_nothing_and_an_unmasked_one_does() -> None:
     action_loss_mask = batch()["action_loss_mask"].clone()
     action_loss_mask[1, 3, 2] = False

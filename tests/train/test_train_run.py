@@ -45,7 +45,7 @@ DATASET = WindowDataset(EPISODES, 6, 4)
 
 def options(*overrides: str) -> TrainOptions:
     small = [f"policy.{option}" for option in SMALL]
-    given = ["demos=x", "out=y", *small, "steps=10", "warmup=1", "lr=0.01", *overrides]
+    given = ["demos=x", "out=y", *small, "steps=10", "warmup=1", "lr=0.01", "precision=fp32", *overrides]
     return read_options(TrainOptions, compose("train", given))
 
 
@@ -112,6 +112,18 @@ def test_bf16_computes_otherwise_and_learns() -> None:
         assert losses[precision][-1] < losses[precision][0]
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1)
+
+
+@pytest.mark.parametrize(("gains", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_bf16_is_the_default_where_it_is_quicker(
+    gains: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s2robot.train.run.computes_in_bf16", lambda _: gains)
+    losses = [
+        Trainer(given, begun(given), World()).step([windows(3, 9)])["total"]
+        for given in (options("precision=null"), options(f"precision={precision}"))
+    ]
+    assert losses[0] == losses[1]
 
 
 def test_the_gradient_is_clipped() -> None:

@@ -27,6 +27,36 @@ class TransformerOptions:
     dropout: Share = 0.0
 
 
+class Block(nn.TransformerEncoderLayer):
+    """Torch's layer, norms first, for some of the tokens alone where others are not needed."""
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, tokens: Tensor, mask: Tensor, needed: slice = slice(None)
+    ) -> Tensor:
+        """tokens (B, L, width), additive mask (B, 1, L, L) -> (B, needed of L, width)."""
+        attended = self._attend(self.norm1(tokens), mask[:, :, needed], needed)
+        hidden = tokens[:, needed] + self.dropout1(attended)
+        inner = self.dropout(F.gelu(self.linear1(self.norm2(hidden))))
+        return hidden + self.dropout2(self.linear2(inner))
+
+    def _attend(self, tokens: Tensor, mask: Tensor, needed: slice) -> Tensor:
+        attention, width = self.self_attn, tokens.shape[-1]
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        query = F.linear(tokens[:, needed], weight[:width], bias[:width])
+        key, value = F.linear(tokens, weight[width:], bias[width:]).chunk(2, -1)
+        # On a processor in float32: in bf16 torch's kernel takes three times as long for so few tokens.
+        kind = tokens.device.type
+        compute = torch.float32 if kind == "cpu" else query.dtype
+        q, k, v = (
+            x.to(compute).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+            for x in (query, key, value)
+        )
+        dropout = attention.dropout if self.training else 0.0
+        with torch.autocast(kind, enabled=False):
+            attended = F.scaled_dot_product_attention(q, k, v, mask.to(compute), dropout)
+        return attention.out_proj(attended.transpose(1, 2).flatten(2))
+
+
 class Transformer(PolicyModel):
     """The default trunk."""
 
@@ -50,9 +80,7 @@ class Transformer(PolicyModel):
         self.step_position = nn.Parameter(torch.randn(c.n_obs_steps, 1, c.width) * 0.02)
         self.modality = nn.Parameter(torch.randn(kinds, c.width) * 0.02)
         options = self.options
-        layer = nn.TransformerEncoderLayer(
-            c.width, options.heads, 4 * c.width, options.dropout, F.gelu, batch_first=True, norm_first=True
-        )
+        layer = Block(c.width, options.heads, 4 * c.width, options.dropout, batch_first=True, norm_first=True)
         self.blocks = nn.TransformerEncoder(layer, options.depth, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(c.width)
 
@@ -64,21 +92,23 @@ class Transformer(PolicyModel):
         prev_action_mask: Tensor,
         timestep_pad_mask: Tensor,
     ) -> Tensor:
-        """The last token of each step, which attends to all of its step."""
+        """The last token of each step, which attends to all of its step; of the last block nothing else."""
         action = torch.where(prev_action_mask[..., None], self.action_embed(previous_action), self.no_action)
         tokens = torch.cat([action[:, :, None], visual, self.proprio_embed(state)[:, :, None]], dim=2)
         tokens = tokens + self.step_position + self.modality
-        _, steps, per_step, _ = tokens.shape
+        per_step, hidden = tokens.shape[2], tokens.flatten(1, 2)
         mask = self._attention_mask(timestep_pad_mask, per_step)
-        hidden = self.blocks(tokens.flatten(1, 2), mask=mask)
-        return self.norm(hidden.unflatten(1, (steps, per_step))[:, :, -1])
+        *others, last = self.blocks.layers
+        for block in others:
+            hidden = block(hidden, mask)
+        return self.norm(last(hidden, mask, slice(per_step - 1, None, per_step)))
 
     def _attention_mask(self, timestep_pad_mask: Tensor, per_step: int) -> Tensor:
-        """Additive (B · heads, L, L): a token attends to its own step and those before it, no padding."""
+        """Additive (B, 1, L, L): a token attends to its own step and those before it, no padding."""
         steps, device = timestep_pad_mask.shape[1], timestep_pad_mask.device
         causal = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()
         same = torch.eye(steps, dtype=torch.bool, device=device)
         allowed = (causal & timestep_pad_mask[:, None, :]) | same  # an empty row would be NaN
         allowed = allowed.repeat_interleave(per_step, 1).repeat_interleave(per_step, 2)
         mask = torch.zeros(allowed.shape, device=device).masked_fill(~allowed, float("-inf"))
-        return mask.repeat_interleave(self.options.heads, 0)
+        return mask[:, None]
