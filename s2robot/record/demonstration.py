@@ -19,7 +19,10 @@ from s2robot.core.task import Start
 class Expert(Actor, Protocol):
     """An actor that says of each of its steps whether it is worth learning (a planned mistake is not)."""
 
-    action_loss_mask: list[bool]
+    @property
+    def action_loss_mask(self) -> list[bool]:
+        """Since the last reset."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class RecordOptions:
     seed: Natural
     attempts: Count
     checkpoint: str | None
+    takeover_after: Natural
     instruction: str | None
     operator: str
     notes: str

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import gymnasium
 
 from s2robot.config import instantiate
-from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.store import DemoStore
+from s2robot.record.checkpoint import load_acting
 from s2robot.record.options import RecordOptions
 from s2robot.record.store import check_attributes, described, store_attributes
 from s2robot.teleop.devices import DeviceKind, TeleopContext, find_kinds, make_device
@@ -19,9 +19,6 @@ from s2robot.teleop.session import Session, SessionOptions
 from s2robot.teleop.supervision import make_overrulable
 from s2robot.teleop.view import camera_axes
 from s2robot.utils.provenance import versions
-
-if TYPE_CHECKING:
-    from s2robot.policy.policy import Policy  # imports torch, which a person alone does not need
 
 
 def record_person(options: RecordOptions, kinds: Sequence[DeviceKind[Any]] | None = None) -> None:
@@ -35,7 +32,7 @@ def record_person(options: RecordOptions, kinds: Sequence[DeviceKind[Any]] | Non
     checkpoint of another robot, and where kept demos could not be written.
     """
     kinds = kinds or find_kinds(options.teleop, options.checkpoint is not None)
-    policy = _load(options.checkpoint) if options.checkpoint else None
+    policy = load_acting(options.checkpoint) if options.checkpoint else None
     description = described(options)
     if options.robot["_target_"] is not None:
         options = replace(options, env=options.robot)
@@ -87,29 +84,3 @@ def _about(options: RecordOptions, spec: RobotSpec, description: dict[str, str])
         "proprio": list(spec.proprio),
         "policy": options.checkpoint is not None,
     }
-
-
-@dataclass(frozen=True)
-class _Checkpoint:
-    """A checkpoint's policy, the robot it was trained on, and where it comes from."""
-
-    policy: Policy
-    spec: RobotSpec
-    origin: dict[str, Any]
-
-    def check(self, spec: RobotSpec) -> None:
-        """Raises UserError where the policy was trained on another robot than this."""
-        difference = self.spec.difference(spec.select_cameras(list(self.spec.cameras)))
-        if difference:
-            raise UserError(f"{self.origin['checkpoint']} was trained on another robot: {difference}")
-
-
-def _load(checkpoint: str) -> _Checkpoint:
-    import torch  # here: a person alone needs none of it
-
-    from s2robot.policy.checkpoint import checkpoint_sha256, load_policy
-
-    torch.set_num_threads(1)
-    policy = load_policy(checkpoint)
-    origin = {"checkpoint": str(checkpoint), "sha256": checkpoint_sha256(checkpoint)}
-    return _Checkpoint(policy, policy.spec, origin)

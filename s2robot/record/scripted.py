@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -18,14 +19,18 @@ from s2robot.core.rollout import Outcome, run_episode
 from s2robot.data.lossy import lossy_frames
 from s2robot.data.recorder import Recorder
 from s2robot.data.store import DemoStore
+from s2robot.policy.checkpoint import find_checkpoint
+from s2robot.record.checkpoint import ActingCheckpoint, load_acting
 from s2robot.record.demonstration import Demonstration, make_demonstration
 from s2robot.record.options import RecordOptions
 from s2robot.record.store import check_attributes, described, store_attributes
+from s2robot.record.takeover import TakeOver
+from s2robot.teleop.supervision import make_overrulable
 from s2robot.utils.progress import Progress
 from s2robot.utils.provenance import versions
 from s2robot.utils.workers import Heartbeat, Patience, run_jobs
 
-Context = tuple[RecordOptions, gymnasium.Env, Callable[[], DemoStore]]
+Context = tuple[RecordOptions, gymnasium.Env, Callable[[], DemoStore], ActingCheckpoint | None]
 
 
 def record_scripted(options: RecordOptions) -> None:
@@ -63,7 +68,7 @@ def check_scripted(options: RecordOptions) -> None:
         )
     check_installed(options.env)
     if options.checkpoint is not None:
-        raise UserError(f"checkpoint={options.checkpoint}: it acts beside a person, give teleop=browser")
+        find_checkpoint(options.checkpoint)
     if not options.expert:
         raise UserError(
             f"{options.env['_target_']} has no scripted expert: give teleop=browser, "
@@ -84,11 +89,13 @@ def _missing(options: RecordOptions) -> list[int]:
 
 
 def _identity(options: RecordOptions) -> dict[str, Any]:
+    takes_over = {} if options.checkpoint is None else {"takeover_after": options.takeover_after}
     return {
         "teleop": options.teleop,
         "seed": options.seed,
         "env": dict(options.env),
         "expert": dict(options.expert),
+        **takes_over,
     }
 
 
@@ -99,18 +106,27 @@ def _id(index: int) -> str:
 def _start(options: RecordOptions) -> Context:
     env = instantiate(options.env)
     attributes = store_attributes(options, _identity(options))
-    return options, env, cache(partial(DemoStore.open_or_create, options.out, env.robot_spec, attributes))
+    acting = None if options.checkpoint is None else load_acting(options.checkpoint)
+    if acting is not None:
+        acting.check(env.unwrapped.robot_spec)
+    opened = cache(partial(DemoStore.open_or_create, options.out, env.robot_spec, attributes))
+    return options, env, opened, acting
 
 
 def _record_one(context: Context, index: int) -> int:
     """Tries episode `index` until it succeeds; returns the number of tries.
 
-    Each try is a pure function of (seed, index, try).
+    Each try is a pure function of (seed, index, try). Where a policy acts first, an episode that it finishes
+    alone holds nothing to learn, and is tried anew.
     """
-    options, env, opened = context
+    options, env, opened, acting = context
     for attempt in range(options.attempts):
         seeds = [options.seed, index, attempt]
         demonstration = make_demonstration(options.expert, env, np.random.default_rng(seeds))
+        if acting is not None:
+            policy = make_overrulable(acting.policy, env)
+            expert = TakeOver(demonstration.expert, policy, options.takeover_after)
+            demonstration = replace(demonstration, expert=expert)
         recorder = Recorder()
         env_seed = int(np.random.SeedSequence(seeds).generate_state(1)[0])
         outcome = run_episode(
@@ -120,8 +136,10 @@ def _record_one(context: Context, index: int) -> int:
             options=demonstration.start.options,
             subscribers=[recorder, Heartbeat()],
         )
-        if outcome.success or demonstration.keep_failures:
+        is_demo = outcome.success or demonstration.keep_failures
+        if is_demo and any(demonstration.expert.action_loss_mask):
             attributes = _attributes(options, demonstration, outcome, env_seed, attempt)
+            attributes |= {} if acting is None else {"policy": acting.origin}
             store = opened()  # now: whatever cannot be recorded leaves no store behind
             try:
                 store.append(recorder.episode(attributes), _id(index))
@@ -129,16 +147,21 @@ def _record_one(context: Context, index: int) -> int:
                 if _id(index) not in store:  # else another process has just recorded the same
                     raise
             return attempt + 1
-    raise UserError(f"the expert failed {options.attempts} times at episode {index} of seed {options.seed}")
+    or_alone = "" if acting is None else ", or the policy succeeded alone,"
+    raise UserError(
+        f"the expert failed{or_alone} {options.attempts} times at episode {index} of seed {options.seed}"
+    )
 
 
 def _attributes(
     options: RecordOptions, demonstration: Demonstration, outcome: Outcome, env_seed: int, attempt: int
 ) -> dict[str, Any]:
+    by_person = getattr(demonstration.expert, "by_person", None)
     return {
         "success": outcome.success,
         "seed": env_seed,
         "attempts": attempt + 1,
+        **({} if by_person is None else {"by_person": by_person}),
         "action_loss_mask": demonstration.expert.action_loss_mask,
         "start": demonstration.start.to_dict(),
         **described(options),
@@ -150,6 +173,8 @@ def _attributes(
 def _summary(store: DemoStore) -> str:
     attributes = [store.episode(i).attributes for i in store.ids()]
     attempts = sum(a["attempts"] for a in attributes)
+    if any("policy" in a for a in attributes):
+        return f"{store}: {len(attributes)} demos in which the expert took over from the policy"
     recovered = sum(not all(a["action_loss_mask"]) for a in attributes)
     return (
         f"{store}: {len(attributes)} demos, {recovered} of them with a recovery; "

@@ -271,7 +271,7 @@ def test_instruction_operator_and_notes_are_stored(tmp_path: Path) -> None:
         ("attempts=0", "attempts=0: expected 1 or more"),
         ("seed=-1", "seed=-1: expected 0 or more"),
         ("workers=-1", "workers=-1: expected 0 or more"),
-        ("checkpoint=nowhere", "checkpoint=nowhere: it acts beside a person"),
+        ("checkpoint=nowhere", "no checkpoint at nowhere"),
         ("expert=cube_pick", "this expert picks cubes, not Toy's: give expert=toy for env=toy"),
     ],
 )
