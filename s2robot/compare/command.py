@@ -12,7 +12,7 @@ from annotated_types import Gt, Lt
 
 from s2robot.compare.comparison import OVER_SEEDS
 from s2robot.compare.page import value_text, write_page
-from s2robot.compare.read import Arm, arms, differing_settings, read, split_by_origin
+from s2robot.compare.read import Arm, arms, differing_settings, fold_sections, read, split_by_origin
 from s2robot.compare.result import Outcomes, examine, lines, tried_by
 from s2robot.compare.verdict import verdict
 from s2robot.config.checks import check_file
@@ -60,14 +60,15 @@ def main(options: CompareOptions) -> None:
         names = ", ".join(evaluation.name for evaluation in beyond)
         notes.append(f"Random starts are left out: not all evaluations have them, only {names}.")
     settings = differing_settings(compared, options.pool)
+    shown = fold_sections(settings, compared)
     said = verdict(list(parts.values()))
     if options.json:
         content = {"verdict": said, **_as_json(compared, parts, settings, notes)}
         print(json.dumps(plain(content), indent=1, ensure_ascii=False))
     else:
-        print("\n".join([*_text(compared, parts, settings, notes), "", said]))
+        print("\n".join([*_text(compared, parts, shown, notes), "", said]))
     if options.out is not None:
-        write_page(Path(options.out), said, compared, _largest_first(parts), settings, notes)
+        write_page(Path(options.out), said, compared, _largest_first(parts), shown, notes)
         if not options.json:
             print(f"open {options.out}")
 

@@ -18,6 +18,7 @@ from s2robot.utils.hashing import sha256_json
 _NO_SETTINGS = (
     *("training.seed", "training.demos"),  # demos_sha256 says which demos they are
     *("training.encoder", "training.policy"),  # as under encoder and policy
+    "training.init.checkpoint",  # its hash says which
     *(
         "evaluate.checkpoint",
         "evaluate.seed",
@@ -148,6 +149,19 @@ def differing_settings(compared: Sequence[Arm], pool: Sequence[str] = ()) -> dic
     names = dict.fromkeys(name for arm in compared for name in arm.settings if name not in pool)
     found = {name: [arm.settings.get(name) for arm in compared] for name in names}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def fold_sections(settings: Mapping[str, list[Any]], compared: Sequence[Arm]) -> dict[str, list[Any]]:
+    """For people: a section that an arm lacks altogether is one line, as `deploy: 14 options`."""
+    folded: dict[str, list[Any]] = {}
+    for name, values in settings.items():
+        section = name.partition(".")[0]
+        counts = [sum(n.startswith(f"{section}.") for n in arm.settings) for arm in compared]
+        if 0 in counts and any(counts):
+            folded[section] = [f"{count} options" if count else None for count in counts]
+        else:
+            folded[name] = values
+    return folded
 
 
 def _identity(evaluation: Evaluation, pool: Sequence[str]) -> str:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mistakes import refusal
 from replay_buffers import foreign
 from test_import import imported
 
-from s2robot.core.spec import RobotSpec
-from s2robot.data.formats.grippers import guess_gripper
+from s2robot.core.spec import GripperSpec, RobotSpec
+from s2robot.data.formats.grippers import guess_gripper, parse_gripper
 from s2robot.data.formats.quaternions import of_one_sign
 
 
@@ -49,6 +50,25 @@ def test_noise_and_two_candidates_are_no_gripper() -> None:
     named = RobotSpec({}, ("x",), ("mode", "gripper [m]", "yaw"), "unknown", 10.0)
     found = guess_gripper(twice, named)
     assert found is not None and found.index == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("so101", GripperSpec(1, open=100, closed=0)),
+        ("1:droid", GripperSpec(1, open=0, closed=1)),
+        ("gripper.pos:robosuite", GripperSpec(1, open=-1, closed=1)),
+        ("0:2:3", GripperSpec(0, open=3, closed=2)),
+    ],
+)
+def test_a_gripper_is_named_by_a_convention(text: str, expected: GripperSpec) -> None:
+    assert parse_gripper(text, ("x [m]", "gripper.pos")) == expected
+
+
+def test_a_gripper_that_is_not_plain_is_refused() -> None:
+    said = refusal(lambda: parse_gripper("umi", ("left gripper", "right gripper")))
+    assert "2 entries of left gripper, right gripper are named like a gripper: give ENTRY:umi" in said
+    assert "with one of so101, aloha" in refusal(lambda: parse_gripper("1:panda", ("x", "gripper")))
 
 
 def test_a_guess_is_kept_in_the_store_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

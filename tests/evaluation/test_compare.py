@@ -120,6 +120,18 @@ def test_two_evaluations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "not another training" in out
 
 
+def test_a_section_that_one_side_lacks_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a = evaluation(tmp_path, "a", hits(9), env={"rate": 10, "cameras": ["front"], "max_steps": 40})
+    b = evaluation(tmp_path, "b", hits(9), deploy={"robot": "mujoco", "speed": 1.0})
+    said = [line for line in printed(capsys, a, b).splitlines() if line.startswith("differs:")]
+    assert (
+        "differs: env 3 options (a), null (b)" in said and "differs: deploy null (a), 2 options (b)" in said
+    )
+    assert not [line for line in said if "env." in line or "deploy." in line]
+
+
 def test_what_is_separated_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = evaluation(tmp_path, "a", hits(16)), evaluation(tmp_path, "b", hits(8))
     assert "a v b: separated: difference +50 pp (95 % interval +21 to +72), p = 0.0078\n" in printed(

@@ -9,6 +9,16 @@ import numpy as np
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
 
+CONVENTIONS = {
+    "so101": (0.0, 100.0),
+    "aloha": (0.0, 1.0),
+    "bridge": (0.0, 1.0),
+    "droid": (1.0, 0.0),
+    "robosuite": (1.0, -1.0),
+    "umi": (0.0, 0.08),
+}
+"""What grippers' values mean in widespread datasets: name -> (closed, open). `umi` is a width in m."""
+
 _NAMES = ("gripper", "jaw", "claw")
 _NEAR = 0.15  # of the range: how near to one of its two values an entry must be
 _MOSTLY = 0.9  # share of the steps at which it is
@@ -18,14 +28,35 @@ _FEW = 0.1  # at most so many changes a step
 def parse_gripper(text: str, action: Sequence[str]) -> GripperSpec:
     """The gripper that `ENTRY:CLOSED:OPEN` names; the entry by its name or number.
 
+    Instead of the values a name of `CONVENTIONS` may stand; and alone, where one entry is named like a
+    gripper: `so101`, `6:so101`, `gripper.pos:0:100`.
+
     Raises UserError for another text and for an entry that the action does not have.
     """
+    entry, _, name = text.rpartition(":")
+    if name in CONVENTIONS:
+        closed, opened = CONVENTIONS[name]
+        index = _index(entry, action, text) if entry else _only_gripper(action, text)
+        return GripperSpec(index, open=opened, closed=closed)
     entry, *values = text.rsplit(":", 2)
     try:
         closed, opened = map(float, values)
     except ValueError as error:
-        raise UserError(f"gripper={text}: expected ENTRY:CLOSED:OPEN, e.g. gripper=6:0:100") from error
+        raise UserError(
+            f"gripper={text}: expected ENTRY:CLOSED:OPEN, e.g. gripper=6:0:100, or ENTRY:NAME with one of "
+            f"{', '.join(CONVENTIONS)}"
+        ) from error
     return GripperSpec(_index(entry, action, text), open=opened, closed=closed)
+
+
+def _only_gripper(action: Sequence[str], text: str) -> int:
+    found = [i for i, name in enumerate(action) if any(word in name.lower() for word in _NAMES)]
+    if len(found) != 1:
+        raise UserError(
+            f"gripper={text}: {len(found)} entries of {', '.join(action)} are named like a gripper: "
+            f"give ENTRY:{text}"
+        )
+    return found[0]
 
 
 def _index(entry: str, action: Sequence[str], text: str) -> int:
