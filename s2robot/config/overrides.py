@@ -25,6 +25,9 @@ _INDEXED = r"[\w./%-]+(?:\[[-\d:, ]*\])?"
 PER_CAMERA = ("encoder.fit",)
 """Options of one value for all cameras, or of one a camera."""
 
+_OF_SEVERAL_TYPES = "resize_to"
+"""Ends the names of options that are a number or a list: their dataclasses check them."""
+
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -175,7 +178,7 @@ def check_value(override: Override, defaults: Defaults) -> str:
         valid = [*defaults.groups, *defaults.options()]
         raise unknown("option", name, valid, f"s2robot {defaults.name.replace('_', ' ')} --help")
     default = defaults.value(name)
-    if name in PER_CAMERA and isinstance(override.value(), dict):
+    if name.endswith(_OF_SEVERAL_TYPES) or (name in PER_CAMERA and isinstance(override.value(), dict)):
         return str(override.input_line)
     if not _fits(override.value(), default):
         shown = "" if OmegaConf.is_dict(default) else f" (default {as_override(default)})"

@@ -6,11 +6,16 @@ grid keep it, a mean throws it away.
 
 from __future__ import annotations
 
+from itertools import count
+from math import ceil
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from s2robot.core.errors import unknown
+
+_MOST_CELLS = 400  # of a grid that an MLP reads
 
 
 class Standardize(nn.Module):
@@ -88,8 +93,6 @@ class Pooling(nn.Module):
 class SpatialProjection(Pooling):
     """A few numbers of every patch, side by side, through an MLP: keeps where things are."""
 
-    _sees_neighbours = False
-
     def __init__(
         self,
         shape: Shape,
@@ -100,27 +103,40 @@ class SpatialProjection(Pooling):
     ) -> None:
         super().__init__(shape, width, dropout)
         self.project = nn.Linear(shape[2], hidden)
-        if self._sees_neighbours:
-            self._grid = shape[:2]
-            self.neighbours = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1)
+        cells = self._build(shape[0], shape[1], hidden)
         self.keep = nn.Linear(hidden, kept)
-        self.mlp = _mlp(self.patches * kept, width, dropout)
+        self.mlp = _mlp(cells * kept, width, dropout)
+
+    def _build(self, rows: int, columns: int, hidden: int) -> int:
+        """Makes what patches go through; returns how many cells it gives."""
+        return rows * columns
+
+    def _mixed(self, patches: Tensor) -> Tensor:
+        """(B, N, hidden) -> (B, cells, hidden)."""
+        return patches
 
     def forward(self, tokens: Tensor) -> Tensor:
         patches = F.gelu(self.standardize.linear(tokens, self.project))
-        if self._sees_neighbours:
-            grid = patches.transpose(1, 2).unflatten(2, self._grid)
-            patches = F.gelu(self.neighbours(grid)).flatten(2).transpose(1, 2).add_(patches)
-        return self.mlp(self.keep(patches).flatten(1))
+        return self.mlp(self.keep(self._mixed(patches)).flatten(1))
 
 
 class SpatialConvolution(SpatialProjection):
     """The same of patches that have seen their neighbours (default).
 
-    A thing is read alike wherever it lies, across two patches or within one.
+    A thing is read alike wherever it lies, across two patches or within one. Of a grid of more than 400
+    patches, every second row and column is kept, or fewer: the MLP stays as small as that of a coarse grid.
     """
 
-    _sees_neighbours = True
+    def _build(self, rows: int, columns: int, hidden: int) -> int:
+        stride = next(s for s in count(1) if ceil(rows / s) * ceil(columns / s) <= _MOST_CELLS)
+        self._grid, self._stride = (rows, columns), stride
+        self.neighbours = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, stride=stride)
+        return ceil(rows / stride) * ceil(columns / stride)
+
+    def _mixed(self, patches: Tensor) -> Tensor:
+        grid = patches.transpose(1, 2).unflatten(2, self._grid)
+        own = grid if self._stride == 1 else F.avg_pool2d(grid, self._stride, ceil_mode=True)
+        return F.gelu(self.neighbours(grid)).add_(own).flatten(2).transpose(1, 2)
 
 
 class AttentionPooling(Pooling):

@@ -110,7 +110,11 @@ class Work:
         }
         options = [f"{name}={as_override(value)}" for name, value in given.items()]
         sizes = f"encoder.sizes={as_override(list(arm.sizes))}"
-        return Command("train", (*options, *self.options.encoder(arm.encoder), sizes, *self.options.train))
+        encoder = [*self.options.encoder(arm.encoder), sizes]
+        if arm.resize_to:
+            grid = list(arm.resize_to) if isinstance(arm.resize_to, tuple) else arm.resize_to
+            encoder.append(f"encoder.resize_to={as_override(grid)}")
+        return Command("train", (*options, *encoder, *self.options.train))
 
     def _evaluate(self) -> Command:
         given = {"checkpoint": str(self.checkpoint), "out": str(self.evaluation)}

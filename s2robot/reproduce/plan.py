@@ -1,6 +1,7 @@
 """What is compared in `s2robot reproduce table10`: arms, in cells from the most important to the least.
 
-The plan in words, with the analysis and what it takes: docs/results/table10/plan.md.
+The plans in words, with the analysis and what it takes: docs/results/table10/plan.md, and of `fine_grid`
+docs/results/fine_grid/plan.md.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ STORES: dict[str, tuple[str, ...]] = {
     "oracle": ("+env.oracle=true",),
     "small_cube": ("+env.cube_size=0.03",),
     "far_camera": ("+env.camera_distance=1.3",),
+    "distant": ("+env.cube_size=0.03", "+env.camera_distance=1.5"),
     "varied": ("+env.perturb.light=1.0", "+env.perturb.texture=1.0", "+env.perturb.camera=1.0"),
 }
 """Demo stores, and what of `s2robot record`'s options makes them. The same seeds: the same cubes and arms."""
@@ -30,7 +32,7 @@ class Arm:
 
     Attributes:
         encoder: whose options train it: small, large, random or blind.
-        sizes: scales of S² in px.
+        sizes: scales of S² in px. resize_to: to whose grid of patches they are resized.
         grasp_conditioning: the policy is conditioned on a grasp position predicted from the image.
         visual_dropout: share of the training windows in which the visual tokens are dropped.
         store: of `STORES`. episodes: how many of its demos, the first ones; None: all.
@@ -41,6 +43,7 @@ class Arm:
     name: str
     encoder: str = "small"
     sizes: tuple[int, ...] = SINGLE
+    resize_to: int | tuple[int, int] = 0
     cameras: tuple[str, ...] = FRONT
     pooling: str = "spatial_projection"
     grasp_conditioning: bool = False
@@ -70,6 +73,14 @@ CONDITIONED = _all("conditioned", pooling="spatial_convolution", grasp_condition
 
 DROPOUT = _all("dropout", pooling="spatial_convolution", grasp_conditioning=True, visual_dropout=0.5)
 """Those of the visual-dropout experiment; all that came after it is made of them."""
+
+
+_FINE = (
+    replace(FOUR[1], name="small-s2-fine", resize_to=-1),
+    FOUR[0],
+    replace(FOUR[0], name="small-1x-upsampled", resize_to=(28, 28)),  # as many tokens, nothing more in them
+    FOUR[1],
+)
 
 
 def _under(perturbation: str) -> tuple[Arm, ...]:
@@ -109,6 +120,14 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         *_all("small-cube", DROPOUT, store="small_cube"),
         *_all("far", DROPOUT, store="far_camera"),
     ),
+    "fine_grid": _all(
+        "distant",
+        _FINE,
+        store="distant",
+        pooling="spatial_convolution",
+        grasp_conditioning=True,
+        visual_dropout=0.5,
+    ),
     "curve": (*_all("30", DROPOUT, episodes=30), *_all("60", DROPOUT, episodes=60)),
     "pooling": (*_all("mean", DROPOUT[:3], pooling="mean"), *_all("cls", DROPOUT[:3], pooling="cls")),
 }
@@ -131,6 +150,13 @@ PLANNED_CONDITIONED = (
 
 PLANNED_DROPOUT = (("small-s2-dropout", "large-1x-dropout"), ("small-s2-dropout", "small-1x-dropout"))
 """Likewise of the visual-dropout experiment."""
+
+PLANNED_FINE_GRID = (
+    ("small-s2-fine-distant", "small-1x-distant"),
+    ("small-s2-fine-distant", "small-s2-distant"),
+    ("small-s2-fine-distant", "small-1x-upsampled-distant"),
+)
+"""Those of the fine grid; the first is the claim."""
 
 
 def chosen_arms(cells: Sequence[str] | None, only: Sequence[str] | None) -> list[Arm]:

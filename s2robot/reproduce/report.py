@@ -12,7 +12,7 @@ import numpy as np
 from s2robot.compare.comparison import Comparison, compare, percent
 from s2robot.compare.read import Arm, read
 from s2robot.reports.result import all_rollouts, count_failures
-from s2robot.reproduce.plan import CELLS, PLANNED, PLANNED_CONDITIONED, PLANNED_DROPOUT
+from s2robot.reproduce.plan import CELLS, PLANNED, PLANNED_CONDITIONED, PLANNED_DROPOUT, PLANNED_FINE_GRID
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
 from s2robot.utils.atomic_io import write_atomic
@@ -29,6 +29,7 @@ large 8/16; 16 positions cannot tell these apart (Fisher's exact p = 0.48 for 7 
 _LATER = {
     "Grasp conditioning: the policy is conditioned on a predicted grasp": PLANNED_CONDITIONED,
     "Visual dropout: in half of the training windows the visual tokens are dropped": PLANNED_DROPOUT,
+    "The fine grid: a small cube, the front camera 1.5 times as far away": PLANNED_FINE_GRID,
 }
 
 

@@ -26,6 +26,7 @@ from s2robot.config.options import (
     to_plain,
 )
 from s2robot.config.targets import locate
+from s2robot.vision.cache import EncodeOptions
 
 
 @dataclass(frozen=True)
@@ -157,3 +158,17 @@ def test_a_number_that_is_not_finite_is_refused(name: str, value: float) -> None
 )
 def test_a_bound_is_named(name: str, value: float, expected: str) -> None:
     assert refusal(lambda: read_options(Numbers, WITHIN | {name: value})) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("-1", -1), ("[28,28]", (28, 28)), ("[28]", None), ("fine", None), ("[0,2]", None)]
+)
+def test_a_grid_of_patches_is_an_index_or_rows_and_columns(given: str, read: Any) -> None:
+    def taken() -> Any:
+        overrides = ["demos=x", f"encoder.resize_to={given}"]
+        return read_options(EncodeOptions, compose("encode", overrides)).encoder.resize_to
+
+    if read is None:
+        assert "encoder.resize_to" in refusal(taken)
+    else:
+        assert taken() == read

@@ -15,7 +15,14 @@ from s2robot.config import compose
 from s2robot.config.options import read_options
 from s2robot.reproduce import command
 from s2robot.reproduce.commands import ReproduceOptions, Work
-from s2robot.reproduce.plan import CELLS, PLANNED, PLANNED_CONDITIONED, PLANNED_DROPOUT, chosen_arms, seeds_of
+from s2robot.reproduce.plan import (
+    CELLS,
+    PLANNED,
+    PLANNED_CONDITIONED,
+    PLANNED_DROPOUT,
+    chosen_arms,
+    seeds_of,
+)
 from s2robot.reproduce.report import planned_comparisons, read_arms, render
 from s2robot.tasks.cube_pick import CubePickTask
 

@@ -115,6 +115,22 @@ def test_a_grid_need_not_be_square(name: str) -> None:
     assert pool(torch.randn(2, 1 + 15, CHANNELS)).shape == (2, WIDTH)
 
 
+@pytest.mark.parametrize(
+    ("grid", "cells"), [((14, 14), 196), ((16, 16), 256), ((28, 28), 196), ((28, 42), 294)]
+)
+def test_a_convolution_of_a_fine_grid_leaves_an_mlp_as_small_as_of_a_coarse_one(
+    grid: tuple[int, int], cells: int
+) -> None:
+    pool, frame = (
+        make_pooling("spatial_convolution", (*grid, 3), WIDTH),
+        torch.randn(1, 1 + grid[0] * grid[1], 3),
+    )
+    assert what_the_mlp_is_given(pool, frame).shape == (1, 16 * cells)
+    changed = frame.clone()
+    changed[0, -1] += 1  # no patch is left out
+    assert not torch.equal(pool(changed), pool(frame))
+
+
 @pytest.mark.parametrize("name", POOLINGS)
 def test_what_is_trained_gets_a_gradient(name: str) -> None:
     pool = pooling(name)
