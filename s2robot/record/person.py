@@ -16,6 +16,7 @@ from s2robot.record.options import RecordOptions
 from s2robot.record.store import check_attributes, described, store_attributes
 from s2robot.teleop.devices import DeviceKind, TeleopContext, find_kinds, make_device
 from s2robot.teleop.session import Session, SessionOptions
+from s2robot.teleop.steering import takes_pointer
 from s2robot.teleop.supervision import make_overrulable
 from s2robot.teleop.view import camera_axes
 from s2robot.utils.provenance import versions
@@ -83,4 +84,5 @@ def _about(options: RecordOptions, spec: RobotSpec, description: dict[str, str])
         "cameras": list(spec.cameras),
         "proprio": list(spec.proprio),
         "policy": options.checkpoint is not None,
+        "pointer": takes_pointer(spec),
     }

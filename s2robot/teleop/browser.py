@@ -46,6 +46,7 @@ class BrowserDevice:
         self._interruption: str | None = None  # why a running take pauses though a page steers again
         self._heard, self._focused = -math.inf, False
         self._motion, self._tapped = np.zeros(3), np.zeros(3)
+        self._pointer: np.ndarray | None = None
         self._events: list[Event] = []
         self.shown = PageState(0, 0, plain_status(Status()), {})
         self.changed: Callable[[], None] = lambda: None
@@ -64,7 +65,7 @@ class BrowserDevice:
                 self._let_go()
             motion = np.where(self._motion != 0, self._motion, self._tapped)
             self._tapped = np.zeros(3)
-            return Command(motion)
+            return Command(motion, pointer=self._pointer)
 
     def events(self) -> list[Event]:
         with self._lock:
@@ -109,6 +110,8 @@ class BrowserDevice:
     def hear(self, page: int, message: Any) -> None:
         """Takes `{"motion": [x, y, z], "focused": bool}`, `{"event": name}` or `{"steer": true}` from a page.
 
+        A motion may come with `"pointer": [across, down]`: where a mouse points in the first camera's frame.
+
         Of a page that does not steer only the emergency stop is heard, and the wish to steer: a running take
         then pauses.
 
@@ -128,6 +131,7 @@ class BrowserDevice:
                 if "motion" in message:
                     self._focused = bool(message.get("focused"))
                     self._move(_motion(message["motion"]))
+                    self._pointer = _pointer(message.get("pointer"))
         if "steer" in message:
             self.changed()
 
@@ -148,7 +152,7 @@ class BrowserDevice:
         return None if self._focused else "the page has lost the focus"
 
     def _let_go(self) -> None:
-        self._motion, self._tapped = np.zeros(3), np.zeros(3)
+        self._motion, self._tapped, self._pointer = np.zeros(3), np.zeros(3), None
 
 
 def _motion(values: Any) -> np.ndarray:
@@ -156,3 +160,12 @@ def _motion(values: Any) -> np.ndarray:
     if motion.shape != (3,) or not np.isfinite(motion).all():
         raise ValueError(f"motion {values}: expected three finite numbers")
     return np.clip(motion, -1.0, 1.0)
+
+
+def _pointer(values: Any) -> np.ndarray | None:
+    if values is None:
+        return None
+    pointer = np.array(values, float)
+    if pointer.shape != (2,) or not np.isfinite(pointer).all():
+        raise ValueError(f"pointer {values}: expected two finite numbers")
+    return np.clip(pointer, 0.0, 1.0)

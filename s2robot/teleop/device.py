@@ -65,15 +65,18 @@ class Command:
             step that the action space knows.
         absence: None, or in words why nobody steers (no connection, no focus, unplugged): the motion is zero.
         joints: None, or in place of a motion where a leader arm wants the joints to be (rad).
+        pointer: None, or in place of a motion (2,) where a mouse points in the first camera's frame: 0 to 1
+            from the left, and from the top.
     """
 
     motion: np.ndarray = field(default_factory=lambda: np.zeros(3))
     absence: str | None = None
     joints: np.ndarray | None = None
+    pointer: np.ndarray | None = None
 
     @property
     def moves(self) -> bool:
-        return self.joints is not None or bool(np.any(self.motion))
+        return self.joints is not None or self.pointer is not None or bool(np.any(self.motion))
 
 
 @dataclass

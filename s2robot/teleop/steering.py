@@ -12,6 +12,7 @@ from s2robot.core.spec import Observation, RobotSpec
 from s2robot.teleop.device import Command
 
 _STEP = 0.05  # m: the largest motion of joint steering in one control step
+_PLANE_STEP = 0.05  # of the range: likewise in a plane, by keys
 
 
 class Steering(Protocol):
@@ -36,7 +37,8 @@ def make_steering(env: gymnasium.Env) -> Steering:
 
     In action space `joint` an environment that has `kinematics()` can be steered by motions too.
 
-    Raises UserError where its actions are neither displacements nor joint angles, and gripper commands.
+    Raises UserError where its actions are neither displacements, joint angles nor a position in a plane, and
+    gripper commands.
     """
     spec: RobotSpec = env.unwrapped.robot_spec  # pyright: ignore[reportAttributeAccessIssue]
     moved = _moved_entries(spec)
@@ -47,10 +49,46 @@ def make_steering(env: gymnasium.Env) -> Steering:
         arm = env.unwrapped
         kinematics = arm.kinematics() if isinstance(arm, HasKinematics) else None
         return JointSteering(kinematics, spec)
+    if takes_pointer(spec):
+        assert isinstance(env.action_space, gymnasium.spaces.Box)
+        return PlaneSteering(env.action_space.low[moved], env.action_space.high[moved], spec)
     raise UserError(
         f"a person cannot steer {type(env.unwrapped).__name__} with action space {spec.action_space} "
-        f"({', '.join(spec.action)}): expected ee_delta (dx, dy, dz, gripper), or joint"
+        f"({', '.join(spec.action)}): expected ee_delta (dx, dy, dz, gripper), joint, or position (x, y)"
     )
+
+
+def takes_pointer(spec: RobotSpec) -> bool:
+    """Whether a robot is steered in a plane: its actions are two coordinates; proprioception begins so."""
+    return spec.action_space == "position" and len(_moved_entries(spec)) == 2 and spec.proprio_dim >= 2
+
+
+class PlaneSteering:
+    """`position` in two dimensions: where the mouse points; by keys, on from where it was asked to be last.
+
+    The first camera shows the whole range of the action, x to the right and y down.
+
+    Args:
+        low, high: (2,) of the action.
+        spec: of the robot; its place are the first entries of the proprioception.
+    """
+
+    def __init__(self, low: np.ndarray, high: np.ndarray, spec: RobotSpec) -> None:
+        self._low, self._high, self._spec = low, high, spec
+        self.step = np.append(_PLANE_STEP * (high - low), 0.0)
+        self.reset()
+
+    def reset(self) -> None:
+        self._held: np.ndarray | None = None
+
+    def action(self, observation: Observation, command: Command, closed: bool) -> np.ndarray:
+        place = observation["proprio"][:2] if self._held is None else self._held
+        if command.pointer is not None:
+            place = self._low + command.pointer * (self._high - self._low)
+        else:  # as the camera that faces a robot sees it: its y is to the right, its x towards the viewer
+            place = place + command.motion[[1, 0]] * self.step[:2]
+        self._held = np.clip(place, self._low, self._high)
+        return _with_grippers(self._held, closed, self._spec)
 
 
 class DisplacementSteering:

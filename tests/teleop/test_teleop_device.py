@@ -53,6 +53,21 @@ def test_a_held_key_moves_until_it_is_released(device: BrowserDevice) -> None:
     assert not device.command().moves
 
 
+def test_where_a_held_mouse_points_is_followed_until_it_is_let_go(
+    device: BrowserDevice, clock: HandClock
+) -> None:
+    for pointer in ([0.25, 1.5], None):
+        device.hear(1, {"motion": [0, 0, 0], "focused": True, "pointer": pointer})
+        command = device.command()
+        assert command.moves == (pointer is not None)
+        np.testing.assert_equal(command.pointer, None if pointer is None else [0.25, 1.0])
+    device.hear(1, {"motion": [0, 0, 0], "focused": True, "pointer": [0.5, 0.5]})
+    clock.now += SILENCE + 0.01
+    assert device.command().pointer is None, "nobody is heard"
+    with pytest.raises(ValueError, match="expected two finite numbers"):
+        device.hear(1, {"motion": [0, 0, 0], "pointer": [0.5, math.nan]})
+
+
 def test_a_tap_between_two_steps_counts_once(device: BrowserDevice) -> None:
     move(device, 0.5, 0, 0)
     move(device, 0, 0, 0)

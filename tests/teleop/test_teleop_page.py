@@ -105,6 +105,37 @@ def test_arrows_go_where_the_picture_shows_and_the_view_can_be_the_robots(
     page.evaluate("localStorage.clear()")
 
 
+def test_in_a_plane_it_goes_where_the_held_mouse_points(browser: Any) -> None:
+    device = serve({**ABOUT, "pointer": True}, "127.0.0.1", 0)
+    device.show(Status(phase=Phase.RECORDING, rate=10.0), {"front": np.zeros((20, 40, 3), np.uint8)})
+    page = browser.new_page()
+    page.goto(device.invitation.split()[1].rstrip(";"))
+    page.wait_for_selector("body[data-phase=recording][data-steers=true]")
+    page.wait_for_function("document.querySelector('canvas[data-camera=front]').width === 40")
+    box = page.locator("canvas[data-camera=front]").bounding_box()
+    scale = min(box["width"] / 40, box["height"] / 20)
+
+    def points(across: float, down: float) -> None:
+        def is_there() -> bool:
+            pointer = device.command().pointer
+            return pointer is not None and bool(np.allclose(pointer, (across, down), atol=0.02))
+
+        until(page, is_there)
+
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.wait_for_timeout(100)
+    assert device.command().pointer is None, "the button is not held"
+    page.mouse.down()
+    points(0.5, 0.5)
+    page.mouse.move(middle[0] + 10 * scale, middle[1] - 5 * scale)
+    points(0.75, 0.25)
+    page.mouse.up()
+    until(page, lambda: device.command().pointer is None)
+    page.close()
+    device.close()
+
+
 def test_a_tapped_key_is_one_step(page: Any, device: BrowserDevice) -> None:
     page.keyboard.press("KeyQ")
     page.wait_for_timeout(200)  # until the release has come too: a key that is held counts for more

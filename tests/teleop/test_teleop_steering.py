@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import gymnasium
@@ -12,7 +13,7 @@ from mistakes import refusal
 from envs.toy import STEP, Toy
 from s2robot.core.spec import GRIPPER_POSITION, GripperSpec, RobotSpec
 from s2robot.teleop.device import Command
-from s2robot.teleop.steering import JointSteering, make_steering
+from s2robot.teleop.steering import JointSteering, PlaneSteering, make_steering, takes_pointer
 
 if TYPE_CHECKING:
     from envs.cube_pick import CubePick
@@ -34,6 +35,32 @@ def test_a_displacement_is_the_motion_at_the_scale_of_the_action_space() -> None
     assert action.dtype == np.float32
     np.testing.assert_allclose(action, [0.5 * STEP, -STEP, 0.0, 1.0], rtol=1e-6)
     assert steering.action({"proprio": np.zeros(4)}, STILL, closed=False)[3] == -1.0
+
+
+PLANE = RobotSpec(
+    {"top": (96, 96, 3)}, ("x [px]", "y [px]"), ("target x [px]", "target y [px]"), "position", 10.0
+)
+
+
+def test_in_a_plane_it_goes_where_the_mouse_points_and_stays_there() -> None:
+    steering = PlaneSteering(np.zeros(2), np.array([512.0, 256.0]), PLANE)
+    at = {"proprio": np.array([100.0, 200.0], np.float32)}
+    np.testing.assert_allclose(steering.action(at, STILL, False), [100, 200])
+    pointing = Command(pointer=np.array([0.25, 1.0]))
+    assert pointing.moves
+    np.testing.assert_allclose(steering.action(at, pointing, False), [128, 256])
+    np.testing.assert_allclose(steering.action(at, STILL, False), [128, 256], err_msg="the button is let go")
+    right, up = Command(np.array([0.0, 1.0, 0.0])), Command(np.array([-1.0, 0.0, 0.0]))
+    np.testing.assert_allclose(steering.action(at, right, False), [128 + 0.05 * 512, 256])
+    np.testing.assert_allclose(steering.action(at, up, False), [128 + 0.05 * 512, 0.95 * 256])
+    steering.reset()
+    np.testing.assert_allclose(steering.action(at, STILL, False), [100, 200])
+
+
+def test_only_two_coordinates_that_are_told_are_steered_by_a_mouse() -> None:
+    assert takes_pointer(PLANE)
+    assert not takes_pointer(JOINT) and not takes_pointer(replace(PLANE, action=("x", "y", "z")))
+    assert not takes_pointer(replace(PLANE, proprio=("x",)))
 
 
 class Shifted:

@@ -133,9 +133,14 @@ function describe() {
     canvas.dataset.camera = caption.textContent = name;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `camera ${name}`);
-    figure.title = "Click: larger. Wheel: zoom, double click: all of it";
     figure.append(canvas, caption);
-    watchCamera(figure, canvas);
+    if (about.pointer && name === about.cameras[0]) {
+      figure.title = "Hold the button: it goes where you point";
+      watchPointer(canvas);
+    } else {
+      figure.title = "Click: larger. Wheel: zoom, double click: all of it";
+      watchCamera(figure, canvas);
+    }
     return figure;
   }));
   showKeys();

@@ -18,6 +18,7 @@ const GAMEPAD_EVENTS = {
 };
 const held = new Set(); // codes of the keys that are down
 const stick = { pad: [0, 0, 0], lift: [0, 0, 0], gamepad: [0, 0, 0] };
+let pointer = null; // where a held mouse points in the first camera's frame: 0 to 1 from the left, from the top
 let fineButton = false, wasPressed = {}, gamepad = null; // its index
 
 // ---------------------------------------------------------------- motion and events
@@ -32,18 +33,19 @@ function motion() {
 }
 
 function inBaseFrame(across, along, lift) {
-  const sign = $("robot-view").checked ? 1 : -1; // the front camera faces the robot
+  const sign = $("robot-view").checked && !about.pointer ? 1 : -1; // the front camera faces the robot
   return [sign * along, -sign * across, lift];
 }
 
 const isFocused = () => document.hasFocus() && document.visibilityState === "visible";
 
-const sendMotion = (focused = isFocused()) => send({ motion: focused ? motion() : [0, 0, 0], focused });
+const sendMotion = (focused = isFocused()) => send({ motion: focused ? motion() : [0, 0, 0], focused, pointer: focused ? pointer : null });
 
 function letGo() {
   held.clear();
   for (const name of Object.keys(stick)) stick[name] = [0, 0, 0];
   fineButton = false;
+  pointer = null;
   showKnobs();
   sendMotion(false);
 }
@@ -106,6 +108,26 @@ function watchLever(id, axes) {
   lever.addEventListener("pointerdown", (event) => { lever.setPointerCapture(event.pointerId); move(event); });
   lever.addEventListener("pointermove", (event) => { if (lever.hasPointerCapture(event.pointerId)) move(event); });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) lever.addEventListener(end, release);
+}
+
+// In a plane: while the button is held, the robot goes where it points. The frame may not fill its canvas.
+function watchPointer(canvas) {
+  canvas.style.touchAction = "none";
+  const point = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const scale = Math.min(box.width / canvas.width, box.height / canvas.height);
+    const x = 0.5 + (event.clientX - box.left - box.width / 2) / (scale * canvas.width);
+    const y = 0.5 + (event.clientY - box.top - box.height / 2) / (scale * canvas.height);
+    pointer = [x, y].map((value) => Math.max(0, Math.min(1, value)));
+    sendMotion();
+  };
+  const release = () => {
+    pointer = null;
+    sendMotion();
+  };
+  canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); point(event); });
+  canvas.addEventListener("pointermove", (event) => { if (canvas.hasPointerCapture(event.pointerId)) point(event); });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, release);
 }
 
 function showKnobs() {
