@@ -1,1 +1,1 @@
-"""`s2robot reproduce table10`: the S² paper's experiment in simulation, run, resumed and reported."""
+"""`s2robot reproduce WHAT`: an experiment run by its plan, resumed and reported."""

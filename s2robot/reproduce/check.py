@@ -10,7 +10,7 @@ from s2robot.evaluation.options import EvaluateOptions
 from s2robot.evaluation.rollouts import EvalConfig, perturbation, rollout_specs
 from s2robot.record.options import RecordOptions
 from s2robot.record.scripted import check_scripted
-from s2robot.reproduce.commands import Work
+from s2robot.reproduce.experiment import Work
 
 
 def check_works(works: Sequence[Work]) -> None:
@@ -18,7 +18,7 @@ def check_works(works: Sequence[Work]) -> None:
 
     Works that differ in what the plan alone decides are checked once.
     """
-    alike = {(w.arm.encoder, w.arm.store, w.arm.perturbation, w.arm.actor): w for w in works}
+    alike = {work.kind: work for work in works}
     for work in alike.values():
         record, train, evaluate = (_options(c.name, c.overrides) for c in work.commands())
         check_scripted(record)

@@ -1,4 +1,4 @@
-"""`s2robot reproduce table10`: every arm at every training seed, and the report. Run again, it goes on."""
+"""`s2robot reproduce WHAT`: every work of a plan, and the report. Run again, it goes on."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 from s2robot.commands import run_command
 from s2robot.core.errors import UserError
+from s2robot.reproduce import metaworld5, table10
 from s2robot.reproduce.check import check_works
-from s2robot.reproduce.commands import Command, ReproduceOptions, Work
-from s2robot.reproduce.plan import CELLS, chosen_arms, seeds_of
-from s2robot.reproduce.report import write_report
+from s2robot.reproduce.experiment import Command, Experiment, Work
+from s2robot.reproduce.options import ReproduceOptions
 from s2robot.utils.atomic_io import read_json, write_atomic, write_json
 from s2robot.utils.hashing import sha256_json
 
+EXPERIMENTS = {"table10": table10.EXPERIMENT, "metaworld5": metaworld5.EXPERIMENT}
 _MADE_BY = "made_by.json"  # beside outcomes: what of the options they were made by
 
 
 def main(options: ReproduceOptions) -> None:
     """Runs what is missing. `results` gets raw outcomes, the commands of all that is there, and `report.md`.
 
-    The first seed of all arms comes first, then the second: whenever it is stopped, arms are comparable.
     Raises UserError for outcomes in `results` that were made with other options, and before anything is run
     for options that a stage would refuse.
     """
-    arms, seeds = chosen_arms(options.cells, options.arms), options.seeds
-    works = [Work(arm, seed, options) for seed in seeds for arm in arms if seed in seeds_of(arm, seeds)]
+    experiment = EXPERIMENTS[options.what]
+    works = list(experiment.works(options))
     results = Path(options.results)
     left = [work for work in works if not is_done(work, results)]
     if options.plan_only:
@@ -34,14 +34,14 @@ def main(options: ReproduceOptions) -> None:
     check_works(left)
     if options.plan_only:
         return
-    commands = _once([*_made_before(results, options), *works])
+    commands = _once([*_made_before(experiment, results, options), *works])
     write_atomic(results / "commands.txt", "".join(f"{command}\n" for command in commands))
     for number, work in enumerate(left, start=1):
         print(f"== {work.name}: {number} of {len(left)} that are left", flush=True)
         _run(work)
         _publish(work, results)
-        write_report(results)
-    write_report(results)
+        experiment.write_report(results)
+    experiment.write_report(results)
     print(f"{len(works)} of {len(works)} done: open {results / 'report.md'}")
 
 
@@ -75,14 +75,10 @@ def _publish(work: Work, results: Path) -> None:
     write_atomic(results / f"{work.name}.json", (work.evaluation / "evaluation.json").read_bytes())
 
 
-def _made_before(results: Path, options: ReproduceOptions) -> list[Work]:
+def _made_before(experiment: Experiment, results: Path, options: ReproduceOptions) -> list[Work]:
     """What lies in `results` and was made with these options, in the order in which it came."""
-    arms = {arm.name: arm for cell in CELLS.values() for arm in cell}
     made_by = _read(results / _MADE_BY)
-    named = [name.rpartition("_seed") for name in made_by]
-    works = [
-        Work(arms[arm], int(seed), options) for arm, _, seed in named if arm in arms and seed.isdecimal()
-    ]
+    works = [work for name in made_by if (work := experiment.find(name, options)) is not None]
     return [work for work in works if made_by[work.name] == _identity(work)]
 
 
@@ -92,7 +88,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _identity(work: Work) -> str:
     """Of all commands to the outcomes, without what changes nothing: folders and processes."""
-    anywhere = replace(work, options=replace(work.options, out="OUT"))
+    anywhere = work.with_options(replace(work.options, out="OUT"))
     processes = ("workers=", "encode_workers=", "step_timeout=", "start_timeout=")
     commands = [
         [c.name, *(o for o in c.overrides if not o.startswith(processes))] for c in anywhere.commands()

@@ -14,8 +14,8 @@ from toy_loop import TRAIN, refusal, s2robot
 from s2robot.config import compose
 from s2robot.config.options import read_options
 from s2robot.reproduce import command
-from s2robot.reproduce.commands import ReproduceOptions, Work
-from s2robot.reproduce.plan import (
+from s2robot.reproduce.options import ReproduceOptions
+from s2robot.reproduce.table10.plan import (
     CELLS,
     PLANNED,
     PLANNED_CONDITIONED,
@@ -23,7 +23,8 @@ from s2robot.reproduce.plan import (
     chosen_arms,
     seeds_of,
 )
-from s2robot.reproduce.report import planned_comparisons, read_arms, render
+from s2robot.reproduce.table10.report import planned_comparisons, read_arms, render
+from s2robot.reproduce.table10.work import ArmWork
 from s2robot.tasks.cube_pick import CubePickTask
 
 ROOT = Path(command.__file__).parents[2]
@@ -228,20 +229,20 @@ def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> Non
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_command_of_the_plan_is_one_that_its_verb_takes(cell: str) -> None:
-    works = [Work(arm, 0, plain()) for arm in chosen_arms([cell], None)]
+    works = [ArmWork(arm, 0, plain()) for arm in chosen_arms([cell], None)]
     for verb_name, overrides in {(c.name, tuple(c.overrides)) for work in works for c in work.commands()}:
         compose(verb_name, overrides)  # refuses what is unknown or of another type
 
 
 def test_arms_of_a_cell_differ_in_what_they_say_they_do() -> None:
     names = ("small-1x-dropout", "small-s2-dropout")
-    works = {name: Work(chosen_arms(["visual_dropout"], [name])[0], 1, plain()) for name in names}
+    works = {name: ArmWork(chosen_arms(["visual_dropout"], [name])[0], 1, plain()) for name in names}
     single, double = ([str(c) for c in work.commands()] for work in works.values())
     assert single[0] == double[0], "the same demos"
     assert single[1].replace("sizes=[224]", "") == double[1].replace("sizes=[224,448]", "").replace(
         "small-s2", "small-1x"
     )
-    suite = Work(chosen_arms(["perturbations"], ["small-s2-dropout-light"])[0], 1, plain())
+    suite = ArmWork(chosen_arms(["perturbations"], ["small-s2-dropout-light"])[0], 1, plain())
     assert [str(c) for c in suite.commands()[:2]] == double[:2], "the checkpoints of the clean arm"
     assert "perturbation=light" in suite.commands()[2].overrides
 

@@ -1,58 +1,30 @@
-"""An arm's stages as the commands that make them, each as a user would type it."""
+"""An arm of table10 at one training seed, and its stages as the commands that make them."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from s2robot.config.options import Count, Natural
 from s2robot.config.overrides import as_override
-from s2robot.reproduce.plan import STORES, Arm, arm_named
+from s2robot.reproduce.experiment import Command
+from s2robot.reproduce.options import ReproduceOptions
+from s2robot.reproduce.table10.plan import (
+    CELLS,
+    EPISODES,
+    RANDOM_STARTS,
+    STARTS,
+    STEPS,
+    STORES,
+    Arm,
+    arm_named,
+    chosen_arms,
+    seeds_of,
+)
 
 
 @dataclass(frozen=True)
-class ReproduceOptions:
-    """The options of the command; their meanings are the comments of `configs/reproduce.yaml`."""
-
-    what: Literal["table10"]
-    out: str
-    results: str
-    plan_only: bool
-    cells: tuple[str, ...] | None
-    arms: tuple[str, ...] | None
-    seeds: tuple[Natural, ...]
-    small: tuple[str, ...]
-    large: tuple[str, ...]
-    random: tuple[str, ...]
-    blind: tuple[str, ...]
-    episodes: Count
-    steps: Count
-    starts: Natural
-    random_starts: Natural
-    workers: Natural
-    record: tuple[str, ...]
-    train: tuple[str, ...]
-    evaluate: tuple[str, ...]
-
-    def encoder(self, which: str) -> tuple[str, ...]:
-        """The options that choose an encoder: `small`, `large`, `random` or `blind`."""
-        return {"small": self.small, "large": self.large, "random": self.random, "blind": self.blind}[which]
-
-
-@dataclass(frozen=True)
-class Command:
-    """`s2robot NAME OVERRIDES`."""
-
-    name: str
-    overrides: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return " ".join(["s2robot", self.name, *self.overrides])
-
-
-@dataclass(frozen=True)
-class Work:
+class ArmWork:
     """An arm at one training seed: where its files lie in `out`, and what makes them."""
 
     arm: Arm
@@ -62,6 +34,11 @@ class Work:
     @property
     def name(self) -> str:
         return f"{self.arm.name}_seed{self.seed}"
+
+    @property
+    def kind(self) -> Hashable:
+        """Works that differ in what the plan alone decides are of one kind."""
+        return self.arm.encoder, self.arm.store, self.arm.perturbation, self.arm.actor
 
     @property
     def checkpoint(self) -> Path:
@@ -81,13 +58,18 @@ class Work:
         trained = self if self.arm.trained_as is None else replace(self, arm=arm_named(self.arm.trained_as))
         return [trained._record(), trained._train(), self._evaluate()]
 
+    def with_options(self, options: ReproduceOptions) -> ArmWork:
+        """The same under other options."""
+        return replace(self, options=options)
+
     @property
     def _out(self) -> Path:
         return Path(self.options.out)
 
     @property
     def _episodes(self) -> int:
-        return min(self.arm.episodes or self.options.episodes, self.options.episodes)
+        most = self.options.episodes or EPISODES
+        return min(self.arm.episodes or most, most)
 
     def _record(self) -> Command:
         given = [f"out={self.demos}", f"episodes={self._episodes}", f"workers={self.options.workers}"]
@@ -100,7 +82,7 @@ class Work:
             "out": str(self.checkpoint),
             "features": str(self._out / "features"),  # of all stores: the same demos are encoded once
             "seed": self.seed,
-            "steps": self.options.steps,
+            "steps": self.options.steps or STEPS,
             "val_fraction": 0,
             "encode_workers": self.options.workers,
             "cameras": list(arm.cameras),
@@ -117,9 +99,28 @@ class Work:
         return Command("train", (*options, *encoder, *self.options.train))
 
     def _evaluate(self) -> Command:
-        given = {"checkpoint": str(self.checkpoint), "out": str(self.evaluation)}
-        given |= {name: getattr(self.options, name) for name in ("starts", "random_starts", "workers")}
+        given: dict[str, object] = {"checkpoint": str(self.checkpoint), "out": str(self.evaluation)}
+        o = self.options
+        given["starts"] = STARTS if o.starts is None else o.starts
+        given["random_starts"] = RANDOM_STARTS if o.random_starts is None else o.random_starts
+        given["workers"] = o.workers
         given |= {"perturbation": self.arm.perturbation} if self.arm.perturbation else {}
         given |= {"actor": self.arm.actor} if self.arm.actor != "policy" else {}
         options = [f"{name}={as_override(value)}" for name, value in given.items()]
         return Command("evaluate", (*options, *self.options.evaluate))
+
+
+def works(options: ReproduceOptions) -> list[ArmWork]:
+    """The first seed of all arms comes first, then the second: whenever it is stopped, arms are comparable.
+
+    Raises UserError for an unknown cell or arm.
+    """
+    arms, seeds = chosen_arms(options.cells, options.arms), options.seeds
+    return [ArmWork(arm, seed, options) for seed in seeds for arm in arms if seed in seeds_of(arm, seeds)]
+
+
+def find(name: str, options: ReproduceOptions) -> ArmWork | None:
+    """The work of a name, as `small-1x_seed0`; None for one that the plan does not have."""
+    arm, _, seed = name.rpartition("_seed")
+    names = {arm.name for cell in CELLS.values() for arm in cell}
+    return ArmWork(arm_named(arm), int(seed), options) if arm in names and seed.isdecimal() else None

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from s2robot.core.errors import unknown
+from s2robot.reproduce.experiment import choose
 
 FRONT, BOTH = ("front",), ("front", "wrist")
 SINGLE, S2 = (224,), (224, 448)
+EPISODES, STEPS, STARTS, RANDOM_STARTS = 120, 1500, 16, 100
+"""Demos in a store, training steps of every arm, and the starts, the same for every arm and seed."""
 
 STORES: dict[str, tuple[str, ...]] = {
     "standard": (),
@@ -164,15 +166,8 @@ def chosen_arms(cells: Sequence[str] | None, only: Sequence[str] | None) -> list
 
     Raises UserError for an unknown cell or arm.
     """
-    cells = list(CELLS) if cells is None else cells
-    for cell in cells:
-        if cell not in CELLS:
-            raise unknown("cell", cell, CELLS)
-    arms = [arm for name, cell in CELLS.items() if name in cells for arm in cell]
-    for name in only or ():
-        if name not in [arm.name for arm in arms]:
-            raise unknown("arm", name, [arm.name for arm in arms])
-    return [arm for arm in arms if only is None or arm.name in only]
+    arms = [arm for cell in choose("cell", cells, list(CELLS)) for arm in CELLS[cell]]
+    return [arm_named(name) for name in choose("arm", only, [arm.name for arm in arms])]
 
 
 def arm_named(name: str) -> Arm:

@@ -12,7 +12,13 @@ import numpy as np
 from s2robot.compare.comparison import Comparison, compare, percent
 from s2robot.compare.read import Arm, read
 from s2robot.reports.result import all_rollouts, count_failures
-from s2robot.reproduce.plan import CELLS, PLANNED, PLANNED_CONDITIONED, PLANNED_DROPOUT, PLANNED_FINE_GRID
+from s2robot.reproduce.table10.plan import (
+    CELLS,
+    PLANNED,
+    PLANNED_CONDITIONED,
+    PLANNED_DROPOUT,
+    PLANNED_FINE_GRID,
+)
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
 from s2robot.utils.atomic_io import write_atomic

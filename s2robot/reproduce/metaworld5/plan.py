@@ -1,0 +1,60 @@
+"""What is compared in `s2robot reproduce metaworld5`: frozen encoders on five tasks of Meta-World.
+
+The plan in words, and why each value is what it is: docs/results/metaworld5/plan.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+TASKS = ("assembly", "bin-picking", "button-press", "drawer-open", "hammer")
+"""Those of CortexBench; here in their third version (`assembly-v3`)."""
+
+EPISODES, STEPS, STARTS = 25, 1000, 25
+"""Demos a task, training steps, and held-out starts a task: the same for every arm and seed."""
+
+RECORD = ("env.kwargs.repeat=2", "env.max_steps=250")
+"""Further options of every recording: 40 Hz, and as many of the simulator's steps as Meta-World has it."""
+
+TRAIN = (
+    *("policy=mlp", "policy.n_obs_steps=1", "policy.chunk_size=8"),
+    *("batch_size=64", "precision=bf16", "report=false"),
+)
+"""Of every training."""
+
+EVALUATE = ("max_steps=150",)
+"""Of every evaluation."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A frozen encoder: whose options choose it (`small` or `large`), and its scales of S² in px."""
+
+    name: str
+    encoder: str
+    sizes: tuple[int, ...]
+
+
+ARMS = (
+    Arm("small-1x", "small", (224,)),
+    Arm("small-s2", "small", (224, 448)),
+    Arm("large-1x", "large", (224,)),
+    Arm("large-s2", "large", (224, 448)),
+)
+
+
+class Published(NamedTuple):
+    """A row of VC-1's model card: mean success (%) over the five tasks, and its spread."""
+
+    encoder: str
+    mean: float
+    spread: float
+
+
+PUBLISHED = (
+    Published("Ego4D, ViT-L", 92.9, 2.4),
+    Published("VC-1, ViT-L", 88.8, 2.2),
+    Published("Ego4D, ViT-B", 86.1, 2.1),
+    Published("VC-1, ViT-B", 85.3, 5.2),
+)

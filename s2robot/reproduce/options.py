@@ -1,0 +1,37 @@
+"""The options of `s2robot reproduce`; their meanings are the comments of `configs/reproduce.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from s2robot.config.options import Count, Natural
+
+
+@dataclass(frozen=True)
+class ReproduceOptions:
+    """Of one run. Counts that are None are the plan's."""
+
+    what: Literal["table10", "metaworld5"]
+    out: str
+    results: str
+    plan_only: bool
+    cells: tuple[str, ...] | None
+    arms: tuple[str, ...] | None
+    seeds: tuple[Natural, ...]
+    small: tuple[str, ...]
+    large: tuple[str, ...]
+    random: tuple[str, ...]
+    blind: tuple[str, ...]
+    episodes: Count | None
+    steps: Count | None
+    starts: Natural | None
+    random_starts: Natural | None
+    workers: Natural
+    record: tuple[str, ...]
+    train: tuple[str, ...]
+    evaluate: tuple[str, ...]
+
+    def encoder(self, which: str) -> tuple[str, ...]:
+        """The options that choose an encoder: `small`, `large`, `random` or `blind`."""
+        return {"small": self.small, "large": self.large, "random": self.random, "blind": self.blind}[which]
