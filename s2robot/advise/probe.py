@@ -294,6 +294,7 @@ def _result(
         "encoder": extractor.encoder.name,
         "weights_sha256": extractor.encoder.weights_sha256,
         "sizes": list(extractor.sizes),
+        "scales": extractor.scales,
         "grid": list(extractor.map_shape(probe_set.frames.shape[1:3])[:2]),
         "pooling": pooling,
         "mean_cm": float(np.mean(by_episode)),
@@ -304,9 +305,8 @@ def _result(
 
 
 def _line(result: dict[str, Any]) -> str:
-    sizes = "+".join(map(str, result["sizes"])) + " to {} x {}".format(*result["grid"])
     mean, error, median = (result[k] for k in ("mean_cm", "standard_error_cm", "median_cm"))
     return (
-        f"{result['encoder']:14} {sizes:18} {result['pooling']:18} "
+        f"{result['encoder']:14} {result['scales']:8} {result['pooling']:18} "
         f"mean {mean:.2f} +- {error:.2f} cm, median {median:.2f} cm"
     )
