@@ -68,10 +68,16 @@ class StoreBench:
 
 
 @dataclass(frozen=True)
+class ImportsBench:
+    frames: Count
+    size: tuple[Count, Count]
+
+
+@dataclass(frozen=True)
 class BenchOptions:
     """See configs/bench.yaml."""
 
-    what: Literal["encode", "disk", "rollout", "train", "processes", "store"]
+    what: Literal["encode", "disk", "rollout", "train", "processes", "store", "imports"]
     demos: str | None
     checkpoint: str | None
     out: str
@@ -88,6 +94,7 @@ class BenchOptions:
     train: TrainBench
     processes: ProcessesBench
     store: StoreBench
+    imports: ImportsBench
 
     @property
     def demo_store(self) -> str:
