@@ -13,7 +13,7 @@ from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import GRIPPER_POSITION, RobotSpec
 
 ACTION_SPACES = ("ee_delta", "joint")
-MAX_IMAGE_SIZE = 448
+IMAGE_SIZE, MAX_IMAGE_SIZE = 448, 896  # px
 EE_STEP = 0.05  # m: full scale of one `ee_delta` step in x, y and z
 
 PROPRIO = (

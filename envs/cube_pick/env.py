@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from envs.cube_pick.arm import (
     ACTION,
     EE_STEP,
-    MAX_IMAGE_SIZE,
+    IMAGE_SIZE,
     ORACLE,
     PROPRIO,
     action_box,
@@ -56,7 +56,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
 
     Args:
         cameras: any of `front` (the cube is about 9 px wide in a 224 px frame) and `wrist`.
-        image_size: side of the square frames in px, rendered natively, at most 448.
+        image_size: side of the square frames in px, rendered natively, at most 896.
         action_space: `ee_delta`: displacement of the gripper in the base frame (m, at most 0.05 a step and
             axis; orientation held) and gripper command; `joint`: absolute targets of the seven joints (rad)
             and gripper command, as real arms take them.
@@ -83,7 +83,7 @@ class CubePick(gymnasium.Env[Observation, np.ndarray]):
     def __init__(
         self,
         cameras: Sequence[str] = ("front", "wrist"),
-        image_size: int = MAX_IMAGE_SIZE,
+        image_size: int = IMAGE_SIZE,
         action_space: Literal["ee_delta", "joint"] = "ee_delta",
         rate: float = 10.0,
         max_steps: int = 80,

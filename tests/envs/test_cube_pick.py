@@ -298,8 +298,8 @@ def test_an_episode_is_truncated_at_its_limit() -> None:
     [
         ({"cameras": ["frnt"]}, "unknown camera 'frnt': did you mean 'front'? valid: front, wrist"),
         ({"cameras": []}, "no camera given; cube_pick has front, wrist"),
-        ({"image_size": 449}, "image_size=449: expected 16 to 448 px"),
-        ({"image_size": 0}, "image_size=0: expected 16 to 448 px"),
+        ({"image_size": 897}, "image_size=897: expected 16 to 896 px"),
+        ({"image_size": 0}, "image_size=0: expected 16 to 896 px"),
         ({"action_space": "joints"}, "unknown action space 'joints': did you mean 'joint'?"),
     ],
     ids=str,
