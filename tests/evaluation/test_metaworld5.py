@@ -88,3 +88,5 @@ def test_the_published_report_is_computed_from_the_raw_outcomes(tmp_path: Path) 
             (tmp_path / file.name).write_bytes(file.read_bytes())
         write_report(tmp_path)
         assert (tmp_path / "report.md").read_text() == page.read_text()
+        docs = (PUBLISHED.parents[1] / "metaworld.md").read_text().splitlines()
+        assert [row for row in page.read_text().splitlines() if row.startswith("|") and row not in docs] == []
