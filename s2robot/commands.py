@@ -265,7 +265,7 @@ COMMANDS = (
     ),
     Command(
         "bench",
-        "Measure speed and memory: encode, disk, rollout, train, processes, store, imports",
+        "Measure: encode, disk, rollout, train, processes, store, imports",
         "s2robot.bench.command:main",
         "Tools",
         ("what", "out", "demos", "checkpoint", "encoder"),
