@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from s2robot.config.checks import check_folder
 from s2robot.config.compose import compose
 from s2robot.config.options import read_options, to_plain
@@ -14,7 +12,6 @@ from s2robot.config.overrides import as_overrides
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.evaluation.episodes import check_origin
-from s2robot.evaluation.offline import score_offline
 from s2robot.evaluation.options import EvaluateOptions, deciding
 from s2robot.evaluation.replay import replay
 from s2robot.evaluation.rollouts import (
@@ -53,11 +50,12 @@ def main(options: EvaluateOptions) -> int:
     out = Path(options.out)
     check_folder(out)
     if options.score == "offline":
+        from s2robot.evaluation.offline import score_offline  # imports torch
+
         return score_offline(options, options.checkpoint, out)
     if (out / "evaluation.json").exists() and not options.overwrite:
         raise UserError(f"{out} holds an evaluation already: give another out=, or overwrite=true")
     stages, curves = _stages(options.stages), _curves(find_checkpoint(options.checkpoint))
-    torch.set_num_threads(1)
     common, spec = make_config(options)
     todo = rollout_specs(options, common.task())
     if options.store is not None:
@@ -90,6 +88,8 @@ def evaluate_policy(checkpoint: str | Path, out: str | Path, **options: Any) -> 
         >>> evaluation["trials"], evaluation["rollouts"][0]["start"]["options"]
         (1, {'cube': [...]})
     """
+    import torch
+
     overrides = as_overrides({"checkpoint": checkpoint, "out": out, "workers": 0, **options})
     threads = torch.get_num_threads()
     try:

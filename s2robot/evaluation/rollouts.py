@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 import numpy as np
-import torch
 
 from s2robot.config.targets import instantiate, instantiate_recorded
 from s2robot.config.trust import check_imports
@@ -22,10 +21,12 @@ from s2robot.evaluation.options import EvaluateOptions, RolloutOptions
 from s2robot.evaluation.trace import GraspTrace, SceneTrace
 from s2robot.evaluation.unfinished import Rollout
 from s2robot.policy.checkpoint import checkpoint_sha256, load_policy, read_config
-from s2robot.policy.policy import ChunkExecutor, Policy, TemporalEnsemble
 from s2robot.tasks import load_task
 from s2robot.utils.video import encode_mp4, side_by_side
 from s2robot.utils.workers import Heartbeat
+
+if TYPE_CHECKING:
+    from s2robot.policy.policy import Policy
 
 REPEAT = 10_000
 """What is between the indices of two rollouts from the same start."""
@@ -156,6 +157,8 @@ def env_seed(seed: int, index: int) -> int:
 
 def make_executor(policy: Policy, options: RolloutOptions) -> Actor:
     """How the predicted chunks become actions."""
+    from s2robot.policy.policy import ChunkExecutor, TemporalEnsemble
+
     if options.execution == "ensemble":
         return TemporalEnsemble(policy, options.decay)
     return ChunkExecutor(policy, options.n_action_steps)
@@ -166,6 +169,8 @@ def make_context(common: EvalConfig) -> WorkerContext:
 
     Raises UserError where the task has no expert, and where a chosen environment is not the policy's.
     """
+    import torch  # here: the process that only hands out rollouts is at its first one seconds earlier
+
     torch.set_num_threads(1)
     env = common.make(common.env)
     spec, task = env.unwrapped.robot_spec, common.task()

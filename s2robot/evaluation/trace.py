@@ -10,7 +10,6 @@ import numpy as np
 from s2robot.core.rollout import Actor, Subscriber
 from s2robot.core.spec import Observation
 from s2robot.core.task import Failure, Task
-from s2robot.policy.policy import Policy
 
 
 class SceneTrace(Subscriber):
@@ -47,13 +46,13 @@ class GraspTrace(Subscriber):
     """
 
     def __init__(self, actor: Actor) -> None:
-        policy = getattr(actor, "policy", None)
-        self._policy = policy if isinstance(policy, Policy) else None
+        # By its method, not by its class: importing that imports torch.
+        self._grasp_offset = getattr(getattr(actor, "policy", None), "grasp_offset", None)
         self.offsets: list[np.ndarray] = []
 
     def on_reset(self, observation: Observation, info: dict[str, Any]) -> None:
         self.offsets = []
 
     def on_step(self, observation: Observation, action: np.ndarray, info: dict[str, Any]) -> None:
-        if self._policy is not None and (offset := self._policy.grasp_offset()) is not None:
+        if self._grasp_offset is not None and (offset := self._grasp_offset()) is not None:
             self.offsets.append(offset)

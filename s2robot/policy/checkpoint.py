@@ -1,25 +1,25 @@
-"""A policy as a folder: `model.safetensors`, `config.yaml`, `stats.json`. No pickle; loaded strictly."""
+"""A policy as a folder: `model.safetensors`, `config.yaml`, `stats.json`. No pickle; loaded strictly.
+
+Torch is imported where weights are read or written: finding a checkpoint and reading its config need none.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.policy.config import PolicyConfig
-from s2robot.policy.model import PolicyModel, make_model
-from s2robot.policy.policy import Policy
 from s2robot.utils.atomic_io import write_atomic, write_json
 from s2robot.utils.hashing import sha256_folder
 from s2robot.utils.provenance import has_bf16
-from s2robot.vision.encoders.precision import may_stand_for
-from s2robot.vision.features import make_recorded_extractor
+
+if TYPE_CHECKING:
+    from s2robot.policy.model import PolicyModel
+    from s2robot.policy.policy import Policy
 
 FILES = ("model.safetensors", "config.yaml", "stats.json")
 _SCHEMA = 3
@@ -33,6 +33,8 @@ def save_checkpoint(folder: Path, model: PolicyModel, spec: RobotSpec, settings:
     Args:
         settings: `encoder` (as in `configs/encoder/`), `encoder_identity`, `bf16`, `env`, and the training's.
     """
+    from safetensors.torch import save
+
     statistics = {
         "proprio": model.proprio_normalizer.statistics.to_dict(),
         "action": model.action_normalizer.statistics.to_dict(),
@@ -46,7 +48,7 @@ def save_checkpoint(folder: Path, model: PolicyModel, spec: RobotSpec, settings:
     write_json(folder / "stats.json", statistics)
     write_atomic(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_atomic(folder / "model.safetensors", save_tensors(state))
+    write_atomic(folder / "model.safetensors", save(state))
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -111,6 +113,10 @@ def load_policy(folder: str | Path) -> Policy:
         >>> policy.act(observation).shape
         (4,)
     """
+    from s2robot.policy.policy import Policy
+    from s2robot.vision.encoders.precision import may_stand_for
+    from s2robot.vision.features import make_recorded_extractor
+
     folder = find_checkpoint(folder)
     config = read_config(folder)
     model = load_model(folder, PolicyConfig.from_dict(config["policy"]))
@@ -128,6 +134,8 @@ def load_policy(folder: str | Path) -> Policy:
 
 def load_model(folder: Path, config: PolicyConfig) -> PolicyModel:
     """A checkpoint's weights in a model of this config. Raises UserError where they do not fit."""
+    from s2robot.policy.model import make_model
+
     model = make_model(config)
     _load_strictly(model, folder / "model.safetensors")
     return model
@@ -139,8 +147,11 @@ def checkpoint_sha256(folder: str | Path) -> str:
 
 
 def _load_strictly(model: PolicyModel, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
-        state = load_tensors(path.read_bytes())
+        state = load(path.read_bytes())
     except SafetensorError as error:
         raise UserError(f"{path} is no readable safetensors file: {error}") from error
     try:
