@@ -20,6 +20,8 @@ from s2robot.reproduce.table10.plan import (
     PLANNED,
     PLANNED_CONDITIONED,
     PLANNED_DROPOUT,
+    PLANNED_FARTHER,
+    PLANNED_FINE_GRID,
     chosen_arms,
     seeds_of,
 )
@@ -223,7 +225,11 @@ def plain(*overrides: str) -> ReproduceOptions:
 def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> None:
     names = [arm.name for cell in CELLS.values() for arm in cell]
     assert len(set(names)) == len(names)
-    assert {name for pair in PLANNED + PLANNED_CONDITIONED + PLANNED_DROPOUT for name in pair} <= set(names)
+    assert {
+        name
+        for pair in (*PLANNED, *PLANNED_CONDITIONED, *PLANNED_DROPOUT, *PLANNED_FINE_GRID, *PLANNED_FARTHER)
+        for name in pair
+    } <= set(names)
     assert PLANNED[0] == ("small-s2", "large-1x"), "the claim"
 
 

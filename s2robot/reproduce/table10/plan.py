@@ -22,6 +22,7 @@ STORES: dict[str, tuple[str, ...]] = {
     "oracle": ("+env.oracle=true",),
     "small_cube": ("+env.cube_size=0.03",),
     "far_camera": ("+env.camera_distance=1.3",),
+    "farther": ("+env.cube_size=0.03", "+env.camera_distance=2"),
     "distant": ("+env.cube_size=0.03", "+env.camera_distance=1.5"),
     "varied": ("+env.perturb.light=1.0", "+env.perturb.texture=1.0", "+env.perturb.camera=1.0"),
 }
@@ -73,7 +74,9 @@ def _all(suffix: str, arms: Sequence[Arm] = FOUR, **changes: object) -> tuple[Ar
 CONDITIONED = _all("conditioned", pooling="spatial_convolution", grasp_conditioning=True)
 """The four of the grasp-conditioning experiment."""
 
-DROPOUT = _all("dropout", pooling="spatial_convolution", grasp_conditioning=True, visual_dropout=0.5)
+_RECIPE = {"pooling": "spatial_convolution", "grasp_conditioning": True, "visual_dropout": 0.5}
+
+DROPOUT = _all("dropout", **_RECIPE)
 """Those of the visual-dropout experiment; all that came after it is made of them."""
 
 
@@ -122,13 +125,9 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         *_all("small-cube", DROPOUT, store="small_cube"),
         *_all("far", DROPOUT, store="far_camera"),
     ),
-    "fine_grid": _all(
-        "distant",
-        _FINE,
-        store="distant",
-        pooling="spatial_convolution",
-        grasp_conditioning=True,
-        visual_dropout=0.5,
+    "fine_grid": (
+        *_all("distant", _FINE, store="distant", **_RECIPE),
+        *_all("farther", _FINE, store="farther", **_RECIPE),
     ),
     "curve": (*_all("30", DROPOUT, episodes=30), *_all("60", DROPOUT, episodes=60)),
     "pooling": (*_all("mean", DROPOUT[:3], pooling="mean"), *_all("cls", DROPOUT[:3], pooling="cls")),
@@ -159,6 +158,12 @@ PLANNED_FINE_GRID = (
     ("small-s2-fine-distant", "small-1x-upsampled-distant"),
 )
 """Those of the fine grid; the first is the claim."""
+
+PLANNED_FARTHER = (
+    ("small-s2-fine-farther", "small-1x-farther"),
+    ("small-s2-fine-farther", "small-s2-farther"),
+)
+"""Likewise with the camera twice as far away, decided when the first two arms above were known."""
 
 
 def chosen_arms(cells: Sequence[str] | None, only: Sequence[str] | None) -> list[Arm]:
