@@ -50,11 +50,12 @@ def test_its_commands_are_ones_that_s2robot_takes_and_share_demos() -> None:
     assert "encoder.sizes=[224,448]" in second.commands()[1].overrides
 
 
-def test_a_task_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(capsys, "reproduce", "metaworld5", "cells=[hamer]", "plan_only=true")
+def test_a_task_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    given = ("reproduce", "metaworld5", "arms=[small-1x]", "plan_only=true", f"results={tmp_path}")
+    said = refusal(capsys, *given, "cells=[hamer]")
     assert "unknown cell 'hamer': did you mean 'hammer'?" in said
-    assert s2robot("reproduce", "metaworld5", "cells=[hammer]", "arms=[small-1x]", "plan_only=true") == 0
-    assert "small-1x_hammer_seed2" in capsys.readouterr().out
+    assert s2robot(*given, "cells=[hammer]") == 0
+    assert "left  small-1x_hammer_seed2" in capsys.readouterr().out
 
 
 def write_outcomes(folder: Path, name: str, successes: int) -> None:
