@@ -47,8 +47,8 @@ def check_scene(cube_size: float, camera_distance: float) -> None:
     """Raises UserError for a cube (m) that cannot be seen or held, and for a camera too near or too far."""
     if not 0.01 <= cube_size <= 0.06:
         raise UserError(f"cube_size={cube_size}: expected 0.01 to 0.06 m")
-    if not 0.5 <= camera_distance <= 2:
-        raise UserError(f"camera_distance={camera_distance}: expected a factor from 0.5 to 2")
+    if not 0.5 <= camera_distance <= 1.5:  # behind lies the wall
+        raise UserError(f"camera_distance={camera_distance}: expected a factor from 0.5 to 1.5")
 
 
 def action_box(action_space: str, joint_range: np.ndarray) -> gymnasium.spaces.Box:

@@ -21,8 +21,8 @@ def test_a_synthetic_store_is_read_in_a_process_of_its_own(tmp_path: Path) -> No
     assert result["episodes"] == 1200
     assert result["size_gb"] == pytest.approx(1200 * 30 * 5 * 4 * 2 / 1e9)
     assert result["windows_per_second"] > 0
-    expected = result["windows_per_second"] * 16 * 5 * 4 * 2 / 1e6
-    assert result["mb_per_second"] == pytest.approx(expected)
+    full = result["windows_per_second"] * 16 * 5 * 4 * 2 / 1e6
+    assert result["mb_per_second"] / full == pytest.approx(0.75, abs=0.1), "padding is not read"
     assert 0.05 < result["peak_memory_gb"] < 2
 
 

@@ -20,7 +20,6 @@ from s2robot.reproduce.table10.plan import (
     PLANNED,
     PLANNED_CONDITIONED,
     PLANNED_DROPOUT,
-    PLANNED_FARTHER,
     PLANNED_FINE_GRID,
     chosen_arms,
     seeds_of,
@@ -227,7 +226,7 @@ def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> Non
     assert len(set(names)) == len(names)
     assert {
         name
-        for pair in (*PLANNED, *PLANNED_CONDITIONED, *PLANNED_DROPOUT, *PLANNED_FINE_GRID, *PLANNED_FARTHER)
+        for pair in (*PLANNED, *PLANNED_CONDITIONED, *PLANNED_DROPOUT, *PLANNED_FINE_GRID)
         for name in pair
     } <= set(names)
     assert PLANNED[0] == ("small-s2", "large-1x"), "the claim"

@@ -22,7 +22,6 @@ STORES: dict[str, tuple[str, ...]] = {
     "oracle": ("+env.oracle=true",),
     "small_cube": ("+env.cube_size=0.03",),
     "far_camera": ("+env.camera_distance=1.3",),
-    "farther": ("+env.cube_size=0.03", "+env.camera_distance=2"),
     "distant": ("+env.cube_size=0.03", "+env.camera_distance=1.5"),
     "varied": ("+env.perturb.light=1.0", "+env.perturb.texture=1.0", "+env.perturb.camera=1.0"),
 }
@@ -125,10 +124,7 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         *_all("small-cube", DROPOUT, store="small_cube"),
         *_all("far", DROPOUT, store="far_camera"),
     ),
-    "fine_grid": (
-        *_all("distant", _FINE, store="distant", **_RECIPE),
-        *_all("farther", _FINE, store="farther", **_RECIPE),
-    ),
+    "fine_grid": _all("distant", _FINE, store="distant", **_RECIPE),
     "curve": (*_all("30", DROPOUT, episodes=30), *_all("60", DROPOUT, episodes=60)),
     "pooling": (*_all("mean", DROPOUT[:3], pooling="mean"), *_all("cls", DROPOUT[:3], pooling="cls")),
 }
@@ -158,12 +154,6 @@ PLANNED_FINE_GRID = (
     ("small-s2-fine-distant", "small-1x-upsampled-distant"),
 )
 """Those of the fine grid; the first is the claim."""
-
-PLANNED_FARTHER = (
-    ("small-s2-fine-farther", "small-1x-farther"),
-    ("small-s2-fine-farther", "small-s2-farther"),
-)
-"""Likewise with the camera twice as far away, decided when the first two arms above were known."""
 
 
 def chosen_arms(cells: Sequence[str] | None, only: Sequence[str] | None) -> list[Arm]:

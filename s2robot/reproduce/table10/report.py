@@ -17,7 +17,6 @@ from s2robot.reproduce.table10.plan import (
     PLANNED,
     PLANNED_CONDITIONED,
     PLANNED_DROPOUT,
-    PLANNED_FARTHER,
     PLANNED_FINE_GRID,
 )
 from s2robot.statistics.paired import holm
@@ -37,7 +36,6 @@ _LATER = {
     "Grasp conditioning: the policy is conditioned on a predicted grasp": PLANNED_CONDITIONED,
     "Visual dropout: in half of the training windows the visual tokens are dropped": PLANNED_DROPOUT,
     "The fine grid: a small cube, the front camera 1.5 times as far away": PLANNED_FINE_GRID,
-    "The fine grid: the same, the camera twice as far away": PLANNED_FARTHER,
 }
 
 
