@@ -17,7 +17,10 @@ CONVENTIONS = {
     "robosuite": (1.0, -1.0),
     "umi": (0.0, 0.08),
 }
-"""What grippers' values mean in widespread datasets: name -> (closed, open). `umi` is a width in m."""
+"""What grippers' values mean in widespread datasets: name -> (closed, open). `umi` is a width in m.
+
+Conventions as they are commonly described; no dataset was read to check them.
+"""
 
 _NAMES = ("gripper", "jaw", "claw")
 _NEAR = 0.15  # of the range: how near to one of its two values an entry must be
