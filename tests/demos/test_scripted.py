@@ -8,6 +8,7 @@ import pytest
 from demos.cube_pick import Variation, cube_pick_demonstration
 from demos.toy import toy_demonstration
 from envs.cube_pick import CubePick
+from envs.imperfect_channel import action_deviation
 from envs.toy import Toy
 from s2robot.core.rollout import Outcome, run_episode
 from s2robot.record.demonstration import ActionNoise, Demonstration

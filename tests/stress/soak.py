@@ -1,9 +1,11 @@
 """`python -m tests.stress.soak`: the whole loop on the toy for hours, with faults drawn from a seed.
 
-Record, encode, train, evaluate and serve follow each other; into each a fault is injected: a kill, SIGTERM, a
-stop for seconds, a full disk, a read-only one, a cut connection. Then the same command is run
-again, until it has done its work. Full and read-only disks need a tmpfs of its own, so root: without it they
-are left out. The counts go into a JSON file.
+Record, encode, train, evaluate, serve and a robot's control loop follow each other; into each a fault is
+injected: a kill, SIGTERM, SIGHUP, a stop for seconds, a full disk, a read-only one, a wall clock that jumps
+back by a day; malformed messages, a cut connection; commands far off and of NaN, frames that are lost, a
+camera that stops. Then the same command is run again, until it has done its work. Full and read-only disks
+need a tmpfs of its own, so root: without it they are left out. The robot is an emulated one. The counts go
+into a JSON file.
 """
 
 from __future__ import annotations
@@ -26,10 +28,17 @@ from typing import Any
 import numpy as np
 
 from envs.toy import Toy
+from s2robot.policy.execution.asynchronous import AsynchronousExecutor, ChunkBlending
+from s2robot.robot.cameras.camera import Camera, Frame
 from s2robot.serve.client import RemotePredictor
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.provenance import git_state, machine, versions
+from tests.forward_policy import Forward
+from tests.robots import FakeRobot
 from tests.stress.crash_test import Tally
+from tests.stress.fault_injection import inject_faults
+from tests.stress.fuzz import Attacker, well_formed
+from tests.stress.fuzz import Tally as FuzzTally
 from tests.stress.server_process import ServerProcess
 from tests.toy_loop import ENCODER, TRAIN
 
@@ -37,6 +46,10 @@ _TRIES = 4  # of one command after a fault, before it counts as one that did not
 _LONGEST = 600.0  # s for one try
 _HELD = 3.0  # s that a process is stopped, or a disk is full
 _STEPS, _SAVED_EVERY = 60, 6
+_MALFORMED = 50  # messages to each server
+_LOST_FRAMES = 0.2  # share of a camera's frames
+_LARGEST_STEP = 0.15  # rad, that a command far off may move the target by
+_JUMPING_CLOCK = Path(__file__).parent / "clock"
 
 
 @dataclass
@@ -63,6 +76,7 @@ class Soak:
             "SIGTERM": lambda process: process.send_signal(signal.SIGTERM),
             "SIGHUP": lambda process: process.send_signal(signal.SIGHUP),
             "SIGSTOP": _stopped,
+            "clock jump": lambda process: None,  # it began with it
         }
         if is_own_disk:
             self._faults |= {"full disk": self._full_disk, "read-only disk": self._read_only}
@@ -80,6 +94,7 @@ class Soak:
         rolling = [f"checkpoint={policy}", f"out={policy / 'evaluation'}", "starts=4", "max_steps=10"]
         self._stage("evaluate", [*rolling, "workers=1"], demos)
         self._serve(policy)
+        self._drive()
 
     def _stage(
         self, name: str, options: list[str], demos: Path, look: Callable[[str, str], None] | None = None
@@ -98,9 +113,11 @@ class Soak:
 
     def _run(self, name: str, options: list[str], fault: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "s2robot.cli", name, *options]
+        paths = [str(_JUMPING_CLOCK)] * (fault == "clock jump") + [os.environ.get("PYTHONPATH", "")]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         with (
             tempfile.TemporaryFile() as log,  # not on the disk that is full
-            subprocess.Popen(command, stdout=log, stderr=log) as process,
+            subprocess.Popen(command, stdout=log, stderr=log, env=env) as process,
         ):
             if fault != "none":
                 self._wait(process, float(self._rng.uniform(2, 20)))
@@ -132,14 +149,22 @@ class Soak:
     # ------------------------------------------------------------------ serving
 
     def _serve(self, policy: Path) -> None:
-        """A server whose clients go away without a word, and which is ended and started again."""
-        env = Toy(cameras=["front"])
+        """A server that gets malformed messages, and whose clients go away without a word."""
+        env, tally = Toy(cameras=["front"]), FuzzTally()
         try:
             with ServerProcess(f"checkpoint={policy}") as server:
+                attacker = Attacker(server.url, well_formed(env.robot_spec), int(self._rng.integers(2**31)))
                 for cut in (False, True, False):
                     self._ask(server.url, env, cut)
+                    for _ in range(_MALFORMED):
+                        tally.add(*attacker.attack())
         except (RuntimeError, OSError) as error:
             self.counts.not_come_back.append(f"serve: {error}")
+        self.counts.faults["serve: malformed message"] += 3 * _MALFORMED
+        if tally.count("hang"):
+            self.counts.not_come_back.append(
+                f"serve: {tally.count('hang')} malformed messages without an answer"
+            )
 
     def _ask(self, url: str, env: Toy, cut: bool) -> None:
         observation, _ = env.reset(seed=int(self._rng.integers(100)))
@@ -157,6 +182,29 @@ class Soak:
                 self.counts.faults["serve: cut connection"] += 1
                 stack.pop_all()  # the client goes without saying so
 
+    # ------------------------------------------------------------------ a robot
+
+    def _drive(self) -> None:
+        """An emulated arm under a policy: what the safety layer lets through is counted."""
+        env = FakeRobot()
+        for name, camera in env.cameras.items():
+            env.cameras[name] = _Losing(camera, np.random.default_rng(self._rng.integers(2**31)))
+        blending = ChunkBlending(inference_slack=0.05, max_chunk_age=5.0)
+        # The clock is turned by hand, the policy's thread lives in real time: each step waits for it.
+        executor = AsynchronousExecutor(
+            Forward(), env.robot_spec, env.clock.now, blending, real=lambda _: 10.0
+        )
+        try:
+            faults = inject_faults(env, executor, float(self._rng.uniform(4, 20)))["faults"]
+        finally:
+            executor.close()
+        self.counts.faults.update(f"robot: {name}" for name in (*faults, "lost frames"))
+        self.counts.unsafe_commands += sum(
+            not fault["largest_step_rad"] < _LARGEST_STEP for fault in (faults["beside"], faults["nan"])
+        )
+        if faults["frozen_camera"]["stopped"] is None:
+            self.counts.unsafe_commands += 1
+
     # ------------------------------------------------------------------ disks
 
     def _full_disk(self, process: subprocess.Popen[bytes]) -> None:
@@ -172,6 +220,20 @@ class Soak:
         if subprocess.run(["mount", "-o", "remount,ro", self.folder], capture_output=True).returncode == 0:
             self._wait(process, _HELD)
             subprocess.run(["mount", "-o", "remount,rw", self.folder], check=True)
+
+
+class _Losing:
+    """A camera some of whose frames never arrive: the one before is the latest still."""
+
+    def __init__(self, camera: Camera, rng: np.random.Generator) -> None:
+        self._camera, self._rng = camera, rng
+        self._last: Frame | None = None
+        self.shape, self.open, self.close = camera.shape, camera.open, camera.close
+
+    def latest(self) -> Frame:
+        if self._last is None or self._rng.random() >= _LOST_FRAMES:
+            self._last = self._camera.latest()
+        return self._last
 
 
 def _stopped(process: subprocess.Popen[bytes]) -> None:
