@@ -33,8 +33,6 @@ from s2robot.robot.cameras.camera import Camera, Frame
 from s2robot.serve.client import RemotePredictor
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.provenance import git_state, machine, versions
-from tests.forward_policy import Forward
-from tests.robots import FakeRobot
 from tests.stress.crash_test import Tally
 from tests.stress.fault_injection import inject_faults
 from tests.stress.fuzz import Attacker, well_formed
@@ -186,6 +184,10 @@ class Soak:
 
     def _drive(self) -> None:
         """An emulated arm under a policy: what the safety layer lets through is counted."""
+        sys.path.append(str(Path(__file__).parents[1]))  # where pytest finds these two
+        from forward_policy import Forward
+        from robots import FakeRobot
+
         env = FakeRobot()
         for name, camera in env.cameras.items():
             env.cameras[name] = _Losing(camera, np.random.default_rng(self._rng.integers(2**31)))
