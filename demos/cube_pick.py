@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+import gymnasium
 import numpy as np
 
 from demos.toy import ToyExpert
@@ -14,7 +15,7 @@ from envs.imperfect_channel import action_deviation
 from envs.toy import Toy
 from s2robot.core.errors import UserError
 from s2robot.core.spec import Observation
-from s2robot.record.demonstration import ActionNoise, Demonstration, Expert
+from s2robot.record.demonstration import Demonstration, Expert
 from s2robot.tasks.cube_pick import demo_position, start_at
 
 OPEN, CLOSE = -1.0, 1.0
@@ -140,6 +141,22 @@ class ScriptedExpert:
         self._steps_in_phase = 0
 
 
+class ActionNoise(gymnasium.ActionWrapper):
+    """Disturbs what is executed, not what is recorded as asked for: the demos then show how to come back.
+
+    (DART, Laskey et al. 2017.) The noise is 6 mm, or the joint angle that moves the gripper about as far; the
+    grippers' commands are left alone.
+    """
+
+    def __init__(self, env: CubePick, scale: float, rng: np.random.Generator) -> None:
+        super().__init__(env)
+        self._std = action_deviation(env.robot_spec, scale)
+        self._rng = rng
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        return (action + self._rng.normal(0.0, 1.0, len(action)) * self._std).astype(np.float32)
+
+
 def cube_pick_demonstration(
     env: CubePick, rng: np.random.Generator, noise: float, miss_share: float
 ) -> Demonstration:
@@ -151,8 +168,7 @@ def cube_pick_demonstration(
         raise UserError(f"this expert picks cubes, not {type(env).__name__}'s: give expert=toy for env=toy")
     start = start_at(demo_position(rng))
     expert = ScriptedExpert(env, Variation.draw(rng, miss_share))
-    std = action_deviation(env.robot_spec, noise)
-    return Demonstration(ActionNoise(env, std, rng), expert, start)
+    return Demonstration(ActionNoise(env, noise, rng), expert, start)
 
 
 def plain_expert(env: CubePick | Toy) -> Expert:

@@ -16,25 +16,18 @@ from s2robot.core.errors import UserError
 
 
 class MetaWorldExpert:
-    """Acts by the simulator's state, whatever is observed.
-
-    Args:
-        noise: standard deviation of what disturbs its displacements while demos are recorded, in the action's
-            unit (1 cm): it acts against it, and the demos show how.
+    """Acts by the simulator's state, whatever is observed. `rng` is not used: it acts alike at each try.
 
     Raises UserError for an environment of something else.
     """
 
-    def __init__(
-        self, env: gymnasium.Env, rng: np.random.Generator | None = None, noise: float = 0.0
-    ) -> None:
+    def __init__(self, env: gymnasium.Env, rng: np.random.Generator | None = None) -> None:
         original = getattr(env.unwrapped, "original", env).unwrapped
         if not isinstance(original, MetaWorld):
             raise UserError(f"expert=metaworld is that of env=metaworld, not of {type(original).__name__}")
         from metaworld.policies import ENV_POLICY_MAP
 
         self._env, self._policy = original, ENV_POLICY_MAP[original.task]()
-        self.action_noise = np.array([noise, noise, noise, 0.0])  # the gripper's command is left alone
 
     def reset(self) -> None:
         """It keeps nothing of what was."""

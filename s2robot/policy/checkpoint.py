@@ -83,8 +83,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     """
     folder = find_checkpoint(folder)
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-    except yaml.YAMLError as error:
+        config = yaml.safe_load((folder / "config.yaml").read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{folder}/config.yaml is damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or config.get("schema") != _SCHEMA:
         raise UserError(f"{folder}/config.yaml is no checkpoint of schema {_SCHEMA}: train the policy again")

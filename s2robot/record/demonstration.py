@@ -38,20 +38,6 @@ class Demonstration:
     keep_failures: bool = False
 
 
-class ActionNoise(gymnasium.ActionWrapper):
-    """Disturbs what is executed, not what is recorded as asked for: the demos then show how to come back.
-
-    (DART, Laskey et al. 2017.) `std` (Da,) is the noise's standard deviation in the action's units.
-    """
-
-    def __init__(self, env: gymnasium.Env, std: np.ndarray, rng: np.random.Generator) -> None:
-        super().__init__(env)
-        self._std, self._rng = std, rng
-
-    def action(self, action: np.ndarray) -> np.ndarray:
-        return (action + self._rng.normal(0.0, 1.0, len(action)) * self._std).astype(np.float32)
-
-
 class PlainExpert:
     """An expert that knows nothing of demos: `act(observation)`, perhaps `reset()`. Every step is learned.
 
@@ -74,8 +60,7 @@ class PlainExpert:
 
 def make_demonstration(config: Component, env: gymnasium.Env, rng: np.random.Generator) -> Demonstration:
     """One attempt of the expert that a config names: called with `env` and `rng`, it gives a Demonstration,
-    or an object with `act`; perhaps with `keep_failures`, and with `action_noise` (Da,), see ActionNoise. Of
-    an environment behind `env=gym`, `env` is that one.
+    or an object with `act`. Of an environment behind `env=gym`, `env` is that one.
 
     Raises UserError for something else.
     """
@@ -87,6 +72,4 @@ def make_demonstration(config: Component, env: gymnasium.Env, rng: np.random.Gen
             f"expert={config['_target_']} gives {type(made).__name__}: "
             "expected an object with act(observation)"
         )
-    noise = getattr(made, "action_noise", None)
-    disturbed = env if noise is None else ActionNoise(env, np.asarray(noise), rng)
-    return Demonstration(disturbed, PlainExpert(made, env), Start(), getattr(made, "keep_failures", False))
+    return Demonstration(env, PlainExpert(made, env), Start(), getattr(made, "keep_failures", False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,13 @@ def test_a_mistake_is_one_line(
 
 def test_a_rate_is_taken_where_the_file_has_none(tmp_path: Path) -> None:
     assert imported(recorded(tmp_path / "a.hdf5", {"env_args": {}}), "rate=30").spec.rate == 30
+
+
+def test_a_damaged_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = recorded(tmp_path / "real.hdf5").read_bytes()
+    places = [found.start() for found in re.finditer(b"SNOD", whole)]  # the nodes that list a group's members
+    source = tmp_path / "damaged.hdf5"
+    for place in places:
+        source.write_bytes(whole[:place] + b"XXXX" + whole[place + 4 :])
+        assert str(source) in refused(capsys, source, "strict=true")
+    assert len(places) >= 4

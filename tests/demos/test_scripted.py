@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demos.cube_pick import Variation, cube_pick_demonstration
+from demos.cube_pick import ActionNoise, Variation, cube_pick_demonstration
 from demos.toy import toy_demonstration
 from envs.cube_pick import CubePick
-from envs.imperfect_channel import action_deviation
 from envs.toy import Toy
 from s2robot.core.rollout import Outcome, run_episode
-from s2robot.record.demonstration import ActionNoise, Demonstration
+from s2robot.record.demonstration import Demonstration
 from s2robot.tasks.cube_pick import EXCLUSION_RADIUS, evaluation_positions
 
 
@@ -63,7 +62,7 @@ def test_noise_disturbs_what_is_executed_but_not_the_gripper(env: CubePick) -> N
     action = (env.action_space.low + env.action_space.high) / 2
     action[-1] = -1
     for scale, disturbed in ((0.0, False), (1.0, True)):
-        *_, info = ActionNoise(env, action_deviation(env.robot_spec, scale), rng).step(action)
+        *_, info = ActionNoise(env, scale, rng).step(action)
         differences = np.abs(info["action_applied"] - action)
         assert differences[-1] == 0
         assert (differences[:-1] > 0).all() == disturbed

@@ -212,9 +212,11 @@ def test_a_configuration_that_lacks_something(folder: Path) -> None:
     assert f"{folder}/config.yaml is damaged: it lacks encoder" in one_line(folder)
 
 
-@pytest.mark.parametrize("text", ["", "a: [", "just text", "format: 1", "schema: 99", "- 1\n- 2", "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "a: [", "just text", "schema: 99", "- 1\n- 2", "\0", "\xff", "a: 2026-99-99", "[" * 5000]
+)
 def test_a_damaged_configuration_or_one_of_another_format(folder: Path, text: str) -> None:
-    (folder / "config.yaml").write_text(text)
+    (folder / "config.yaml").write_bytes(text.encode("latin-1"))
     assert f"{folder}/config.yaml is" in one_line(folder)
 
 

@@ -15,9 +15,10 @@ from s2robot.config.options import Positive
 from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.formats.columns import Columns, select_columns
+from s2robot.data.formats.damage import reading
 from s2robot.data.formats.pictures import PictureLayout
 from s2robot.data.formats.transfer import Notes, Sidecar
-from s2robot.data.formats.zarr_files import check_chunks, open_root, reading, register_image_codecs
+from s2robot.data.formats.zarr_files import check_chunks, open_root, register_image_codecs
 from s2robot.data.streams import LazyFrames
 
 OURS = ("proprio", "action", "action_applied", "time")
@@ -93,7 +94,7 @@ class ReplayArrays:
         return None if self.times is None else self._read(self.times, steps).astype(np.float64)
 
     def _read(self, array: zarr.Array, steps: slice) -> np.ndarray:
-        with reading(self.source, array.path):
+        with reading(f"{array.path} of {self.source}"):
             return np.asarray(array[steps])
 
 
@@ -104,7 +105,7 @@ def open_replay_buffer(source: Path, options: ReplayOptions) -> tuple[ReplayArra
     not rise, a codec is unknown, or the rate is not known.
     """
     register_image_codecs()
-    with reading(source, "its root"):
+    with reading(f"its root of {source}"):
         root = open_root(source)
         data = _group(root, "data", source)
         ends = _ends(_group(root, "meta", source), source)
@@ -212,7 +213,7 @@ def _cameras(source: Path, arrays: Mapping[str, zarr.Array]) -> dict[str, tuple[
 
         def sample(array: zarr.Array = array) -> np.ndarray:
             steps = np.unique(np.linspace(0, array.shape[0] - 1, 5).astype(int))
-            with reading(source, array.path):
+            with reading(f"{array.path} of {source}"):
                 return np.stack([np.asarray(array[int(step)]) for step in steps])
 
         if layout := PictureLayout.of(array.shape, array.dtype, sample):

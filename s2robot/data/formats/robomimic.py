@@ -24,6 +24,7 @@ import numpy as np
 from s2robot.config.options import Count, Positive
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
+from s2robot.data.formats.damage import reading
 from s2robot.data.formats.robomimic_frames import Rendered, Stored
 from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Notes, nominal_time
 from s2robot.data.store import Episode
@@ -167,19 +168,20 @@ def _episode(
     attributes: dict[str, Any],
     notes: Notes,
 ) -> Episode:
-    _check_actions(demo, where)
-    actions = demo["actions"][:]
-    images, proprio = observations.load(demo, where)
+    with reading(where):
+        _check_actions(demo, where)
+        actions = demo["actions"][:]
+        images, proprio = observations.load(demo, where)
+        success, times = _success(demo), _times(demo, len(actions), spec.rate)
     action = actions.astype(np.float32)
     if not np.array_equal(action, actions, equal_nan=True):
         notes.lose("actions: float64 rounded to float32")
-    success = _success(demo)
     return Episode(
         images=images,
         proprio=proprio,
         action=action,
         action_applied=action.copy(),
-        time=_times(demo, len(action), spec.rate),
+        time=times,
         attributes=attributes if success is None else {**attributes, "success": success},
     )
 
@@ -215,11 +217,8 @@ def _opened(source: Path) -> Iterator[Any]:
         import h5py  # type: ignore[import-not-found]
     except ImportError as error:
         raise UserError('reading HDF5 needs an extra: pip install "s2robot[hdf5]"') from error
-    try:
-        with h5py.File(source, "r") as file:
-            yield file
-    except (OSError, KeyError) as error:
-        raise UserError(f"cannot read {source}: {error}") from error
+    with reading(str(source)), h5py.File(source, "r") as file:
+        yield file
 
 
 def _demos(file: Any, source: Path) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from s2robot.core.errors import UserError, unknown
 from s2robot.data.formats.columns import Columns, select_columns
+from s2robot.data.formats.damage import reading
 from s2robot.data.formats.pictures import PictureLayout
 from s2robot.data.formats.transfer import Notes
 from s2robot.data.streams import Frames, LazyFrames
@@ -107,7 +108,8 @@ class Stored:
 
     def _frames(self, array: Any, layout: PictureLayout, key: str) -> Frames:
         def read(start: int, stop: int) -> np.ndarray:
-            frames = layout.convert(np.asarray(array[start:stop]), f"obs/{key}")
+            with reading(f"obs/{key}"):
+                frames = layout.convert(np.asarray(array[start:stop]), f"obs/{key}")
             return np.ascontiguousarray(frames[:, ::-1]) if self.flip else frames
 
         return LazyFrames((len(array), *layout.shape), read)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +13,10 @@ from zarr.storage import ZipStore
 
 from s2robot.core.errors import UserError
 
-# What zarr, its stores and codecs raise on files that are cut short, altered, gone or of another kind.
-_DAMAGE = (ValueError, RuntimeError, LookupError, TypeError, OSError, zipfile.BadZipFile)
-
 
 def open_root(source: Path) -> zarr.Group:
     """The root group of a folder or zip, of Zarr v2 or v3."""
     return zarr.open_group(ZipStore(source, mode="r") if source.is_file() else source, mode="r")
-
-
-@contextmanager
-def reading(source: Path, part: str) -> Iterator[None]:
-    """Turns what files that are damaged or of another kind raise into a UserError."""
-    try:
-        yield
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        hint = ""
-        if "imagecodecs" in reason:
-            hint = ': its codec needs the extra, pip install "s2robot[imagecodecs]"'
-        raise UserError(f"cannot read {part} of {source}: {reason}{hint}") from error
 
 
 def register_image_codecs() -> None:
