@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from envs.cube_pick import CubePick
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of the many processes compiles all modules again
+sys.dont_write_bytecode = False
 os.environ["HF_HUB_OFFLINE"] = "1"
 choose_gl()
 

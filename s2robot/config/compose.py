@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from s2robot.config.defaults import Defaults, leaves, load_defaults, one_line_errors, run_hydra
@@ -34,9 +36,13 @@ def compose(
         UserError: malformed override, unknown option or choice, a value of another type than the default's
             (null takes any), or no value for an option that must be given (`???`).
     """
-    defaults, lines = _checked(command, overrides, folder, options)
+    defaults, choices, values = _checked(command, overrides, folder, options)
     with one_line_errors():
-        config = run_hydra(defaults.name, lines, defaults.folder)
+        if all(_only_sets(value) for value in values):
+            config = _with_values(defaults, values)
+        else:
+            lines = [*choices, *(str(value.input_line) for value in values)]
+            config = run_hydra(defaults.name, lines, defaults.folder)
         _require_all_given(config, defaults)
         OmegaConf.to_container(config, resolve=True)  # a broken interpolation shows now, not hours later
     return config
@@ -58,8 +64,8 @@ def _checked(
     overrides: Sequence[str],
     folder: Path | None,
     options: Callable[[], type[Any]] | None = None,
-) -> tuple[Defaults, list[str]]:
-    """The defaults that hold under the groups chosen, and the overrides as Hydra shall read them."""
+) -> tuple[Defaults, list[str], list[Override]]:
+    """The defaults that hold under the groups chosen, these choices, and the overrides of values, checked."""
     overrides = gather_cameras(overrides)
     defaults = load_defaults(command, folder=folder)
     choosing = [text for text in overrides if chooses(text, defaults)]
@@ -72,7 +78,20 @@ def _checked(
         return isinstance(defaults.value(name), str) if known is None else known
 
     given = [parse(text, is_text) for text in overrides if text not in choosing]
-    return defaults, choices + [check_value(override, defaults) for override in given]
+    return defaults, choices, [check_value(override, defaults) for override in given]
+
+
+def _only_sets(override: Override) -> bool:
+    """Whether an override gives an option that exists a value, which needs no second composition by Hydra."""
+    return override.type is OverrideType.CHANGE and not override.package
+
+
+def _with_values(defaults: Defaults, values: Sequence[Override]) -> DictConfig:
+    """The defaults with these values, as Hydra sets them."""
+    config = deepcopy(defaults.config)
+    for override in values:
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+    return config
 
 
 def _require_all_given(config: DictConfig, defaults: Defaults) -> None:

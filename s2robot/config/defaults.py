@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,14 @@ class Defaults:
         inside = [folder / group_folder(group) for folder in (self.folder, *own_folders())]
         return {path.stem: path for folder in inside for path in sorted(folder.glob("*.yaml"))}
 
+    @cached_property
+    def leaves(self) -> list[str]:
+        """The dotted names of everything in the configuration that is not itself a section."""
+        return leaves(self.config)
+
     def options(self) -> list[str]:
         """The dotted names of all options in the order of the YAML, without Hydra's own (`_target_`)."""
-        names = leaves(self.config)
-        return [name for name in names if not any(part.startswith("_") for part in name.split("."))]
+        return [name for name in self.leaves if not any(part.startswith("_") for part in name.split("."))]
 
     def value(self, option: str) -> Any:
         """The default of an option or section, None where it is missing or refers to something missing."""

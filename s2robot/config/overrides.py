@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from s2robot.config.defaults import Defaults, leaves
+from s2robot.config.defaults import Defaults
 from s2robot.core.errors import UserError, unknown
 
 _NAMED = re.compile(r"~(?!/)|\+|[\w.@-]*=")  # a path with = in it has a slash before, or is written path=...
@@ -165,32 +165,35 @@ def _group(override: Override) -> str:
     return f"{override.key_or_group}@{override.package}" if override.package else override.key_or_group
 
 
-def check_value(override: Override, defaults: Defaults) -> str:
-    """The override for Hydra. Raises UserError for an unknown option or a value of another type."""
+def check_value(override: Override, defaults: Defaults) -> Override:
+    """The override; in a section that is empty by default, as one that adds to it.
+
+    Raises UserError for an unknown option or a value of another type.
+    """
     name, typed = override.key_or_group, _typed(override)
     if override.is_delete() or override.is_add() or override.package:
-        return str(override.input_line)  # Hydra's finer points are left to Hydra
+        return override  # Hydra's finer points are left to Hydra
     if override.is_sweep_override():
         raise UserError(f"{name}={typed}: takes one value; a list is written [{typed}]")
     if _in_open_section(name, defaults):
-        return f"+{override.input_line}"
-    if not any(leaf == name or leaf.startswith(f"{name}.") for leaf in leaves(defaults.config)):
+        return parse(f"+{override.input_line}")
+    if not any(leaf == name or leaf.startswith(f"{name}.") for leaf in defaults.leaves):
         valid = [*defaults.groups, *defaults.options()]
         raise unknown("option", name, valid, f"s2robot {defaults.name.replace('_', ' ')} --help")
     default = defaults.value(name)
     if name.endswith(_OF_SEVERAL_TYPES) or (name in PER_CAMERA and isinstance(override.value(), dict)):
-        return str(override.input_line)
+        return override
     if not _fits(override.value(), default):
         shown = "" if OmegaConf.is_dict(default) else f" (default {as_override(default)})"
         raise UserError(f"{name}={typed}: expected {_expected(default)}{shown}")
-    return str(override.input_line)
+    return override
 
 
 def _in_open_section(name: str, defaults: Defaults) -> bool:
     """Whether an option lies in a section that is empty: any may be given there."""
     parts = name.split(".")
     above = [".".join(parts[:i]) for i in range(1, len(parts))]
-    return any(leaf in above and defaults.value(leaf) == {} for leaf in leaves(defaults.config))
+    return any(leaf in above and defaults.value(leaf) == {} for leaf in defaults.leaves)
 
 
 def as_override(value: Any) -> str:
