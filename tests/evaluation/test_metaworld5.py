@@ -34,20 +34,22 @@ def test_the_plan_is_every_arm_in_every_task_seed_by_seed() -> None:
     for work in planned:
         assert find(work.name, work.options) == work
     assert find("small-1x_seed0", options()) is None
-    few = works(options("cells=[hammer]", "arms=[small-s2]", "seeds=[1]"))
-    assert [w.name for w in few] == ["small-s2_hammer_seed1"]
+    few = works(options("cells=[hammer]", "arms=[small-s2-flow]", "seeds=[1]"))
+    assert [w.name for w in few] == ["small-s2-flow_hammer_seed1"]
 
 
 def test_its_commands_are_ones_that_s2robot_takes_and_share_demos() -> None:
     first, other, second = works(
-        options("cells=[bin-picking]", "arms=[small-1x,large-1x,large-s2]", "seeds=[0]")
+        options("cells=[bin-picking]", "arms=[small-1x,large-1x-flow,large-s2-flow]", "seeds=[0]")
     )
     assert first.commands()[0] == other.commands()[0], "the same demos"
     assert "env.kwargs.image_size=448" in second.commands()[0].overrides, "the same starts, seen larger"
     for command in (*first.commands(), *second.commands()):
         compose(command.name, command.overrides)
     assert "env.task=bin-picking-v3" in first.commands()[0].overrides
-    assert "encoder.sizes=[224,448]" in second.commands()[1].overrides
+    assert {"encoder.sizes=[224,448]", "encoder.resize_to=-1"} <= set(second.commands()[1].overrides)
+    assert "policy.head=flow" not in first.commands()[1].overrides, "the first recipe stays what it was"
+    assert {"policy.head=flow", "steps=1500"} <= set(other.commands()[1].overrides)
 
 
 def test_a_task_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -27,20 +27,36 @@ EVALUATE = ("max_steps=150",)
 """Of every evaluation."""
 
 
+SECOND = ("policy.head=flow",)
+"""The second recipe, beside `TRAIN`, whose L1 stops where the expert waits; `SECOND_STEPS` of training."""
+
+SECOND_STEPS = 1500
+
+
 @dataclass(frozen=True)
 class Arm:
-    """A frozen encoder: whose options choose it (`small` or `large`), and its scales of S² in px."""
+    """A frozen encoder and a recipe.
+
+    Attributes:
+        encoder: whose options choose it, `small` or `large`.
+        sizes: its scales of S² in px. resize_to: to whose grid of patches they are resized.
+        train: further options of its trainings. steps: of them.
+    """
 
     name: str
     encoder: str
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...] = (224,)
+    resize_to: int = 0
+    train: tuple[str, ...] = ()
+    steps: int = STEPS
 
 
 ARMS = (
-    Arm("small-1x", "small", (224,)),
-    Arm("small-s2", "small", (224, 448)),
-    Arm("large-1x", "large", (224,)),
-    Arm("large-s2", "large", (224, 448)),
+    Arm("small-1x", "small"),
+    Arm("large-1x-flow", "large", train=SECOND, steps=SECOND_STEPS),
+    Arm("small-1x-flow", "small", train=SECOND, steps=SECOND_STEPS),
+    Arm("small-s2-flow", "small", (224, 448), -1, SECOND, SECOND_STEPS),
+    Arm("large-s2-flow", "large", (224, 448), -1, SECOND, SECOND_STEPS),
 )
 
 

@@ -15,7 +15,6 @@ from s2robot.reproduce.metaworld5.plan import (
     EVALUATE,
     RECORD,
     STARTS,
-    STEPS,
     TASKS,
     TRAIN,
     Arm,
@@ -41,7 +40,7 @@ class TaskWork:
     @property
     def kind(self) -> Hashable:
         """Works that differ in what the plan alone decides are of one kind."""
-        return self.arm.encoder
+        return self.arm.encoder, self.arm.train
 
     @property
     def demos(self) -> Path:
@@ -84,13 +83,16 @@ class TaskWork:
             "demos": str(self.demos),
             "out": str(self.checkpoint),
             "seed": self.seed,
-            "steps": o.steps or STEPS,
+            "steps": o.steps or self.arm.steps,
             "val_fraction": 0,
             "encode_workers": o.workers,
             "encoder.sizes": list(self.arm.sizes),
         }
+        if self.arm.resize_to:
+            given["encoder.resize_to"] = self.arm.resize_to
         options = [f"{name}={as_override(value)}" for name, value in given.items()]
-        return Command("train", (*TRAIN, *o.encoder(self.arm.encoder), *options, *o.train))
+        recipe = (*TRAIN, *self.arm.train)
+        return Command("train", (*recipe, *o.encoder(self.arm.encoder), *options, *o.train))
 
     def _evaluate(self) -> Command:
         o = self.options
