@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s2robot.core.errors import unknown
+from s2robot.utils.allocator import without_collections
 from s2robot.utils.lock import hold
 
 
@@ -301,7 +302,8 @@ def find_command(name: str) -> Command:
 
 def run_command(name: str, overrides: Sequence[str] = ()) -> int:
     """Runs a command in this process as its command line would; returns its exit code."""
-    function, options = load_command(name, overrides)
+    with without_collections():
+        function, options = load_command(name, overrides)
     holds_out = find_command(name).holds_out and _leads()
     with hold(options.out, name) if holds_out and options.out else nullcontext():
         return function(options) or 0

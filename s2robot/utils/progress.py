@@ -10,6 +10,7 @@ from tqdm import tqdm
 class Progress(tqdm):
     """tqdm, which elsewhere than on a terminal or in a notebook says one line when it ends."""
 
+    monitor_interval = 0  # no thread: a process of several is not forked
     _is_closing = False
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:

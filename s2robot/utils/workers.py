@@ -18,12 +18,13 @@ from typing import Any
 
 from s2robot.core.errors import UserError
 from s2robot.core.rollout import Subscriber
-from s2robot.utils.allocator import keep_freed_memory
-from s2robot.utils.signals import end_with
+from s2robot.utils.allocator import keep_freed_memory, without_collections
+from s2robot.utils.signals import ENDING, end_with
 
 _TICK = 1.0  # s between two looks at who is silent
 _HEARD_EVERY = 0.5  # s, at most, between two signs of life
 _PATIENCE = 5.0  # s for a worker without a job to end
+_NEVER_FORKED = ("torch", "mujoco", "cv2", "obstore")  # they may hold threads or OpenGL of their own
 
 _sign: Callable[[], None] = lambda: None  # noqa: E731
 
@@ -131,7 +132,8 @@ class _Worker:
     """
 
     def __init__(self, work: Any, start: Any, start_args: tuple[Any, ...]) -> None:
-        context = multiprocessing.get_context("spawn")
+        forks, spawns = multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")
+        context = forks if _may_fork() else spawns
         self.connection, theirs = context.Pipe()
         arguments = (theirs, os.getpid(), work, start, start_args)
         self._process = context.Process(target=_serve, args=arguments)
@@ -183,6 +185,12 @@ class _Worker:
             ) from error
 
 
+def _may_fork() -> bool:
+    """Forked, a worker has what is imported here; but only a process of one thread is forked safely."""
+    is_simple = threading.active_count() == 1 and not any(name in sys.modules for name in _NEVER_FORKED)
+    return is_simple and sys.platform.startswith("linux")
+
+
 # ---------------------------------------------------------------------- in a worker's process
 
 
@@ -190,6 +198,9 @@ def _serve(
     connection: Connection, parent: int, work: Any, start: Callable[..., Any], start_args: tuple[Any, ...]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
+    for number in ENDING:
+        if callable(signal.getsignal(number)):  # the parent's, where this process was forked
+            signal.signal(number, signal.SIG_DFL)
     end_with(parent)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
@@ -198,7 +209,8 @@ def _serve(
     while given := connection.recv():
         try:
             if not context:  # for the first job, so that what is raised is told as of a job
-                context.append(start(*start_args))
+                with without_collections():
+                    context.append(start(*start_args))
             connection.send((work(context[0], *given), None))
         except Exception as error:
             connection.send((None, _portable(error)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import pytest
+
+from s2robot.utils.allocator import without_collections
 
 CHILD = """
 import resource
@@ -29,3 +32,12 @@ def page_faults(keep: bool) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_blocks_that_were_freed_are_not_asked_for_anew() -> None:
     assert page_faults(keep=True) * 5 < page_faults(keep=False)
+
+
+def test_imports_are_not_searched_for_garbage() -> None:
+    try:
+        with without_collections():
+            assert not gc.isenabled()
+        assert gc.isenabled() and gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

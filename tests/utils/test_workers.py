@@ -201,3 +201,43 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     while any(alive(pid) for pid in workers):
         assert time.monotonic() < deadline, "workers outlived their parent"
         time.sleep(0.1)
+
+
+FORK = """
+import os, signal, sys
+from s2robot.utils.workers import run_jobs
+{before}
+open("{log}", "a").write("imported ")
+
+def start():
+    return "made"
+
+def work(context, job):
+    return context, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, os.getpid()
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    [(context, can_be_ended, pid)] = run_jobs(work, [1], workers=1, start=start)
+    print(context, can_be_ended, pid != os.getpid())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+@pytest.mark.parametrize(
+    ("before", "is_forked"),
+    [
+        ("", True),
+        ("sys.modules['torch'] = sys", False),
+        ("import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()", False),
+    ],
+    ids=["alone", "torch", "thread"],
+)
+def test_a_process_is_forked_only_without_threads_and_torch(
+    tmp_path: Path, before: str, is_forked: bool
+) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(FORK.format(before=before, log=tmp_path / "imports"))
+    ran = subprocess.run([sys.executable, str(script)], env=environment(), capture_output=True, text=True)
+    assert ran.stdout == "made True True\n", ran.stderr
+    imports = (tmp_path / "imports").read_text().split()
+    assert len(imports) == (1 if is_forked else 2)  # a spawned process imports the script anew
