@@ -24,7 +24,7 @@ quickstart: setup  ## the whole loop in small: demos, features, policy, success 
 
 .PHONY: test
 test: setup  ## the quick tests
-	.venv/bin/python -m pytest -q -n auto --maxprocesses 4
+	.venv/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: test-slow
 test-slow: setup  ## the tests that take long or need the network

@@ -112,7 +112,7 @@ def test_the_page_shows_every_name() -> None:
 
 
 def test_an_own_loop_gives_the_policy_that_training_begins_with(toy_store: Path, tmp_path: Path) -> None:
-    encoder, small = {"name": "random-tiny", "sizes": [224]}, {"width": 32, "trunk": "mlp"}
+    encoder, small = {"name": "random-tiny", "sizes": [64]}, {"width": 32, "trunk": "mlp"}
     shared = {"encoder": encoder, "bf16": False}
     trained = s2robot.train_policy(
         toy_store, tmp_path / "trained", steps=1, lr=1e-12, warmup=0, val_fraction=0, policy=small, **shared
@@ -128,7 +128,7 @@ def test_an_own_loop_gives_the_policy_that_training_begins_with(toy_store: Path,
 def test_a_policy_that_was_saved_acts_and_is_evaluated_as_one_that_was_trained(
     toy_store: Path, tmp_path: Path
 ) -> None:
-    windows = s2robot.load_windows(toy_store, cameras=["front"], encoder={"name": "blind", "sizes": [224]})
+    windows = s2robot.load_windows(toy_store, cameras=["front"], encoder={"name": "blind", "sizes": [64]})
     policy = s2robot.make_policy(windows, trunk="linear", width=16, pooling="linear")
     policy.model.train()
     policy.save(tmp_path / "own" / "checkpoint")

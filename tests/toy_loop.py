@@ -13,7 +13,7 @@ from s2robot import cli
 from s2robot.core.spec import GripperSpec
 from s2robot.data.dataset import EpisodeFeatures
 
-ENCODER = ("encoder.name=random-tiny", "encoder.sizes=[224]", "bf16=false")
+ENCODER = ("encoder.name=random-tiny", "encoder.sizes=[64]", "bf16=false")
 TRAIN = (
     *ENCODER,
     *(

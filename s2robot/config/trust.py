@@ -37,7 +37,7 @@ def check_trusted(config: Any) -> None:
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=False)
     for target in _targets(config):
-        if not isinstance(target, str) or target not in TRUSTED | own_targets():
+        if not isinstance(target, str) or (target not in TRUSTED and target not in own_targets()):
             raise UserError(
                 f"a file names _target_ '{target}', which is none of ours and in no file of --config-dir: "
                 "it is not run"

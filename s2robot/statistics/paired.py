@@ -10,7 +10,6 @@ from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 from s2robot.core.errors import UserError
 from s2robot.statistics.rates import wilson
@@ -55,6 +54,8 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> float:
     Raises:
         UserError: lengths that differ, no outcomes, or outcomes that are not true or false.
     """
+    from scipy.stats import binomtest  # here: its import takes a second, which most commands need not wait
+
     pairs = Pairs.of(a, b)
     discordant = pairs.only_first + pairs.only_second
     return float(binomtest(pairs.only_first, discordant).pvalue) if discordant else 1.0

@@ -5,8 +5,6 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Literal
 
-from scipy.stats import binomtest
-
 from s2robot.core.errors import UserError
 
 
@@ -42,5 +40,7 @@ def _interval(
             f"{successes} successes in {trials} trials: expected 0 <= successes <= trials, trials >= 1"
         )
     check_share("confidence", confidence)
+    from scipy.stats import binomtest  # here: its import takes a second, which most commands need not wait
+
     low, high = binomtest(successes, trials).proportion_ci(confidence, method)
     return float(low), float(high)

@@ -26,7 +26,6 @@ from s2robot.train.log import Log, check_log, open_log
 from s2robot.train.memory import into_memory
 from s2robot.train.model import grasp_target, normalisation
 from s2robot.train.options import TrainOptions
-from s2robot.train.report import write_training_report
 from s2robot.train.rollouts import CURVE, Rollouts, check_rollouts
 from s2robot.train.run import Run, Trainer, start, validate
 from s2robot.utils.atomic_io import write_json
@@ -235,6 +234,8 @@ class Training:
                 log.add({CURVE: rate}, step)
             write_json(self.folder.out / "curves.json", self._curves())
         if self.options.report:
+            from s2robot.train.report import write_training_report  # here: Matplotlib takes a second
+
             write_training_report(self.folder.out, self._curves())
 
     def _curves(self) -> dict[str, list[tuple[int, float]]]:

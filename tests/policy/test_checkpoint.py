@@ -32,7 +32,7 @@ from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.precision import compute_name
 from s2robot.vision.features import make_extractor
 
-ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [224]}
+ENCODER = {"name": "random-tiny", "architecture": "tiny", "checkpoint": None, "sizes": [64]}
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_another_encoder_than_the_one_it_was_trained_on(folder: Path) -> None:
 def test_other_scales_and_another_compute_type_are_another_encoder(folder: Path) -> None:
     edit(folder, lambda config: config["encoder_identity"].update(compute="fp16"))
     assert "was trained on features of" in one_line(folder)
-    edit(folder, lambda config: config.update(encoder=config["encoder"] | {"sizes": [224, 448]}))
+    edit(folder, lambda config: config.update(encoder=config["encoder"] | {"sizes": [64, 128]}))
     assert "was trained on features of" in one_line(folder)
 
 

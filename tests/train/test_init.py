@@ -82,8 +82,8 @@ def test_it_resumes_exactly(more_demos: Path, toy_checkpoint: Path, tmp_path: Pa
     ("options", "differs"),
     [
         (
-            ("encoder.name=random-tiny", "encoder.sizes=[192]"),
-            "encoder random-tiny: encoder.sizes [224] -> [192]",
+            ("encoder.name=random-tiny", "encoder.sizes=[48]"),
+            "encoder random-tiny: encoder.sizes [64] -> [48]",
         ),
         (("cameras=[front]",), "cameras [front,wrist] -> [front]"),
         (("policy.width=64",), "is another policy: policy.width 32 -> 64"),

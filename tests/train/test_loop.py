@@ -44,7 +44,7 @@ def test_features_fit_the_demos(loop: Path) -> None:
     lengths = sorted(DemoStore.open(loop / "demos").episode(i).length for i in ("000000", "000001"))
     for camera in ("front", "wrist"):
         features = [np.load(path, mmap_mode="r") for path in (loop / "features").glob(f"*/*/{camera}.npy")]
-        assert sorted(f.shape for f in features) == [(length, 197, 192) for length in lengths]
+        assert sorted(f.shape for f in features) == [(length, 17, 192) for length in lengths]
 
 
 def test_the_policy_is_of_the_robot_of_the_demos(loop: Path) -> None:

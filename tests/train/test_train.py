@@ -161,6 +161,9 @@ LONG = (
 )
 
 
+SHORT = (*LONG, "steps=14")
+
+
 def killed(arguments: list[str], moment: Callable[[], bool]) -> int:
     """Runs the command line in a process of its own, kills it once a moment has come; its exit code."""
     process = subprocess.Popen([sys.executable, "-m", "s2robot.cli", *arguments], stderr=subprocess.DEVNULL)
@@ -199,26 +202,68 @@ def test_after_kill_9_it_goes_on_to_the_same_weights(
     assert_resumes(toy_store, tmp_path / "policy", uninterrupted, extra=0.1)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
-)
+def assert_goes_on(
+    toy_store: Path, out: Path, uninterrupted: Path, said: str, options: tuple[str, ...], steps: int
+) -> int:
+    """To the same weights; gives the step at which it was ended."""
+    reached = torch.load(out / STATE, weights_only=True)["step"]
+    assert f"{out}: step {reached} of {steps} is saved, the same command goes on from there" in said
+    assert 6 <= reached < steps
+    train(toy_store, out, *options)
+    assert weights(out) == weights(uninterrupted)
+    assert curves(out) == curves(uninterrupted)
+    return reached
+
+
 def test_a_signal_saves_the_step_of_now_and_it_goes_on_to_the_same_weights(
-    toy_store: Path, uninterrupted: Path, tmp_path: Path, number: int, code: int
+    toy_store: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     program = [sys.executable, "-m", "s2robot.cli", *training(toy_store, tmp_path, *LONG)]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         while not (tmp_path / STATE).is_file():
             assert process.poll() is None
             time.sleep(0.002)
-        process.send_signal(number)
+        process.terminate()
         said = process.communicate()[1]
-    assert process.returncode == code
-    reached = torch.load(tmp_path / STATE, weights_only=True)["step"]
-    assert f"{tmp_path}: step {reached} of 120 is saved, the same command goes on from there" in said
-    assert 6 <= reached < 120
-    train(toy_store, tmp_path, *LONG)
-    assert weights(tmp_path) == weights(uninterrupted)
-    assert curves(tmp_path) == curves(uninterrupted)
+    assert process.returncode == 143
+    assert_goes_on(toy_store, tmp_path, uninterrupted, said, LONG, 120)
+
+
+@pytest.fixture(scope="module")
+def short(toy_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(toy_store, tmp_path_factory.mktemp("short") / "policy", *SHORT)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "handler"),
+    [(signal.SIGHUP, 129, signal.SIG_DFL), (signal.SIGINT, 130, signal.default_int_handler)],
+)
+def test_so_does_another_signal_in_the_middle_of_a_step(
+    toy_store: Path,
+    short: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    code: int,
+    handler: Any,
+) -> None:
+    steps, step = [], stage.Trainer.step
+
+    def interrupted(*arguments: Any) -> dict[str, float]:
+        steps.append(1)
+        if len(steps) == 10:
+            signal.raise_signal(number)
+        return step(*arguments)
+
+    monkeypatch.setattr(stage.Trainer, "step", interrupted)
+    before = signal.signal(number, handler)  # of a shell's background job SIGINT is ignored
+    try:
+        assert s2robot(*training(toy_store, tmp_path, *SHORT)) == code
+    finally:
+        signal.signal(number, before)
+    said = capsys.readouterr().err
+    assert assert_goes_on(toy_store, tmp_path, short, said, SHORT, 14) == 10
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_the_best_is_that_of_most_successes_and_of_equals_the_later(out: Path) -
 def test_the_page_shows_curves_rollouts_and_what_made_them(out: Path) -> None:
     page = (out / "report.html").read_text()
     assert "default-src 'none'" in page and "<script" not in page
-    headline = "A policy (transformer, l1 head) on random-tiny features (224 px) of front, trained on 4 demos"
+    headline = "A policy (transformer, l1 head) on random-tiny features (64 px) of front, trained on 4 demos"
     assert f"<h1>{headline}</h1>" in page
     assert "lowest validation loss (action)" in page and "0.0 % at step" in page and " M, the frozen" in page
     assert "trunk: transformer" in page and "name: random-tiny" in page
@@ -101,7 +101,10 @@ def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -signal.SIGKILL)],
+)
 def test_rollouts_end_with_their_training(toy_store: Path, tmp_path: Path, number: int, code: int) -> None:
     options = ["cameras=[front]", "steps=100000", "checkpoint_every=100000", "evaluate_every=2"]
     arguments = training(toy_store, tmp_path, *options, 'evaluate=["random_starts=5000"]')

@@ -12,6 +12,7 @@ import toy_loop
 from hypothesis import given
 from hypothesis import strategies as st
 from mistakes import refusal
+from toy_loop import ENCODER as ENCODER_OPTIONS
 from toy_loop import TRAIN, made_episode, s2robot
 
 from s2robot.config.options import read_options
@@ -23,7 +24,7 @@ from s2robot.vision.augment import Augmentation
 from s2robot.vision.cache import encode_store
 from s2robot.vision.encoders.options import EncoderOptions
 
-ENCODER = EncoderOptions("random-tiny", (224,))
+ENCODER = EncoderOptions("random-tiny", (64,))
 RNG = np.random.default_rng(0)
 VIDEO = RNG.integers(256, size=(3, 40, 40, 3), dtype=np.uint8)
 
@@ -130,4 +131,6 @@ def test_training_takes_them(tmp_path: Path) -> None:
     given = [f"demos={demos}", f"out={tmp_path / 'policy'}", *TRAIN, "augment.variants=1"]
     assert s2robot("train", *given) == 0
     assert len(list((demos / "features").iterdir())) == 2
-    assert s2robot("encode", f"demos={demos}", "encoder.name=random-tiny", "augment.variants=1") == 0
+    given = [f"demos={demos}", f"features={tmp_path / 'features'}", *ENCODER_OPTIONS, "augment.variants=1"]
+    assert s2robot("encode", *given, "workers=0") == 0
+    assert len(list((tmp_path / "features").iterdir())) == 2

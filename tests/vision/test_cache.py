@@ -18,7 +18,7 @@ from s2robot.vision.cache import FeatureCache, encode_store
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor, make_extractor
 
-ENCODER = EncoderOptions(name="random-tiny", sizes=(224,))
+ENCODER = EncoderOptions(name="random-tiny", sizes=(64,))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def times(cache: FeatureCache) -> dict[Path, int]:
 
 def test_features_are_those_of_the_frames(recorded: Path, encoded: FeatureCache) -> None:
     store = DemoStore.open(recorded)
-    extractor = FeatureExtractor("random-tiny", [224])
+    extractor = FeatureExtractor("random-tiny", [64])
     for episode_id in store.ids():
         for camera in store.spec.cameras:
             features = encoded.load(store, episode_id, camera)

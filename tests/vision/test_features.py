@@ -84,7 +84,7 @@ def test_bf16_is_near_to_float32(frames: np.ndarray) -> None:
     assert not np.array_equal(exact, quick)
 
 
-@pytest.mark.parametrize("sizes", [(224,), (224, 448)])
+@pytest.mark.parametrize("sizes", [(64,), (64, 128)])
 def test_a_long_batch_has_the_features_of_its_frames_in_their_order(sizes: tuple[int, ...]) -> None:
     coarse = np.random.default_rng(1).integers(0, 256, (23, 14, 14, 3), np.uint8)
     frames = coarse.repeat(16, 1).repeat(16, 2)
