@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from toy_loop import s2robot
+from toy_loop import refusal, s2robot
 
 from s2robot.data.store import DemoStore
 
@@ -18,3 +18,14 @@ def test_it_is_recorded_by_its_yaml_alone(tmp_path: Path) -> None:
     store = DemoStore.open(tmp_path / "demos")
     assert store.spec.cameras == {"top": (96, 96, 3)} and store.spec.rate == 10
     assert store.spec.proprio == ("x [px]", "y [px]")
+
+
+def test_its_expert_pushes_the_t_onto_its_outline(tmp_path: Path) -> None:
+    given = ("env=pusht", "expert=pusht", "episodes=1", "seed=0", "workers=0")
+    assert s2robot("record", *given, f"out={tmp_path / 'demos'}") == 0
+    assert DemoStore.open(tmp_path / "demos").episode("000000").attributes["success"] is True
+
+
+def test_its_expert_is_for_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal(capsys, "record", "env=toy", "expert=pusht", "workers=0", f"out={tmp_path / 'demos'}")
+    assert "expert=pusht is that of env=pusht, not of Toy" in line
