@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -46,11 +46,26 @@ def toy_demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_checkpoint(toy_store: Path) -> Path:
-    """A policy trained on `toy_store` for a few steps. Read it, do not change it."""
+def toy_checkpoint(toy_store: Path) -> Iterator[Path]:
+    """A policy trained on `toy_store` for a few steps. Read it, do not change it.
+
+    The page of every evaluation shows its curves, which takes longer than a few rollouts: each is drawn once.
+    """
     import toy_loop
 
-    return toy_loop.train(toy_store, toy_store.parent / "policy")
+    from s2robot.reports import curves
+
+    draw, drawn = curves._curve_figure, {}
+
+    def draw_once(title: str, group: Any) -> Any:
+        key = title, repr(group)
+        if key not in drawn:
+            drawn[key] = draw(title, group)
+        return drawn[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves, "_curve_figure", draw_once)
+        yield toy_loop.train(toy_store, toy_store.parent / "policy")
 
 
 @pytest.fixture
