@@ -266,7 +266,7 @@ COMMANDS = (
     ),
     Command(
         "bench",
-        "Measure: encode, disk, rollout, train, processes, store, imports",
+        "Measure: all, encode, train, rollout, serve, disk, store, ...",
         "s2robot.bench.command:main",
         "Tools",
         ("what", "out", "demos", "checkpoint", "encoder"),

@@ -74,12 +74,18 @@ class ImportsBench:
 
 
 @dataclass(frozen=True)
+class ServeBench:
+    requests: Count
+
+
+@dataclass(frozen=True)
 class BenchOptions:
     """See configs/bench.yaml."""
 
-    what: Literal["encode", "disk", "rollout", "train", "processes", "store", "imports"]
+    what: Literal["encode", "disk", "rollout", "train", "processes", "store", "imports", "serve", "all"]
     demos: str | None
     checkpoint: str | None
+    device: str
     out: str
     overwrite: bool
     seed: Natural
@@ -95,6 +101,7 @@ class BenchOptions:
     processes: ProcessesBench
     store: StoreBench
     imports: ImportsBench
+    serve: ServeBench
 
     @property
     def demo_store(self) -> str:

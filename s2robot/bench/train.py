@@ -20,6 +20,7 @@ from s2robot.bench.act import train_act
 from s2robot.bench.options import BenchOptions, TrainBench
 from s2robot.bench.stream import stream
 from s2robot.commands import load_command
+from s2robot.config.checks import check_device
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.windows import history_window
 from s2robot.train.batches import Batches, Loader, Window
@@ -32,6 +33,7 @@ from s2robot.vision.features import FeatureExtractor, make_extractor
 
 def measure(bench: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
     """What `s2robot bench train` finds."""
+    check_device(bench.device)
     torch.set_num_threads(World().threads(bench.threads))
     given = [f"demos={bench.demo_store}", "out=unused", *bench.training]
     options: TrainOptions = load_command("train", given)[1]
@@ -39,7 +41,8 @@ def measure(bench: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
     episodes = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
     ]
-    result = {**_measure(bench.train, options, demos, episodes), **_streamed(bench)}
+    device = torch.device(bench.device)
+    result = {**_measure(bench.train, options, demos, episodes, device), **_streamed(bench)}
     shares = {
         "data_path_over_training": result["data_path"]["windows_per_second"]
         / (result["from_cache"]["steps_per_second"] * options.batch_size),
@@ -50,14 +53,18 @@ def measure(bench: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
         store, threads = demos.sources[0].store, torch.get_num_threads()
         result["lerobot_act"] = train_act(store, bench, options.batch_size, threads)
     about = {"demos": len(demos), "batch_size": options.batch_size, "train": list(bench.training)}
-    about["threads"] = torch.get_num_threads()
+    about |= {"threads": torch.get_num_threads(), "device": bench.device}
     return {**result, **shares, **about}, _lines(result, shares)
 
 
 def _measure(
-    section: TrainBench, options: TrainOptions, demos: Demos, episodes: Sequence[EpisodeFeatures]
+    section: TrainBench,
+    options: TrainOptions,
+    demos: Demos,
+    episodes: Sequence[EpisodeFeatures],
+    device: torch.device,
 ) -> dict[str, Any]:
-    run = start(options, demos.spec, episodes, "", torch.device("cpu"))
+    run = start(options, demos.spec, episodes, "", device)
     trainer = Trainer(options, run, World())
     dataset = WindowDataset(episodes, options.policy.n_obs_steps, options.policy.chunk_size)
     size, loaders = options.batch_size, options.loader_threads
