@@ -84,7 +84,7 @@ def find_the_local_size(rank: int, port: int, out: Path) -> None:
 
 def test_processes_find_out_how_many_they_are_on_a_machine(tmp_path: Path) -> None:
     context, port = multiprocessing.get_context("forkserver"), free_port()
-    context.set_forkserver_preload(["torch"])
+    context.set_forkserver_preload(["s2robot.train.run"])  # which takes seconds to import
     processes = [context.Process(target=find_the_local_size, args=(r, port, tmp_path)) for r in (0, 1)]
     for process in processes:
         process.start()
@@ -122,10 +122,10 @@ def take_steps(rank: int, size: int, port: int, grad_accum_steps: int, out: Path
 
 @pytest.mark.parametrize("grad_accum_steps", [1, 2])
 def test_the_steps_of_two_processes_are_those_of_one(tmp_path: Path, grad_accum_steps: int) -> None:
-    """Of a server that has torch, and has computed no gradient: after one a fork cannot."""
+    """Of a server that has the modules, and has computed no gradient: after one a fork cannot."""
     losses = {}
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["torch"])
+    server.set_forkserver_preload(["s2robot.train.run"])  # which takes seconds to import
     for size in (1, 2):
         out, port = tmp_path / f"{size}.json", free_port()
         arguments = (size, port, grad_accum_steps if size > 1 else 1, out)
