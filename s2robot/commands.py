@@ -266,7 +266,7 @@ COMMANDS = (
     ),
     Command(
         "bench",
-        "Measure all, encode, train, rollout, serve, disk, store, processes, imports",
+        "Measure encode, train, rollout, serve and more, or all of them",
         "s2robot.bench.command:main",
         "Tools",
         ("what", "out", "demos", "checkpoint", "encoder"),
