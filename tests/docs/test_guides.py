@@ -25,6 +25,8 @@ NEEDS = {"metaworld.md": "metaworld"}  # a package that the set-up does not brin
 NOT_HERE = {  # what a command needs that a test has not: what is run instead
     r"teleop=(?!none)": "a person: tests/teleop/ drives the page and the devices",
     r"robot=franka|server=": "an arm or a second machine: tests/robot/ and the tutorial of the simulated arm",
+    r"reproduce metaworld5 arms=": "hours: tests/evaluation/test_metaworld5.py",
+    r"pusht": "gym-pusht, which the set-up does not bring: tests/envs/test_pusht.py",
     r"score=offline": "demos that the training held out, of which two leave none: tests/evaluation/",
     r"doctor --encoders": "the network, for all of them: tests/vision/",
     r"^s2robot serve": "runs until it is stopped: tests/serve/",
