@@ -40,12 +40,12 @@ def test_an_environment(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert s2robot("record", own, "--help") == 0
     assert "env=reach" in capsys.readouterr().out
     given = (own, "env=reach", "expert._target_=reach.Expert", "episodes=3")
-    assert s2robot("record", *given, f"out={demos}", "workers=1") == 0
+    assert s2robot("record", *given, f"out={demos}", "workers=2") == 0
     store = DemoStore.open(demos)
     assert [store.episode(i).attributes["instruction"] for i in store.ids()] == ["move to the square"] * 3
     assert s2robot("train", own, f"demos={demos}", f"out={policy}", *TRAIN) == 0
     out = tmp_path / "evaluation"
-    given = (own, f"checkpoint={policy}", "starts=2", "workers=1", "max_steps=3")
+    given = (own, f"checkpoint={policy}", "starts=2", "workers=2", "max_steps=3")
     assert s2robot("evaluate", *given, f"out={out}") == 0
     result = json.loads((out / "evaluation.json").read_text())
     assert (result["trials"], result["task"]["name"]) == (2, "Reach")

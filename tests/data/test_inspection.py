@@ -177,12 +177,12 @@ def test_a_page_of_many_demos_is_small_and_most_of_it_is_folded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = DemoStore.create(tmp_path / "demos", SPEC)
-    for seed in range(20):
+    for seed in range(40):
         store.append(made_episode(seed, 0, steps=20))
     page = inspected(capsys, store)
-    assert len(page.source) < 4e6, "of noise, which no codec makes small"
-    seen, _, folded = page.source.partition("more of 20</summary>")
-    assert (seen.count("<video"), folded.count("<video")) == (8, 12)
+    assert len(page.source) < 8e6, "of noise, which no codec makes small"
+    seen, _, folded = page.source.partition("more of 40</summary>")
+    assert (seen.count("<video"), folded.count("<video")) == (8, 32)
     assert page.count("script") == 1, "after the last film"
 
 

@@ -231,7 +231,7 @@ def nothing_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FeatureExtractor, "__call__", refuse)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_features_in_a_bucket_are_computed_once_for_all_machines(
     local: DemoStore, features: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

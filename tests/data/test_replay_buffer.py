@@ -99,19 +99,9 @@ def test_depth_is_left_out_and_a_file_without_cameras_says_so(
 # Files
 
 
-@pytest.mark.parametrize(
-    ("zarr_format", "zipped", "array"),
-    [  # every pair of two of them
-        (2, False, "action"),
-        (3, True, "action"),
-        (2, True, "img"),
-        (3, False, "img"),
-        (2, False, "state"),
-        (3, True, "state"),
-        (2, True, "timestamp"),
-        (3, False, "timestamp"),
-    ],
-)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("array", ["action", "img", "state", "timestamp"])
 def test_a_missing_chunk_is_named_and_never_read_as_zeros(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], zarr_format: int, zipped: bool, array: str
 ) -> None:

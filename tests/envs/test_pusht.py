@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from toy_loop import refusal, s2robot
 
 from s2robot.data.store import DemoStore
 
-pytest.importorskip("gym_pusht")
+needs_pusht = pytest.mark.skipif(find_spec("gym_pusht") is None, reason="pip install gym-pusht")
 
 
+@needs_pusht
 def test_it_is_recorded_by_its_yaml_alone(tmp_path: Path) -> None:
     given = ("env=pusht", "env.max_steps=5", "expert=random", "episodes=1", "workers=0")
     assert s2robot("record", *given, f"out={tmp_path / 'demos'}") == 0
@@ -20,6 +22,7 @@ def test_it_is_recorded_by_its_yaml_alone(tmp_path: Path) -> None:
     assert store.spec.proprio == ("x [px]", "y [px]")
 
 
+@needs_pusht
 def test_its_expert_pushes_the_t_onto_its_outline(tmp_path: Path) -> None:
     given = ("env=pusht", "expert=pusht", "episodes=1", "seed=0", "workers=0")
     assert s2robot("record", *given, f"out={tmp_path / 'demos'}") == 0

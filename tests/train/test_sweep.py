@@ -118,12 +118,13 @@ def test_every_combination_is_trained_and_a_failure_is_its_own(
     assert rows[1]["error"].startswith("unknown camera 'nope'")
     assert rows[0]["action/train"] != rows[2]["action/train"]
     assert "unknown camera 'nope'" in capsys.readouterr().out
-    before = written(tmp_path / "sweep")
-    assert sweep(toy_store, tmp_path / "sweep", "cameras=[front],[nope],[wrist]") == 1
-    assert written(tmp_path / "sweep") == before, "what is finished is left as it is"
     assert sweep(toy_store, tmp_path / "sweep", "cameras=[front],[nope],[nope]") == 1
     rows = json.loads((tmp_path / "sweep" / "results.json").read_text())
     assert rows[2]["action/train"] is None, "what lies there is another training's"
+    assert sweep(toy_store, tmp_path / "sweep", "cameras=[front],[nope],[wrist]") == 1
+    before = written(tmp_path / "sweep")
+    assert sweep(toy_store, tmp_path / "sweep", "cameras=[front],[nope],[wrist]") == 1
+    assert written(tmp_path / "sweep") == before, "what is finished is left as it is"
 
 
 def test_an_evaluation_with_other_options_is_not_replaced(toy_store: Path, tmp_path: Path) -> None:

@@ -101,10 +101,7 @@ def test_rollouts_that_fail_are_told_and_the_checkpoint_stays(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGKILL, -signal.SIGKILL)],
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
 def test_rollouts_end_with_their_training(toy_store: Path, tmp_path: Path, number: int, code: int) -> None:
     options = ["cameras=[front]", "steps=100000", "checkpoint_every=100000", "evaluate_every=2"]
     arguments = training(toy_store, tmp_path, *options, 'evaluate=["random_starts=5000"]')

@@ -127,7 +127,7 @@ def test_attention_counts_whether_fused_or_not(fused: bool, device: str) -> None
     assert found == Cost(3 * 24 + 24, tokens * 3 * 24 + attention, attention)
 
 
-@settings(max_examples=10)
+@settings(max_examples=20)
 @given(st.integers(1, 3), st.integers(1, 9), st.sampled_from([1, 3]), st.integers(1, 3))
 def test_every_tile_costs_the_same(stride: int, channels: int, groups: int, scales: int) -> None:
     convolution = nn.Conv2d(3, 3 * channels, stride, stride, groups=groups)
