@@ -235,12 +235,8 @@ def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> Non
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_command_of_the_plan_is_one_that_its_verb_takes(cell: str) -> None:
     works = [ArmWork(arm, 0, plain()) for arm in chosen_arms([cell], None)]
-    # Two that differ in the names of files alone are one.
-    kinds = {
-        (c.name, *(o for o in c.overrides if "/" not in o)): c for work in works for c in work.commands()
-    }
-    for each in kinds.values():
-        compose(each.name, each.overrides)  # refuses what is unknown or of another type
+    for verb_name, overrides in {(c.name, tuple(c.overrides)) for work in works for c in work.commands()}:
+        compose(verb_name, overrides)  # refuses what is unknown or of another type
 
 
 def test_arms_of_a_cell_differ_in_what_they_say_they_do() -> None:

@@ -213,7 +213,19 @@ def test_a_configuration_that_lacks_something(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a: [", "just text", "schema: 99", "- 1\n- 2", "\0", "\xff", "a: 2026-99-99", "[" * 5000]
+    "text",
+    [
+        "",
+        "a: [",
+        "just text",
+        "format: 1",
+        "schema: 99",
+        "- 1\n- 2",
+        "\0",
+        "\xff",
+        "a: 2026-99-99",
+        "[" * 5000,
+    ],
 )
 def test_a_damaged_configuration_or_one_of_another_format(folder: Path, text: str) -> None:
     (folder / "config.yaml").write_bytes(text.encode("latin-1"))
