@@ -13,7 +13,7 @@ from s2robot import __version__
 from s2robot.commands import COMMANDS, EXAMPLE, FAMILIES, Command, find_command, run_command
 from s2robot.core.errors import UserError
 from s2robot.utils.allocator import keep_freed_memory
-from s2robot.utils.openmp import keep_threads_awake
+from s2robot.utils.openmp import bound_spinning
 from s2robot.utils.signals import Terminated, terminable
 
 
@@ -84,7 +84,7 @@ def run(command: Command, arguments: Sequence[str]) -> int:
             print("\n" + locate(command.more_help)())
         return 0
     keep_freed_memory()
-    keep_threads_awake()
+    bound_spinning()
     return run_command(command.name, overrides)
 
 

@@ -21,7 +21,7 @@ sys.exit(cli.main(["train"]))
 @pytest.mark.parametrize(
     ("given", "spins"),
     [
-        ({}, "5000"),
+        ({}, "10000"),
         ({"GOMP_SPINCOUNT": "7"}, "7"),
         ({"OMP_WAIT_POLICY": "PASSIVE"}, "None"),
     ],
