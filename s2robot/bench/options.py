@@ -79,10 +79,17 @@ class ServeBench:
 
 
 @dataclass(frozen=True)
+class StartBench:
+    rounds: Count
+
+
+@dataclass(frozen=True)
 class BenchOptions:
     """See configs/bench.yaml."""
 
-    what: Literal["encode", "disk", "rollout", "train", "processes", "store", "imports", "serve", "all"]
+    what: Literal[
+        "encode", "disk", "rollout", "train", "processes", "store", "imports", "serve", "start", "all"
+    ]
     demos: str | None
     checkpoint: str | None
     device: str
@@ -102,6 +109,7 @@ class BenchOptions:
     store: StoreBench
     imports: ImportsBench
     serve: ServeBench
+    start: StartBench
 
     @property
     def demo_store(self) -> str:
