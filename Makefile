@@ -70,5 +70,10 @@ system:
 $(INSTALLED): pyproject.toml constraints.txt | system
 	.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv .venv
 	echo "installing the packages of constraints.txt into .venv (the first time some 5 GB)"
-	.venv/bin/python -m pip install -qq --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	wanted=(-e ".[dev]" -c constraints.txt)
+	if command -v uv >/dev/null && uv pip install -q --compile-bytecode --python .venv/bin/python "$${wanted[@]}"; then
+	    :
+	else
+	    .venv/bin/python -m pip install -qq --disable-pip-version-check "$${wanted[@]}"
+	fi
 	touch $@
