@@ -25,7 +25,7 @@ _ALIGNED = 0.008  # m: horizontal error at which the gripper goes down
 _DOWN = 0.006  # m: vertical error at which the gripper closes
 _STILL = 0.0005  # m: change of opening a step below which the fingers have met something
 _MIN_CLOSE, _MAX_CLOSE = 5, 12  # steps: at 10 Hz the fingers close 8 mm a step
-_GRASPED = 0.03  # m: a narrower opening after closing means that the cube is not between the fingers
+_GRASPED = 0.75  # share of the cube's side: a narrower opening after closing has no cube in it
 _LIFT = 0.15  # m above the table
 _PATIENCE = 25  # steps in one phase before starting over
 
@@ -111,12 +111,15 @@ class ScriptedExpert:
             case Phase.DESCEND if abs(error[2]) < _DOWN or self._steps_in_phase > _PATIENCE:
                 self._enter(Phase.CLOSING)
             case Phase.CLOSING if self._closed(opening):
-                self._enter(Phase.LIFT if opening > _GRASPED and self._miss is None else Phase.REOPEN)
+                self._enter(Phase.LIFT if self._holds(opening) and self._miss is None else Phase.REOPEN)
                 self._miss = None
-            case Phase.LIFT if opening < _GRASPED or self._steps_in_phase > _PATIENCE:
+            case Phase.LIFT if not self._holds(opening) or self._steps_in_phase > _PATIENCE:
                 self._enter(Phase.REOPEN)
             case Phase.REOPEN if opening > 0.07:
                 self._enter(Phase.HOVER)
+
+    def _holds(self, opening: float) -> bool:
+        return opening > _GRASPED * 2 * self._env.cube_half_size
 
     def _closed(self, opening: float) -> bool:
         still = abs(opening - self._opening) < _STILL and self._steps_in_phase >= _MIN_CLOSE

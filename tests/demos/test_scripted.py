@@ -36,6 +36,15 @@ def test_it_picks_the_cube_up(env: CubePick) -> None:
     assert demonstration.expert.action_loss_mask == [True] * outcome.steps
 
 
+@pytest.mark.parametrize("cube_size", [0.02, 0.06])
+def test_it_picks_up_smaller_and_larger_cubes(cube_size: float) -> None:
+    env = CubePick(("front",), image_size=16, cube_size=cube_size)
+    try:
+        assert run(made(env, seed=0)).success
+    finally:
+        env.close()
+
+
 @pytest.mark.parametrize("seed", [2, 3])
 def test_it_comes_back_from_a_planned_miss(env: CubePick, seed: int) -> None:
     demonstration = made(env, seed, miss_share=1.0)
