@@ -60,6 +60,15 @@ ARMS = (
 )
 
 
+COMPARISONS = (
+    ("small-s2-flow", "small-1x-flow"),
+    ("large-s2-flow", "large-1x-flow"),
+    ("large-1x-flow", "small-1x-flow"),
+    ("small-1x-flow", "small-1x"),
+)
+"""Arms whose difference the report tells, the first minus the second; of S², on the fine grid, first."""
+
+
 class Published(NamedTuple):
     """A row of VC-1's model card: mean success (%) over the five tasks, and its spread."""
 

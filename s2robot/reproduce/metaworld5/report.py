@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from s2robot.reports.result import read_evaluation
-from s2robot.reproduce.metaworld5.plan import ARMS, PUBLISHED, TASKS
-from s2robot.statistics.seeds import ArmRate
+from s2robot.reproduce.metaworld5.plan import ARMS, COMPARISONS, PUBLISHED, TASKS
+from s2robot.statistics.seeds import ArmDifference, ArmRate
 from s2robot.utils.atomic_io import write_atomic
 
 Outcomes = Mapping[str, Mapping[int, np.ndarray]]
@@ -53,7 +53,7 @@ def render(arms: Mapping[str, Outcomes]) -> str:
         [f"{p.encoder} (published)", *[""] * len(TASKS), f"{p.mean} ± {p.spread}", ""] for p in PUBLISHED
     ]
     lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join([_HEAD, *lines, ""])
+    return "\n".join([_HEAD, *lines, "", *_differences(arms), ""])
 
 
 def complete_seeds(outcomes: Outcomes) -> list[int]:
@@ -62,13 +62,41 @@ def complete_seeds(outcomes: Outcomes) -> list[int]:
     return sorted(set.intersection(*seeds))
 
 
+def _differences(arms: Mapping[str, Outcomes]) -> list[str]:
+    """Of the comparisons that can be made, by the training seeds that both arms have."""
+    rows = []
+    for names in COMPARISONS:
+        a, b = (arms.get(name, {}) for name in names)
+        seeds = sorted({*complete_seeds(a)} & {*complete_seeds(b)})
+        if seeds:
+            found = ArmDifference.of(_table(a, seeds), _table(b, seeds))
+            low, high = (100 * bound for bound in found.interval())
+            which = ", ".join(map(str, seeds))
+            difference = f"{100 * found.difference:+.1f} pp | {low:+.1f} to {high:+.1f}"
+            rows.append(f"| `{names[0]}` - `{names[1]}` | {which} | {difference} | {found.p():.2g} |")
+    if not rows:
+        return []
+    head = [
+        "Differences, paired by start, over the training seeds that both arms have; with one seed they are",
+        "of two policies, not of training. None is corrected for the others.",
+        "",
+        "| arms | seeds | difference | 95 % interval | p |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return [*head, *rows]
+
+
+def _table(outcomes: Outcomes, seeds: Sequence[int]) -> np.ndarray:
+    """bool (seeds, starts of all tasks)."""
+    return np.stack([np.concatenate([outcomes[task][seed] for task in TASKS]) for seed in seeds])
+
+
 def _row(outcomes: Outcomes) -> list[str]:
     cells = [_count(outcomes.get(task, {})) for task in TASKS]
     seeds = complete_seeds(outcomes)
     if not seeds:
         return [*cells, "-", "-"]
-    by_seed = [np.concatenate([outcomes[task][seed] for task in TASKS]) for seed in seeds]
-    table = np.stack(by_seed)
+    table = _table(outcomes, seeds)
     means = 100 * table.mean(axis=1)
     spread = f"± {means.std(ddof=1):.1f}" if len(seeds) > 1 else "(one seed)"
     low, high = ArmRate.of(table).interval()
