@@ -92,7 +92,7 @@ def test_arms_are_compared_by_the_seeds_that_both_have(tmp_path: Path) -> None:
             write_outcomes(tmp_path, f"small-1x_{task}_seed{seed}", 3)
     write_report(tmp_path)
     rows = [line for line in (tmp_path / "report.md").read_text().splitlines() if " pp |" in line]
-    assert len(rows) == 1 and rows[0].startswith("| `small-1x-flow` - `small-1x` | 0, 1 | +50.0 pp | +")
+    assert len(rows) == 1 and rows[0].startswith("| `small-1x-flow` - `small-1x` | 0, 1 | +50.0 pp | ")
 
 
 def test_the_published_report_is_computed_from_the_raw_outcomes(tmp_path: Path) -> None:
