@@ -7,6 +7,8 @@ from typing import Literal
 
 from s2robot.config.options import Count, Natural
 
+_LARGE = {"table10": ("encoder=small",), "metaworld5": ("encoder=dinov2-small",)}
+
 
 @dataclass(frozen=True)
 class ReproduceOptions:
@@ -20,7 +22,7 @@ class ReproduceOptions:
     arms: tuple[str, ...] | None
     seeds: tuple[Natural, ...]
     small: tuple[str, ...]
-    large: tuple[str, ...]
+    large: tuple[str, ...] | None
     random: tuple[str, ...]
     blind: tuple[str, ...]
     episodes: Count | None
@@ -34,4 +36,5 @@ class ReproduceOptions:
 
     def encoder(self, which: str) -> tuple[str, ...]:
         """The options that choose an encoder: `small`, `large`, `random` or `blind`."""
-        return {"small": self.small, "large": self.large, "random": self.random, "blind": self.blind}[which]
+        large = _LARGE[self.what] if self.large is None else self.large
+        return {"small": self.small, "large": large, "random": self.random, "blind": self.blind}[which]
