@@ -101,18 +101,21 @@ def main(options: ProbeOptions) -> None:
     """Probes every encoder at every set of sizes under every pooling; writes `out` where it is given."""
     _check(options)
     torch.set_num_threads(options.threads or usable_cores())
+    extractors = [
+        FeatureExtractor(name, sizes, bf16=options.bf16, resize_to=resize_to)
+        for name, (sizes, resize_to) in product(options.encoders, scalings(options.sizes, options.resize_to))
+    ]
     store = DemoStore.open(options.demos)
     probe_set = draw_frames(store, options.camera, options.frames, options.seed)
     baseline = distances(probe_set.target, probe_set.target.mean(0))
     off = f"{100 * baseline.mean():.1f} cm off"
     print(f"{len(store)} demos, {len(baseline)} frames; predicting their mean is {off}")
     results = []
-    for name, (sizes, resize_to) in product(options.encoders, scalings(options.sizes, options.resize_to)):
-        extractor = FeatureExtractor(name, sizes, bf16=options.bf16, resize_to=resize_to)
+    for extractor in extractors:
         features = extract(extractor, probe_set.frames)
         for pooling in options.poolings:
             training = (options.folds, options.steps, options.seed)
-            title = f"{name} ({extractor.scales})"
+            title = f"{extractor.encoder.name} ({extractor.scales})"
             shape = extractor.map_shape(probe_set.frames.shape[1:3])
             errors = cross_validate(features, shape, probe_set, pooling, *training, title=title)
             results.append(_result(extractor, pooling, errors, probe_set))

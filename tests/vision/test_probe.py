@@ -104,6 +104,16 @@ def test_a_mistake_is_one_line(
     assert said in toy_loop.refusal(capsys, "probe", f"demos={toy_store}", *QUICK, *options)
 
 
+def test_an_encoder_that_is_missing_is_told_before_another_is_probed(
+    toy_store: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.safetensors"
+    given = ("probe", f"demos={toy_store}", *QUICK, f"encoders=[random-tiny,{missing}]", "poolings=[mean]")
+    assert toy_loop.s2robot(*given, "steps=5") == 2
+    printed = capsys.readouterr()
+    assert str(missing) in printed.err and "random-tiny" not in printed.out
+
+
 def test_demos_without_a_start_are_refused(
     toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
