@@ -1,0 +1,118 @@
+"""`python docs/results/when_s2_pays/figure.py`: report.md and figure.svg from the probes beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.stats import t
+
+HERE = Path(__file__).parent
+WIDTHS = {"15mm_far": 2.0, "20mm_far": 2.7, "30mm_far": 4.0, "40mm": 8.0, "60mm": 12.0}  # px at 224, about
+NAMES = {
+    "mvp-tiny-sim": "mvp-tiny-sim (this simulator)",
+    "dinov2-small": "DINOv2-S (real images)",
+    "efficientnet-lite0": "EfficientNet-lite0 (ImageNet)",
+    "efficientnet-lite2": "EfficientNet-lite2, larger",
+}
+ONE, COARSE, FINE = "one scale", "S², coarse grid", "S², fine grid"
+
+
+def probes() -> dict[str, dict[tuple[str, str], np.ndarray]]:
+    """Scene -> (encoder, scales) -> the error of each demo (cm)."""
+    found: dict[str, dict[tuple[str, str], np.ndarray]] = {}
+    for scene in WIDTHS:
+        for file in sorted(HERE.glob(f"{scene}_*.json")):
+            for row in json.loads(file.read_text())["results"]:
+                errors = np.array(row["episodes_cm"])
+                found.setdefault(scene, {})[row["encoder"], scales(row)] = errors
+    return found
+
+
+def scales(row: dict[str, Any]) -> str:
+    if len(row["sizes"]) == 1:
+        return ONE
+    return FINE if "to" in row["scales"] else COARSE
+
+
+def mean(errors: np.ndarray) -> tuple[float, float]:
+    """Of values of demos, and half the width of its 95 % interval."""
+    n = len(errors)
+    return float(errors.mean()), float(t.ppf(0.975, n - 1) * errors.std(ddof=1) / np.sqrt(n))
+
+
+def report(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> str:
+    lines = [
+        "# When does S² pay? Errors of probes",
+        "",
+        "Computed from the JSON files here; plan: [plan.md](plan.md).",
+        "",
+    ]
+    for encoder, name in NAMES.items():
+        lines += [
+            f"## {name}",
+            "",
+            f"| scene | {ONE} | {COARSE} | {FINE} | {ONE} - {FINE} | {ONE} - {COARSE} |",
+            "|---|---|---|---|---|---|",
+        ]
+        for scene, rows in found.items():
+            cells = [rows.get((encoder, which)) for which in (ONE, COARSE, FINE)]
+            if cells[0] is None:
+                continue
+            values = ["" if c is None else "{:.2f} ± {:.2f}".format(*mean(c)) for c in cells]
+            for other in (cells[2], cells[1]):
+                values.append("" if other is None else "{:+.2f} ± {:.2f}".format(*mean(cells[0] - other)))
+            lines.append(f"| `{scene}`, {WIDTHS[scene]:g} px | {' | '.join(values)} |")
+        lines.append("")
+    lines.append(
+        "Mean error in cm ± half of a 95 % interval over demos; differences are paired by demo, above 0 "
+        "where one scale is worse."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def draw(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> None:
+    plt.rcParams["svg.hashsalt"] = "s2robot"
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for number, (encoder, name) in enumerate(NAMES.items()):
+        scenes = [s for s in found if (encoder, ONE) in found[s]]
+        for axis, which in ((left, ONE), (left, FINE), (right, FINE)):
+            at = [s for s in scenes if (encoder, which) in found[s]]
+            if not at:
+                continue
+            values = [found[s][encoder, which] for s in at]
+            if axis is right:
+                values = [
+                    100 * (found[s][encoder, ONE] - v) / found[s][encoder, ONE].mean()
+                    for s, v in zip(at, values, strict=True)
+                ]
+            middle, half = zip(*(mean(v) for v in values), strict=True)
+            dashed = axis is left and which == ONE
+            axis.errorbar(
+                [WIDTHS[s] * (1 + 0.02 * number) for s in at],
+                middle,
+                half,
+                capsize=3,
+                marker="o",
+                color=f"C{number}",
+                linestyle="--" if dashed else "-",
+                label=f"{name}: {which}" if axis is left else name,
+            )
+    right.axhline(0, color="grey", linewidth=0.8)
+    left.set(ylabel="error of the cube's place (cm)", yscale="log")
+    right.set(ylabel="what S² on the fine grid takes off one scale's error (%)")
+    for axis in (left, right):
+        axis.set(xlabel="width of the cube at 224 px", xscale="log")
+        axis.set_xticks(list(WIDTHS.values()), [f"{w:g}" for w in WIDTHS.values()], minor=False)
+        axis.minorticks_off()
+        axis.legend(fontsize=7)
+    figure.savefig(HERE / "figure.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    found = probes()
+    (HERE / "report.md").write_text(report(found))
+    draw(found)
