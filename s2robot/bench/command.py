@@ -44,7 +44,7 @@ def _small(options: BenchOptions) -> BenchOptions:
     return replace(
         options,
         encode=replace(encode, rounds=min(encode.rounds, 3), control_steps=steps, memory=False),
-        train=replace(train, episodes=0, act_steps=0),
+        train=replace(train, episodes=0),
         rollout=replace(rollout, starts=min(rollout.starts, 4), workers=(1,), rounds=1),
     )
 

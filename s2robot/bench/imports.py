@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from s2robot.bench.memory import peak_resident
 from s2robot.bench.options import BenchOptions, ImportsBench
+from s2robot.bench.peer_training import peak_resident
 from s2robot.commands import run_command
 from s2robot.core.spec import RobotSpec
 from s2robot.data.store import DemoStore, Episode

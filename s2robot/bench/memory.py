@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from s2robot.bench.peer_training import peak_resident
 from s2robot.utils.workers import run_jobs
 
 
@@ -30,9 +30,3 @@ def _measure(call: Callable[[], object], device: str) -> int:
     before = peak_resident()
     call()
     return peak_resident() - before
-
-
-def peak_resident() -> int:
-    """Bytes of this process's memory at its peak so far; `getrusage` may tell that of whoever started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Len
 
-from s2robot.config.options import Count, Natural
+from s2robot.config.options import Count, Natural, NonNegative
 from s2robot.core.errors import UserError
 from s2robot.integrations.lerobot.environment import EnvironmentOptions
 from s2robot.vision.encoders.engine import Engine
@@ -48,7 +48,23 @@ class TrainBench:
     encoder_steps: Count
     episodes: Natural
     shape: tuple[Count, Count]
-    act_steps: Natural
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """Of another project: a clone, and a virtual environment that has what it needs."""
+
+    code: str | None
+    environment: str | None
+
+
+@dataclass(frozen=True)
+class PeersBench:
+    episodes: Count
+    steps: Count
+    seconds: NonNegative
+    lerobot: tuple[Literal["act", "diffusion"], ...]
+    diffusion_policy: OwnCode
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,17 @@ class BenchOptions:
     """See configs/bench.yaml."""
 
     what: Literal[
-        "encode", "disk", "rollout", "train", "processes", "store", "imports", "serve", "start", "all"
+        "encode",
+        "disk",
+        "rollout",
+        "train",
+        "peers",
+        "processes",
+        "store",
+        "imports",
+        "serve",
+        "start",
+        "all",
     ]
     demos: str | None
     checkpoint: str | None
@@ -105,6 +131,7 @@ class BenchOptions:
     disk: DiskBench
     rollout: RolloutBench
     train: TrainBench
+    peers: PeersBench
     processes: ProcessesBench
     store: StoreBench
     imports: ImportsBench

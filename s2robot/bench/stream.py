@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from s2robot.bench.memory import peak_resident
 from s2robot.bench.options import TrainBench
+from s2robot.bench.peer_training import peak_resident
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.memmap import MappedArray
 from s2robot.train.batches import Batches, Loader

@@ -1,7 +1,6 @@
 """Training by parts: the data path alone, steps from the feature cache, steps with the encoder in the loop.
 
-Beside them lerobot's ACT on the same demos. And whether memory stays bounded: windows of a synthetic feature
-store that is as large as one likes.
+And whether memory stays bounded: windows of a synthetic feature store that is as large as one likes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from s2robot.bench.act import train_act
 from s2robot.bench.options import BenchOptions, TrainBench
 from s2robot.bench.stream import stream
 from s2robot.commands import load_command
@@ -49,9 +47,6 @@ def measure(bench: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
         "cache_over_encoder_in_the_loop": result["from_cache"]["steps_per_second"]
         / result["encoder_in_the_loop"]["steps_per_second"],
     }
-    if bench.train.act_steps:
-        store, threads = demos.sources[0].store, torch.get_num_threads()
-        result["lerobot_act"] = train_act(store, bench, options.batch_size, threads)
     about = {"demos": len(demos), "batch_size": options.batch_size, "train": list(bench.training)}
     about |= {"threads": torch.get_num_threads(), "device": bench.device}
     return {**result, **shares, **about}, _lines(result, shares)
@@ -146,8 +141,6 @@ def _lines(result: dict[str, Any], shares: dict[str, float]) -> Iterator[str]:
     ratio = shares["cache_over_encoder_in_the_loop"]
     rate = looped["steps_per_second"]
     yield f"encoder in the loop      {rate:8.4f} steps/s, the cache is {ratio:.0f} x faster"
-    if act := result.get("lerobot_act"):
-        yield f"lerobot's ACT            {act['steps_per_second']:8.4f} steps/s"
     if synthetic := result.get("synthetic_store"):
         yield (
             f"{synthetic['episodes']:,} episodes          {synthetic['windows_per_second']:8.1f} windows/s, "

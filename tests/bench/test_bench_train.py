@@ -14,7 +14,7 @@ from s2robot.bench.options import TrainBench
 from s2robot.bench.stream import make, place, stream
 from s2robot.train.batches import Batches
 
-SECTION = TrainBench(windows=8, steps=2, encoder_steps=1, episodes=20, shape=(17, 32), act_steps=0)
+SECTION = TrainBench(windows=8, steps=2, encoder_steps=1, episodes=20, shape=(17, 32))
 
 
 def test_a_synthetic_store_is_read_in_a_process_of_its_own(tmp_path: Path) -> None:
@@ -48,7 +48,6 @@ def test_the_command_measures_every_part(toy_store: Path, tmp_path: Path) -> Non
         "train.windows=8",
         "train.steps=2",
         "threads=1",
-        "train.act_steps=0",
     )
     assert toy_loop.s2robot("bench", "train", *arguments, "train.episodes=20") == 0
     result = json.loads(out.read_text())

@@ -24,11 +24,6 @@ from hypothesis.extra import numpy as arrays
 from kill_writer import SPEC, made_episode
 from mistakes import refusal
 
-from s2robot.bench.act import train_act
-from s2robot.bench.options import BenchOptions
-from s2robot.config import compose
-from s2robot.config.options import read_options
-from s2robot.config.overrides import as_overrides
 from s2robot.data.store import DemoStore
 from s2robot.integrations.lerobot.bridge import receive, send
 from s2robot.integrations.lerobot.environment import lerobot_python
@@ -133,7 +128,9 @@ def test_a_failed_installation_is_tried_again(tmp_path: Path) -> None:
     made = lerobot_python(None, fake)
     assert lerobot_python(None, fake) == made == tmp_path / "cache" / "lerobot-venv" / "bin" / "python"
     calls = made.with_name("python.calls").read_text().splitlines()
-    assert calls == ["-m pip install --quiet lerobot[dataset]==0.6.1"], "once: the second call found it"
+    assert calls == ["-m pip install --quiet lerobot[dataset,diffusion]==0.6.1"], (
+        "once: the second call found it"
+    )
 
 
 # lerobot itself
@@ -239,18 +236,3 @@ def test_lerobot_and_we_read_what_the_other_wrote(
         assert episode.attributes["instruction"] == f"task {n % 2}"
         difference = np.abs(episode.images("top").astype(int) - written[f"{n} observation.images.top"])
         assert difference.mean() < (8 if images == "video" else 1e-9), "another step's frame is 80 away"
-
-
-@pytest.mark.slow
-def test_act_as_lerobot_configures_it_is_timed(
-    demos: DemoStore, tmp_path: Path, environment: str | None
-) -> None:
-    given = {"lerobot": {"environment": environment}, "scratch": tmp_path, "train": {"act_steps": 2}}
-    given |= {"what": "train", "out": tmp_path / "bench.json"}
-    options = read_options(BenchOptions, compose("bench", as_overrides(given)))
-    result = train_act(demos, options, batch_size=2, threads=1)
-    assert result["steps"] == 2
-    assert result["steps_per_second"] > 0
-    assert result["parameters"] > 40e6  # ResNet-18 and a transformer of width 512
-    assert len(set(result["losses"])) == 3
-    assert np.isfinite(result["losses"]).all()

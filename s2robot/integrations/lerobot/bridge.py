@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import chain, repeat
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,34 +76,6 @@ def windows(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
         for step in message[0]["steps"]:
             dataset[step]
         send(reply, {"seconds": time.perf_counter() - began})
-
-
-def train(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
-    """Answers each `steps` with the seconds that as many steps of ACT took, after one that does not count.
-
-    ACT is as lerobot configures it, but for a backbone that starts from random numbers, since nothing is
-    fetched; `batch_size` and `threads` are given. Reading the frames is part of it, one process for all.
-    """
-    import torch  # type: ignore[import-not-found]
-
-    while message := receive(source):
-        options = message[0]
-        torch.set_num_threads(options["threads"])
-        policy, before, windows = _act(folder)
-        loader = torch.utils.data.DataLoader(windows, options["batch_size"], shuffle=True)
-        optimiser = torch.optim.AdamW(policy.get_optim_params(), 1e-5)
-        batches = chain.from_iterable(repeat(loader))
-        losses, began = [], time.perf_counter()
-        for step in range(options["steps"] + 1):
-            if step == 1:  # the first one warms up
-                began = time.perf_counter()
-            loss, _ = policy.forward(before(next(batches)))
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.item())
-        size = sum(p.numel() for p in policy.parameters())
-        send(reply, {"seconds": time.perf_counter() - began, "parameters": size, "losses": losses})
 
 
 def robot(folder: Path, source: IO[bytes], reply: IO[bytes]) -> None:
@@ -170,28 +141,6 @@ def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _act(folder: Path) -> tuple[Any, Any, Any]:
-    """Policy, what prepares its batches, and the windows that it trains on."""
-    from lerobot.configs import FeatureType  # type: ignore[import-not-found]
-    from lerobot.policies.act.configuration_act import ACTConfig  # type: ignore[import-not-found]
-    from lerobot.policies.act.modeling_act import ACTPolicy  # type: ignore[import-not-found]
-    from lerobot.policies.factory import make_pre_post_processors  # type: ignore[import-not-found]
-    from lerobot.utils.feature_utils import dataset_to_policy_features  # type: ignore[import-not-found]
-
-    dataset = _open(folder)
-    features = dataset_to_policy_features(dataset.meta.features)
-    outputs = {name: f for name, f in features.items() if f.type is FeatureType.ACTION}
-    inputs = {name: f for name, f in features.items() if name not in outputs}
-    config = ACTConfig(
-        input_features=inputs, output_features=outputs, pretrained_backbone_weights=None, device="cpu"
-    )
-    policy = ACTPolicy(config)
-    policy.train()
-    before, _ = make_pre_post_processors(config, dataset_stats=dataset.meta.stats)
-    deltas = {"action": [i / dataset.fps for i in range(config.chunk_size)]}
-    return policy, before, _open(folder, delta_timestamps=deltas)
-
-
 def _open(folder: Path, **options: Any) -> Any:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset  # type: ignore[import-not-found]
 
@@ -201,7 +150,7 @@ def _open(folder: Path, **options: Any) -> Any:
 def main(action: str, folder: str) -> None:
     reply = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    actions = (windows, train, robot)
+    actions = (windows, robot)
     {a.__name__: a for a in actions}[action](Path(folder), sys.stdin.buffer, reply)
 
 

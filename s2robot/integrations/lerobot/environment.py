@@ -16,7 +16,7 @@ from s2robot.core.errors import UserError
 from s2robot.data.durable import disk_errors
 from s2robot.utils.paths import user_cache
 
-REQUIREMENT = "lerobot[dataset]==0.6.1"
+REQUIREMENT = "lerobot[dataset,diffusion]==0.6.1"
 NEEDS = (3, 12)
 """The oldest Python that this lerobot runs on."""
 
