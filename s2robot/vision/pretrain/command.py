@@ -1,12 +1,14 @@
 """`s2robot pretrain`: makes an encoder by masked visual pre-training on frames of the simulator.
 
 Two stages, each resumed where it stopped: render frames of random states into shards, then train. Frame i and
-batch i are pure functions of the seed.
+batch i are pure functions of the seed. With several `encoder.sizes` the model is trained as S² runs it; the
+weights that come out are the plain ViT's.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import shlex
 import time
 from collections.abc import Callable
@@ -45,7 +47,7 @@ from s2robot.vision.pretrain.mae import MaskedAutoencoder
 
 SHARD = 100  # states
 _CHECKPOINT_EVERY = 200  # steps
-_SCHEMA = 2  # of the state and the card
+_SCHEMA = 3  # of the state and the card
 _STATE = "state.pt"
 _ENCODER = "encoder.safetensors"
 _WIDTH_STEP = 4  # of the decoder: its heads, and the parts of a sine-cosine embedding
@@ -93,6 +95,7 @@ def _check(options: PretrainOptions, out: Path) -> None:
     """What would be found out late. Raises UserError."""
     if options.encoder.architecture not in ARCHITECTURES:
         raise unknown("architecture", options.encoder.architecture, ARCHITECTURES)
+    _scales(options)
     if options.decoder_width % _WIDTH_STEP:
         raise UserError(f"decoder_width={options.decoder_width}: expected a multiple of {_WIDTH_STEP}")
     check_folder(out)
@@ -154,7 +157,10 @@ def _open_shard(path: Path) -> np.ndarray:
 
 
 class Frames:
-    """Views of the rendered frames as an encoder will meet them: whole frames, S² tiles, and random crops."""
+    """Views of the rendered frames as an encoder will meet them: whole frames, S² tiles, and random crops.
+
+    A view for S² (as large as its last scale) is cut into tiles by the model; frames of that size have no other.
+    """
 
     def __init__(self, shards: list[Path]) -> None:
         self._shards = [_open_shard(shard) for shard in shards]
@@ -205,8 +211,12 @@ def _train(
 ) -> tuple[MaskedAutoencoder, list[float], float]:
     torch.manual_seed(options.seed)
     device = world.device(None)
-    decoder = {"decoder_depth": options.decoder_depth, "decoder_width": options.decoder_width}
-    model = MaskedAutoencoder(_architecture(options), **decoder).to(device)
+    model = MaskedAutoencoder(
+        _architecture(options),
+        decoder_depth=options.decoder_depth,
+        decoder_width=options.decoder_width,
+        scales=_scales(options),
+    ).to(device)
     optimiser = torch.optim.AdamW(
         parameter_groups(model, options.weight_decay), lr=options.lr, betas=(0.9, 0.95)
     )
@@ -242,8 +252,7 @@ def _step(
     rng = np.random.default_rng([options.seed, step])
     masks = torch.Generator().manual_seed(int(rng.integers(2**62)))
     part, device = Microbatch(world.rank, world.size), next(loss_of.parameters()).device
-    image_size = _architecture(options).image_size
-    images = frames.batch(options.batch_size, image_size, rng, part).to(device)
+    images = frames.batch(options.batch_size, _sizes(options)[-1], rng, part).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=_in_bf16(options)):
         loss = loss_of(images, masks, part)
     optimiser.zero_grad()
@@ -257,12 +266,33 @@ def _architecture(options: PretrainOptions) -> Architecture:
     return ARCHITECTURES[options.encoder.architecture or ""]
 
 
+def _scales(options: PretrainOptions) -> tuple[int, ...]:
+    """Image sides by the ViT's own; one size is that side itself, whatever it says. Raises UserError."""
+    side, grid, sizes = _architecture(options).image_size, _architecture(options).grid, options.encoder.sizes
+    if len(sizes) == 1 and sizes[0] <= side:
+        return (1,)
+    scales, tiles = tuple(size // side for size in sizes), math.lcm(*(-(-size // side) for size in sizes))
+    in_order = sizes[0] == side and sorted(set(sizes)) == list(sizes)
+    if in_order and not any(size % side for size in sizes) and grid % tiles == 0 and tiles < grid:
+        return scales
+    raise UserError(
+        f"encoder.sizes={list(sizes)}: expected [{side}] or, for S², {side} px and multiples of it whose tiles "
+        f"divide its {grid} x {grid} patches, such as [{side},{2 * side}]"
+    )
+
+
+def _sizes(options: PretrainOptions) -> list[int]:
+    """Of the images (px), that of the ViT first."""
+    return [scale * _architecture(options).image_size for scale in _scales(options)]
+
+
 def _recipe(options: PretrainOptions) -> dict[str, Any]:
     schedule = ("states", "steps", "batch_size", "lr", "warmup", "weight_decay")
     keys = (*schedule, "decoder_depth", "decoder_width", "bf16", "seed", "source")
     plain = to_plain(options)
     chosen = {key: plain[key] for key in keys}
-    return {"architecture": options.encoder.architecture, **chosen, "bf16": _in_bf16(options)}
+    encoder = {"architecture": options.encoder.architecture, "sizes": _sizes(options)}
+    return {**encoder, **chosen, "bf16": _in_bf16(options)}
 
 
 def _in_bf16(options: PretrainOptions) -> bool:
@@ -273,7 +303,7 @@ def _command(options: PretrainOptions) -> str:
     """What makes this encoder again, every number of the recipe given."""
     recipe = _recipe(options)
     architecture, source = recipe.pop("architecture"), recipe.pop("source")
-    given = recipe | {_source_option(key): value for key, value in source.items()}
+    given = {"encoder.sizes": recipe.pop("sizes")} | recipe | {_source_option(key): value for key, value in source.items()}
     overrides = shlex.join(f"{key}={as_override(value)}" for key, value in given.items())
     return f"s2robot pretrain out=OUT encoder={architecture} {overrides}"
 
