@@ -50,6 +50,9 @@ def options(out: Path, *overrides: str) -> PretrainOptions:
     return read_options(PretrainOptions, compose("pretrain", [f"out={out}", *small, *source, *overrides]))
 
 
+S2 = ("encoder.sizes=[224,448]", "steps=2", "batch_size=1")
+
+
 def weights(out: Path) -> bytes:
     return (out / "encoder.safetensors").read_bytes()
 
@@ -74,16 +77,53 @@ def test_it_ends_in_an_encoder_and_its_card(pretrained: Path) -> None:
     assert card["parameters"] == sum(value.numel() for value in state.values())
 
 
-@pytest.mark.parametrize("embedded", [None, *EMBEDDED])
-def test_the_cards_command_makes_it_again(pretrained: Path, embedded: str | None) -> None:
-    path = WEIGHTS / f"{embedded}.json" if embedded else pretrained / "card.json"
+@pytest.fixture(scope="module")
+def pretrained_with_s2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pretrain") / "s2"
+    pretrain.main(options(out, *S2))
+    return out
+
+
+def test_with_s2_it_ends_in_a_plain_vit(pretrained_with_s2: Path, pretrained: Path) -> None:
+    card = json.loads((pretrained_with_s2 / "card.json").read_text())
+    assert card["recipe"]["sizes"] == [224, 448]
+    state, plain = (load_file(out / "encoder.safetensors") for out in (pretrained_with_s2, pretrained))
+    assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in plain.items()}
+    assert load_encoder("tiny", pretrained_with_s2 / "encoder.safetensors").weights_sha256
+
+
+def test_with_s2_it_goes_on_where_it_stopped(
+    pretrained_with_s2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "_CHECKPOINT_EVERY", 1)
+    step = pretrain._step
+
+    def stops_at_the_second(options: PretrainOptions, index: int, *others: Any) -> float:
+        if index == 1:
+            raise KeyboardInterrupt
+        return step(options, index, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pretrain, "_step", stops_at_the_second)
+        pretrain.main(options(tmp_path, *S2))
+    message = refusal(lambda: pretrain.main(options(tmp_path, *S2, "encoder.sizes=[224]")))
+    assert "was made with another sizes ([224, 448], not [224])" in message
+    pretrain.main(options(tmp_path, *S2))
+    assert weights(tmp_path) == weights(pretrained_with_s2)
+
+
+@pytest.mark.parametrize("kind", [None, "s2", *EMBEDDED])
+def test_the_cards_command_makes_it_again(
+    pretrained: Path, pretrained_with_s2: Path, kind: str | None
+) -> None:
+    made_here = pretrained_with_s2 if kind == "s2" else pretrained
+    path = WEIGHTS / f"{kind}.json" if kind in EMBEDDED else made_here / "card.json"
     card = json.loads(path.read_text())
     program, command, *overrides = shlex.split(card["command"])
     assert (program, command) == ("s2robot", "pretrain")
     config = compose(command, overrides)
-    again = {"architecture": config.encoder.architecture} | {
-        k: config[k] for k in card["recipe"] if k in config
-    }
+    given = {**config.encoder, **config}
+    again = {k: given[k] for k in card["recipe"]}
     assert again == card["recipe"]
     assert isinstance(again["bf16"], bool), "not left to the machine that makes it again"
 
@@ -163,6 +203,14 @@ def test_an_encoder_without_its_state_is_not_replaced(pretrained: Path, tmp_path
         ("warmup=-5", "warmup=-5: expected 0 or more"),
         ("seed=-1", "seed=-1: expected 0 or more"),
         ("decoder_width=30", "decoder_width=30: expected a multiple of 4"),
+        *(
+            (
+                f"encoder.sizes={sizes}",
+                f"encoder.sizes={sizes}: expected [224] or, for S², 224 px and multiples of it whose tiles "
+                "divide its 14 x 14 patches, such as [224,448]",
+            )
+            for sizes in ("[448]", "[448, 224]", "[224, 300]", "[224, 672]", "[112, 224]", "[224, 224]")
+        ),
     ],
 )
 def test_numbers_out_of_range_are_refused_at_once(tmp_path: Path, override: str, said: str) -> None:

@@ -159,7 +159,7 @@ def _open_shard(path: Path) -> np.ndarray:
 class Frames:
     """Views of the rendered frames as an encoder will meet them: whole frames, S² tiles, and random crops.
 
-    A view for S² (as large as its last scale) is cut into tiles by the model; frames of that size have no other.
+    The model itself cuts a view for S², as large as its last scale, into tiles.
     """
 
     def __init__(self, shards: list[Path]) -> None:
@@ -276,8 +276,8 @@ def _scales(options: PretrainOptions) -> tuple[int, ...]:
     if in_order and not any(size % side for size in sizes) and grid % tiles == 0 and tiles < grid:
         return scales
     raise UserError(
-        f"encoder.sizes={list(sizes)}: expected [{side}] or, for S², {side} px and multiples of it whose tiles "
-        f"divide its {grid} x {grid} patches, such as [{side},{2 * side}]"
+        f"encoder.sizes={list(sizes)}: expected [{side}] or, for S², {side} px and multiples of it whose "
+        f"tiles divide its {grid} x {grid} patches, such as [{side},{2 * side}]"
     )
 
 
@@ -303,7 +303,8 @@ def _command(options: PretrainOptions) -> str:
     """What makes this encoder again, every number of the recipe given."""
     recipe = _recipe(options)
     architecture, source = recipe.pop("architecture"), recipe.pop("source")
-    given = {"encoder.sizes": recipe.pop("sizes")} | recipe | {_source_option(key): value for key, value in source.items()}
+    given = {"encoder.sizes": recipe.pop("sizes")} | recipe
+    given |= {_source_option(key): value for key, value in source.items()}
     overrides = shlex.join(f"{key}={as_override(value)}" for key, value in given.items())
     return f"s2robot pretrain out=OUT encoder={architecture} {overrides}"
 

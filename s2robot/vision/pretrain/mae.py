@@ -119,11 +119,15 @@ class MaskedAutoencoder(nn.Module):
         patches, places = [], []
         for scale, view in zip(self.scales, views, strict=True):
             split = "b (ti u tj v k) s ... -> (ti tj b) (u v k s) ..."
-            sides = {"ti": scale, "tj": scale} | dict.fromkeys("uv", self.regions // scale)
-            patches.append(rearrange(self._apart(take(view, kept)), split, **sides))
             place = places_in_tile(self.grid, scale).to(kept.device)[kept]
-            places.append(rearrange(place, split, **sides))
+            patches.append(rearrange(self._apart(take(view, kept)), split, **self._sides(scale)))
+            places.append(rearrange(place, split, **self._sides(scale)))
         return (torch.cat(patches) - self.mean) / self.std, torch.cat(places)
+
+    def _sides(self, scale: int) -> dict[str, int]:
+        """Rows and columns: of tiles, and of regions in each."""
+        regions = self.regions // scale
+        return {"ti": scale, "tj": scale, "u": regions, "v": regions}
 
     def _encode(self, patches: Tensor, places: Tensor) -> Tensor:
         vit = self.encoder
@@ -143,8 +147,7 @@ class MaskedAutoencoder(nn.Module):
         merged = []
         for scale, own in zip(self.scales, tokens.split([images * t for t in tiles]), strict=True):
             join = "(ti tj b) (u v k s) c -> b (ti u tj v k) s c"
-            sides = {"ti": scale, "tj": scale} | dict.fromkeys("uv", self.regions // scale)
-            cells = rearrange(own[:, 1:], join, s=scale**2, **sides).mean(2)
+            cells = rearrange(own[:, 1:], join, s=scale**2, **self._sides(scale)).mean(2)
             cls = own[:, :1].unflatten(0, (-1, images)).mean(0)
             merged.append(torch.cat([cls, cells], dim=1))
         return torch.cat(merged, dim=-1)
