@@ -196,7 +196,7 @@ COMMANDS = (
         "Pre-train an encoder (MAE) on frames of the simulator",
         "s2robot.vision.pretrain.command:main",
         "Train",
-        ("out", "encoder", "states", "steps", "batch_size"),
+        ("out", "encoder", "encoder.sizes", "states", "steps", "batch_size"),
         holds_out=True,
         resumes=True,
     ),

@@ -76,13 +76,14 @@ class Defaults:
         return option in OmegaConf.missing_keys(self.config)
 
     def comments(self) -> dict[str, str]:
-        """Option -> the comment beside it."""
-        found = comments(self.path)
+        """Option -> the comment beside it; the command's own goes before that of a choice."""
+        own = comments(self.path)
+        found: dict[str, str] = {}
         for group, choice in self.groups.items():
             for path in _with_included(choice, self.choices(group)) if choice else ():
                 prefix = "" if "@package _global_" in head_comment(path) else f"{section_of(group)}."
                 found |= {prefix + name: text for name, text in comments(path).items() if text}
-        return found
+        return own | found | {name: text for name, text in own.items() if text}
 
 
 def load_defaults(command: str, choices: Sequence[str] = (), folder: Path | None = None) -> Defaults:
