@@ -197,15 +197,18 @@ class Soak:
             Forward(), env.robot_spec, env.clock.now, blending, real=lambda _: 10.0
         )
         try:
-            faults = inject_faults(env, executor, float(self._rng.uniform(4, 20)))["faults"]
+            figures = inject_faults(env, executor, float(self._rng.uniform(4, 20)))
         finally:
             executor.close()
+        faults, stopped = figures["faults"], figures["stopped_before_the_last_fault"]
         self.counts.faults.update(f"robot: {name}" for name in (*faults, "lost frames"))
         self.counts.unsafe_commands += sum(
-            not fault["largest_step_rad"] < _LARGEST_STEP for fault in (faults["beside"], faults["nan"])
+            not faults[name]["largest_step_rad"] < _LARGEST_STEP
+            for name in ("beside", "nan")
+            if name in faults
         )
-        if faults["frozen_camera"]["stopped"] is None:
-            self.counts.unsafe_commands += 1
+        if stopped is None:  # frames lost one after the other stop it too, and then no fault follows
+            self.counts.unsafe_commands += faults["frozen_camera"]["stopped"] is None
 
     # ------------------------------------------------------------------ disks
 
