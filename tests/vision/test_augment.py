@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,34 +30,107 @@ RNG = np.random.default_rng(0)
 VIDEO = RNG.integers(256, size=(3, 40, 40, 3), dtype=np.uint8)
 
 
-@given(st.integers(1, 5), st.floats(0, 0.4), st.floats(0, 0.9))
+OFF = {"shift": 0.0, "crop": 0.0, "colour": 0.0, "light": 0.0, "blur": 0.0}
+
+
+def only(**options: float) -> Augmentation:
+    """Variants by these options alone."""
+    return Augmentation(**(OFF | options))  # type: ignore[arg-type]
+
+
+shares = st.floats(0, 0.99)
+options = st.fixed_dictionaries(dict.fromkeys(OFF, shares) | {"blur": st.floats(0, 0.1)})
+sizes = st.tuples(*(st.integers(1, 24),) * 2)
+
+
+@given(options, st.integers(1, 5), sizes)
 def test_a_variant_is_a_function_of_its_name_and_leaves_the_frames_alone(
-    variant: int, shift: float, colour: float
+    options: dict[str, float], variant: int, size: tuple[int, int]
 ) -> None:
-    augmentation, before = Augmentation(5, shift, colour), VIDEO.copy()
-    one = augmentation.apply(VIDEO, variant, "digest", "front")
-    assert (one.shape, one.dtype) == (VIDEO.shape, np.uint8)
-    np.testing.assert_array_equal(VIDEO, before)
-    fewer = Augmentation(variant, shift, colour)
-    np.testing.assert_array_equal(fewer.apply(VIDEO, variant, "digest", "front"), one)
+    video = np.random.default_rng(0).integers(256, size=(2, *size, 3), dtype=np.uint8)
+    before = video.copy()
+    one = Augmentation(5, **options).apply(video, variant, "digest", "front")
+    assert (one.shape, one.dtype) == (video.shape, np.uint8)
+    np.testing.assert_array_equal(video, before)
+    fewer = Augmentation(variant, **options)
+    np.testing.assert_array_equal(fewer.apply(video, variant, "digest", "front"), one)
 
 
-def test_frames_of_a_video_are_changed_alike() -> None:
+@pytest.mark.parametrize("changed", [{name: 0.1} for name in OFF] + [{}])
+def test_frames_of_a_video_are_changed_alike_and_videos_otherwise(changed: dict[str, float]) -> None:
+    augmentation = only(**changed) if changed else Augmentation()
     still = np.repeat(VIDEO[:1], 4, axis=0)
-    changed = Augmentation(1, 0.2, 0.5).apply(still, 1, "digest", "front")
-    assert (changed == changed[:1]).all() and (changed[0] != still[0]).any()
+    one = augmentation.apply(still, 1, "digest", "front")
+    assert (one == one[:1]).all() and (one[0] != still[0]).any()
+    assert (augmentation.apply(still, 1, "another", "front") != one).any()
+    parts = [augmentation.apply(part, 1, "digest", "front") for part in (still[:1], still[1:])]
+    np.testing.assert_array_equal(np.concatenate(parts), one)
+
+
+GREY = np.full((1, 40, 60, 3), 128, np.uint8)
+
+
+@pytest.mark.parametrize("variant", range(1, 6))
+def test_light_changes_smoothly_over_the_image(variant: int) -> None:
+    lit = only(light=0.5).apply(GREY, variant, "digest", "front")[0, ..., 0].astype(int)
+    assert lit.max() > lit.min()
+    assert max(np.abs(np.diff(lit, axis=axis)).max() for axis in (0, 1)) <= 8
+    edge = np.concatenate([lit[0], lit[-1], lit[:, 0], lit[:, -1]])
+    assert edge.max() == lit.max() or edge.min() == lit.min()
+
+
+def test_blur_and_crop_leave_an_even_image_and_change_another() -> None:
+    dot = np.zeros((1, 41, 41, 3), np.uint8)
+    dot[:, 20, 20] = 255
+    blurred = only(blur=0.1).apply(dot, 1, "digest", "front")[0, ..., 0].astype(int)
+    assert blurred.max() == blurred[20, 20] < 255 and np.abs(blurred - blurred.T).max() <= 1
+    for augmentation in (only(blur=0.1), only(crop=0.3)):
+        np.testing.assert_array_equal(augmentation.apply(GREY, 1, "digest", "front"), GREY)
+
+
+def test_a_crop_shows_a_part_of_the_image_and_enlarges_it() -> None:
+    row = np.broadcast_to(np.linspace(0, 255, 100).round().astype(np.uint8), (100, 100))
+    ramp = np.repeat(row[..., None], 3, axis=2)[None]
+    for variant in range(1, 6):
+        cropped = only(crop=0.5).apply(ramp, variant, "digest", "front")[0, 50, :, 0].astype(int)
+        assert (np.diff(cropped) >= 0).all()
+        assert 0.5 * 255 - 8 <= cropped[-1] - cropped[0] < 255
+
+
+def test_colour_turns_hues_little_and_leaves_grey_grey() -> None:
+    red = GREY * 0 + np.array([200, 30, 30], np.uint8)
+    pixels = [only(colour=0.9).apply(red, v, "digest", "front")[0, 0, 0].tolist() for v in range(1, 6)]
+    assert all(pixel[0] == max(pixel) for pixel in pixels) and len({p[1] - p[2] for p in pixels}) > 1
+    grey = only(colour=0.9).apply(GREY, 1, "digest", "front")
+    assert np.ptp(grey, axis=-1).max() == 0
+
+
+def test_variants_by_shift_alone_are_those_that_older_caches_hold() -> None:
+    shifted = only(shift=0.25).apply(VIDEO, 1, "digest", "front")
+    assert hashlib.sha256(shifted.tobytes()).hexdigest().startswith("ce6cabd19c286193")
+    assert only(shift=0.25).identity(2) == {"shift": 0.25, "colour": 0.0, "seed": 0, "variant": 2}
+
+
+@pytest.mark.parametrize("changed", [{name: 0.1} for name in OFF])
+def test_an_option_that_is_on_is_part_of_the_identity(changed: dict[str, float]) -> None:
+    assert only(**changed).identity(1) != only().identity(1)
+
+
+def test_caches_of_colours_without_hues_are_not_taken_for_those_with() -> None:
+    before = {"shift": 0.05, "colour": 0.2, "seed": 0, "variant": 1}
+    assert only(shift=0.05, colour=0.2).identity(1) != before
 
 
 def test_variants_videos_and_seeds_differ() -> None:
-    augmentation = Augmentation(2, 0.2, 0.5)
+    augmentation = Augmentation(2)
     names = [(1, "a", "front"), (2, "a", "front"), (1, "b", "front"), (1, "a", "wrist")]
     made = [augmentation.apply(VIDEO, *name) for name in names]
-    made.append(Augmentation(2, 0.2, 0.5, seed=1).apply(VIDEO, *names[0]))
+    made.append(Augmentation(2, seed=1).apply(VIDEO, *names[0]))
     assert len({frames.tobytes() for frames in made}) == 5
 
 
 def test_a_shift_alone_moves_the_image_and_repeats_its_edge() -> None:
-    moved = Augmentation(1, 0.25, 0.0).apply(VIDEO, 1, "digest", "front")
+    moved = only(shift=0.25).apply(VIDEO, 1, "digest", "front")
     padded = np.pad(VIDEO, ((0, 0), (10, 10), (10, 10), (0, 0)), mode="edge")
     places = [
         (t, left)
@@ -68,7 +142,7 @@ def test_a_shift_alone_moves_the_image_and_repeats_its_edge() -> None:
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
-    np.testing.assert_array_equal(Augmentation(1, 0.0, 0.0).apply(VIDEO, 1, "digest", "front"), VIDEO)
+    np.testing.assert_array_equal(only().apply(VIDEO, 1, "digest", "front"), VIDEO)
 
 
 @dataclass(frozen=True)
@@ -76,7 +150,18 @@ class Section:
     augment: Augmentation
 
 
-@pytest.mark.parametrize("given", [{"variants": -1}, {"shift": 1.0}, {"colour": -0.1}, {"colour": "red"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"variants": -1},
+        {"shift": 1.0},
+        {"colour": -0.1},
+        {"colour": "red"},
+        {"blur": 0.2},
+        {"light": 1.0},
+        {"crop": 1.0},
+    ],
+)
 def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
     (name,) = given
     assert refusal(lambda: read_options(Section, {"augment": given})).startswith(f"augment.{name}=")
@@ -89,7 +174,7 @@ def test_an_unknown_option_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_each_variant_has_a_cache_of_its_own(tmp_path: Path) -> None:
     store = DemoStore.open(toy_loop.record(tmp_path / "demos", 1, "env.image_size=32"))
-    augmentation, (camera, *_) = Augmentation(2, 0.1, 0.3), store.spec.cameras
+    augmentation, (camera, *_) = Augmentation(2), store.spec.cameras
     caches = [
         encode_store(store.path, None, ENCODER, changed=changed)
         for changed in (None, (augmentation, 1), (augmentation, 2))
