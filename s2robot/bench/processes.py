@@ -17,7 +17,7 @@ from s2robot.bench.options import BenchOptions
 from s2robot.commands import load_command
 from s2robot.core.errors import UserError
 from s2robot.data.dataset import WindowDataset
-from s2robot.train.demos import choose_demos, load_episode_features, split_episodes
+from s2robot.train.demos import choose_demos, decide_variants, load_episode_features, split_episodes
 from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
 
@@ -50,6 +50,7 @@ def _length(bench: BenchOptions) -> tuple[int, int]:
     given = [f"demos={bench.demo_store}", "out=unused", *bench.training]
     options: TrainOptions = load_command("train", given)[1]
     demos = choose_demos(options)
+    options, _ = decide_variants(options, demos)
     episodes = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
     ]

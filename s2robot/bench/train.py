@@ -22,7 +22,7 @@ from s2robot.config.checks import check_device
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.data.windows import history_window
 from s2robot.train.batches import Batches, Loader, Window
-from s2robot.train.demos import Demos, choose_demos, load_episode_features
+from s2robot.train.demos import Demos, choose_demos, decide_variants, load_episode_features
 from s2robot.train.options import TrainOptions
 from s2robot.train.run import Trainer, start
 from s2robot.utils.distributed import World
@@ -36,6 +36,7 @@ def measure(bench: BenchOptions) -> tuple[dict[str, Any], Iterator[str]]:
     given = [f"demos={bench.demo_store}", "out=unused", *bench.training]
     options: TrainOptions = load_command("train", given)[1]
     demos = choose_demos(options)
+    options, _ = decide_variants(options, demos)
     episodes = [
         t for source in demos.sources for t in load_episode_features(source, demos.spec, options, World())
     ]

@@ -20,7 +20,14 @@ from s2robot.policy.policy import Policy
 from s2robot.train.announce import announcement, window_images
 from s2robot.train.batches import Batches, Loader
 from s2robot.train.checkpointing import Folder, identity
-from s2robot.train.demos import Demos, choose_demos, load_episode_features, mask_idle_steps, split_episodes
+from s2robot.train.demos import (
+    Demos,
+    choose_demos,
+    decide_variants,
+    load_episode_features,
+    mask_idle_steps,
+    split_episodes,
+)
 from s2robot.train.init import Init, with_checkpoint
 from s2robot.train.log import Log, check_log, open_log
 from s2robot.train.memory import into_memory
@@ -79,6 +86,9 @@ def train_policy(demos: str | Path | Sequence[str | Path], out: str | Path, **op
 
 def _prepare(options: TrainOptions, world: World) -> Training:
     demos = choose_demos(options)
+    options, remark = decide_variants(options, demos)
+    if remark and world.leads:
+        print(remark, flush=True)
     check_rollouts(options, demos)
     folder = Folder.of(options, demos)
     episodes = [

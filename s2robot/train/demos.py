@@ -14,6 +14,7 @@ from s2robot.core.errors import UserError
 from s2robot.core.spec import RobotSpec
 from s2robot.data.dataset import EpisodeFeatures
 from s2robot.data.idle import idle_steps
+from s2robot.data.origin import is_simulated, simulated_env
 from s2robot.data.reader import EpisodeReader
 from s2robot.data.store import DemoStore, digest_of
 from s2robot.train.options import Filter, TrainOptions
@@ -62,10 +63,8 @@ class Demos:
     @property
     def env(self) -> dict[str, Any] | None:
         """The simulated environment that all of them come from, None where there is none."""
-        first, *others = (source.store.attributes.get("record", {}).get("env") for source in self.sources)
-        if not all(other == first for other in others):
-            return None
-        return first
+        first, *others = (simulated_env(source.store.attributes) for source in self.sources)
+        return dict(first) if first is not None and all(other == first for other in others) else None
 
 
 def choose_demos(options: TrainOptions) -> Demos:
@@ -81,7 +80,7 @@ def choose_demos(options: TrainOptions) -> Demos:
         raise UserError(f"demos=[{','.join(paths)}]: a store is named twice")
     stores = [DemoStore.open(path) for path in paths]
     for store in stores:
-        check_trusted(store.attributes.get("record", {}).get("env"))  # it goes into the checkpoint
+        check_trusted(simulated_env(store.attributes))  # it goes into the checkpoint
     spec = _common_spec(stores, options.cameras)
     sources = [Source(store, tuple(_chosen(store, options.filter))) for store in stores]
     if not any(source.ids for source in sources):
@@ -89,6 +88,12 @@ def choose_demos(options: TrainOptions) -> Demos:
         count = sum(map(len, stores))
         raise UserError(f"none of the {count} demos of {names} passes {_in_words(options.filter)}")
     return Demos(tuple(source for source in sources if source.ids), spec)
+
+
+def decide_variants(options: TrainOptions, demos: Demos) -> tuple[TrainOptions, str | None]:
+    """The options with the number of variants that these demos get, and a remark where that is not none."""
+    augment, remark = options.augment.resolve(all(is_simulated(source.store) for source in demos.sources))
+    return replace(options, augment=augment), remark
 
 
 def _common_spec(stores: Sequence[DemoStore], cameras: Sequence[str] | None) -> RobotSpec:
@@ -159,7 +164,7 @@ def load_episode_features(
             changed=changed,
             **shared,
         )
-        for changed in (None, *((augmentation, 1 + i) for i in range(augmentation.variants)))
+        for changed in (None, *((augmentation, number) for number in augmentation.numbers))
     ]
     episodes = []
     for episode_id, digest in source.digests.items():

@@ -13,7 +13,7 @@ from s2robot.config.overrides import as_overrides
 from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.policy.policy import Policy
 from s2robot.train.checkpointing import checkpoint_settings
-from s2robot.train.demos import Demos, choose_demos, load_episode_features
+from s2robot.train.demos import Demos, choose_demos, decide_variants, load_episode_features
 from s2robot.train.model import untrained
 from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
@@ -62,6 +62,7 @@ def load_windows(
     paths = [demos] if isinstance(demos, str | Path) else list(demos)
     chosen = _read({"demos": paths, "encode_workers": 0, "policy": policy, **options})
     found, world = choose_demos(chosen), World()
+    chosen, _ = decide_variants(chosen, found)
     episodes = [
         e for source in found.sources for e in load_episode_features(source, found.spec, chosen, world)
     ]

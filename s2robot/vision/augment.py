@@ -7,7 +7,7 @@ whole, a few times, and every variant is encoded like the frames themselves.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as F
 from s2robot.config.options import Natural, NonNegative, ShareBelowOne
 from s2robot.utils.hashing import sha256_json
 
+_OF_REAL = 2  # variants by default, where demos are not of a simulation
 _HUE = 0.1  # of `colour`, in turns of the colour wheel
 
 
@@ -26,7 +27,7 @@ class Augmentation:
     """How far variants are from what was recorded; 0 turns an option off.
 
     Attributes:
-        variants: of each video, beside itself; 0: none.
+        variants: of each video, beside itself; 0: none. None: decided by `resolve`.
         shift: of the image, at most, as a share of its side; edges are repeated (DrQ's random shift).
         crop: share of each side that is cut off at most; the rest is enlarged to the frame's size.
         colour: brightness, contrast and saturation are multiplied by 1 - colour to 1 + colour, and hues
@@ -37,13 +38,30 @@ class Augmentation:
         seed: of all random numbers.
     """
 
-    variants: Natural = 0
+    variants: Natural | None = None
     shift: ShareBelowOne = 0.05
     crop: ShareBelowOne = 0.05
     colour: ShareBelowOne = 0.2
     light: ShareBelowOne = 0.3
     blur: Annotated[NonNegative, Le(0.1)] = 0.005
     seed: Natural = 0
+
+    @property
+    def numbers(self) -> range:
+        """Those of the variants, from 1."""
+        return range(1, 1 + (self.variants or 0))
+
+    def resolve(self, simulated: bool) -> tuple[Augmentation, str | None]:
+        """With its number of variants, by where the demos are from, and a remark where that makes any.
+
+        A simulation has the same cameras and lamps in rollouts; a robot has not.
+        """
+        if self.variants is not None:
+            return self, None
+        if simulated:
+            return replace(self, variants=0), None
+        remark = f"{_OF_REAL} variants of each frame, as these demos are not of a simulation"
+        return replace(self, variants=_OF_REAL), f"{remark}: augment.variants=0 for none"
 
     def identity(self, variant: int) -> dict[str, Any]:
         """What decides the frames of a variant: neither how many others there are nor what is off does."""

@@ -25,6 +25,7 @@ from s2robot.core.spec import RobotSpec
 from s2robot.data.durable import disk_errors
 from s2robot.data.files import is_url
 from s2robot.data.memmap import MappedArray
+from s2robot.data.origin import is_simulated, recorded_in
 from s2robot.data.store import DemoStore
 from s2robot.data.streams import blocks
 from s2robot.utils.atomic_io import replacing, write_json
@@ -36,7 +37,7 @@ from s2robot.vision.augment import Augmentation
 from s2robot.vision.bucket import FeatureBucket, copy_of
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor, make_extractor
-from s2robot.vision.foreign import env_of, foreign_frames
+from s2robot.vision.foreign import foreign_frames
 
 Variant = tuple[Augmentation, int]
 """An augmentation and the number of its variant: how frames are changed before they are encoded."""
@@ -61,8 +62,10 @@ def main(options: EncodeOptions) -> None:
     """Encodes what is missing of the store at `demos`."""
     common = {"cameras": options.cameras, "bf16": options.bf16, "workers": options.workers}
     with join_world() as world:
-        for variant in range(options.augment.variants + 1):
-            changed = (options.augment, variant) if variant else None
+        augment, remark = options.augment.resolve(is_simulated(DemoStore.open(options.demos)))
+        if remark and world.leads:
+            print(remark, flush=True)
+        for changed in (None, *((augment, number) for number in augment.numbers)):
             cache = encode_store(
                 options.demos, options.features, options.encoder, **common, changed=changed, world=world
             )
@@ -175,7 +178,7 @@ def encode_store(
             raise unknown("camera", camera, store.spec.cameras)
     encoder.check_cameras(store.spec.cameras)
     world = world or World()
-    said = foreign_frames(encoder, env_of(store.attributes), store)
+    said = foreign_frames(encoder, recorded_in(store.attributes), store)
     if said and world.leads and changed is None:
         print(said, flush=True)
     url = str(root) if is_url(root) else None

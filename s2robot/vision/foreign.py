@@ -26,8 +26,3 @@ def foreign_frames(encoder: EncoderOptions | str, env: Mapping[str, Any] | None,
         f"encoder {name} was pre-trained on frames of our own simulator alone, and {whose} has others: "
         "encoder=dinov2-small was trained on real images (docs/encoders.md has more)"
     )
-
-
-def env_of(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The environment that the demos of a store with these attributes were recorded in."""
-    return attributes.get("record", {}).get("env")

@@ -59,7 +59,7 @@ def test_the_page_shows_them(store: DemoStore, tmp_path: Path) -> None:
 
 def test_each_has_its_features_and_its_windows(store: DemoStore, tmp_path: Path) -> None:
     root = tmp_path / "features"
-    options = (*toy_loop.ENCODER, f"features={root}", "workers=0")
+    options = (*toy_loop.ENCODER, f"features={root}", "workers=0", "augment.variants=0")
     assert toy_loop.s2robot("encode", f"demos={store.path}", *options) == 0
     files = {path.name.removesuffix(".npy"): path for path in root.rglob("*.npy")}
     assert set(files) == set(NAMES)

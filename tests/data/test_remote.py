@@ -295,6 +295,7 @@ def encoding(rank: int, store: DemoStore, features: str, own: Path, port: int) -
         "cameras=[front]",
         "bf16=false",
         "workers=0",
+        "augment.variants=0",
     )
     command = [sys.executable, "-m", "s2robot.cli", "encode", f"demos={store.path}", f"features={features}"]
     return subprocess.Popen([*command, *options], env=os.environ | world | meeting)

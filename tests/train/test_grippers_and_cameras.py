@@ -16,7 +16,7 @@ from s2robot.data.store import DemoStore, Episode
 from s2robot.policy.checkpoint import load_policy
 
 GRASP, LENGTH = 6, 15
-QUICK = ("steps=2", "checkpoint_every=2", "val_fraction=0")
+QUICK = ("steps=2", "checkpoint_every=2", "val_fraction=0", "augment.variants=0")
 
 
 def closing(open_value: float, closed: float, noise: float = 0.0) -> np.ndarray:
@@ -96,7 +96,7 @@ def test_cameras_of_any_size_and_name_are_encoded_train_and_are_read(
 ) -> None:
     spec = replace(SPEC, cameras=cameras)
     demos = store(tmp_path / "demos", spec, closing(-1.0, 1.0))
-    assert s2robot("encode", f"demos={demos}", *ENCODER, "workers=0") == 0
+    assert s2robot("encode", f"demos={demos}", *ENCODER, "workers=0", "augment.variants=0") == 0
     policy = load_policy(train(demos, tmp_path / "policy", *QUICK))
     assert list(policy.model.config.cameras) == list(policy.spec.cameras) == list(cameras)
     images = {name: np.full(shape, 50, np.uint8) for name, shape in cameras.items()}

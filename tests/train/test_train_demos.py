@@ -15,8 +15,9 @@ from s2robot.config import compose
 from s2robot.config.options import read_options
 from s2robot.core.spec import RobotSpec
 from s2robot.data.store import DemoStore
-from s2robot.train.demos import choose_demos, collected_by, passes
+from s2robot.train.demos import choose_demos, collected_by, decide_variants, passes
 from s2robot.train.options import Filter, TrainOptions
+from s2robot.vision.augment import Augmentation
 
 
 def options(demos: str | list[str], cameras: list[str] | None = None, **wanted: Any) -> TrainOptions:
@@ -104,6 +105,48 @@ def test_the_environment_is_the_one_they_share(tmp_path: Path) -> None:
     one, same, other = recorded("a", {"rate": 10}), recorded("b", {"rate": 10}), recorded("c", {"rate": 20})
     assert chosen(one, same).env == {"rate": 10}
     assert chosen(one, other).env is None
+
+
+ROBOT = {"_target_": "s2robot.robot.env.RobotEnv", "arm": {"_target_": "s2robot.robot.arms.franka.FrankaArm"}}
+LIVE = {"_target_": "envs.realtime.robot.LiveCubePick"}
+TOY = {"_target_": "envs.toy.Toy"}
+
+
+@pytest.mark.parametrize(
+    ("root", "episode", "variants", "env"),
+    [
+        ({"record": {"env": TOY}}, {}, 0, TOY),
+        ({"record": {"teleop": "person", "env": ROBOT}}, {}, 2, None),
+        ({"record": {"env": LIVE}}, {}, 0, None),
+        ({"deploy": {"robot": ROBOT}}, {}, 2, None),
+        ({"deploy": {"robot": LIVE}}, {}, 0, None),
+        ({"imported": "lerobot: mine"}, {}, 2, None),
+        ({"record": {"seed": 0}}, {"config": {"env": TOY}}, 0, None),  # merged, of several environments
+        ({}, {"config": {"env": ROBOT}}, 2, None),
+        ({"record": [], "deploy": "x"}, {"config": None}, 2, None),
+    ],
+)
+def test_variants_are_made_by_default_of_what_is_not_simulated(
+    tmp_path: Path, root: dict[str, Any], episode: dict[str, Any], variants: int, env: dict[str, Any] | None
+) -> None:
+    made = DemoStore.create(tmp_path / "demos", SPEC, root)
+    demo = made_episode(0, 0, steps=2)
+    demo.attributes |= episode
+    made.append(demo)
+    asked = options(str(made))
+    demos = choose_demos(asked)  # a robot's are trained on too, and name no environment for rollouts
+    decided, remark = decide_variants(asked, demos)
+    assert (decided.augment.variants, demos.env) == (variants, env)
+    assert (remark is None) == (variants == 0)
+    given = dataclasses.replace(asked, augment=Augmentation(variants=1))
+    assert decide_variants(given, demos) == (given, None)
+
+
+def test_variants_are_made_of_all_where_some_are_of_a_robot(tmp_path: Path) -> None:
+    made = DemoStore.create(tmp_path / "simulated", SPEC, {"record": {"env": TOY}})
+    made.append(made_episode(0, 0, steps=2))
+    asked = options([str(made), store(tmp_path / "imported", seed=1)])
+    assert decide_variants(asked, choose_demos(asked))[0].augment.variants == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 import toy_loop
 from hypothesis import given
 from hypothesis import strategies as st
+from kill_writer import SPEC
+from kill_writer import made_episode as recorded_episode
 from mistakes import refusal
 from toy_loop import ENCODER as ENCODER_OPTIONS
 from toy_loop import TRAIN, made_episode, s2robot
@@ -30,12 +33,12 @@ RNG = np.random.default_rng(0)
 VIDEO = RNG.integers(256, size=(3, 40, 40, 3), dtype=np.uint8)
 
 
-OFF = {"shift": 0.0, "crop": 0.0, "colour": 0.0, "light": 0.0, "blur": 0.0}
+OFF: dict[str, Any] = {"shift": 0.0, "crop": 0.0, "colour": 0.0, "light": 0.0, "blur": 0.0}
 
 
-def only(**options: float) -> Augmentation:
+def only(**options: Any) -> Augmentation:
     """Variants by these options alone."""
-    return Augmentation(**(OFF | options))  # type: ignore[arg-type]
+    return Augmentation(**(OFF | options))
 
 
 shares = st.floats(0, 0.99)
@@ -45,7 +48,7 @@ sizes = st.tuples(*(st.integers(1, 24),) * 2)
 
 @given(options, st.integers(1, 5), sizes)
 def test_a_variant_is_a_function_of_its_name_and_leaves_the_frames_alone(
-    options: dict[str, float], variant: int, size: tuple[int, int]
+    options: dict[str, Any], variant: int, size: tuple[int, int]
 ) -> None:
     video = np.random.default_rng(0).integers(256, size=(2, *size, 3), dtype=np.uint8)
     before = video.copy()
@@ -209,6 +212,33 @@ def test_held_out_episodes_are_scored_as_recorded() -> None:
     training, held_out = split_episodes(tracks, 0.25, 0)
     assert [len(t.variants) for t in training] == [1, 1, 1] and [len(t.variants) for t in held_out] == [0]
     assert isinstance(next(iter(into_memory(training)[0].variants[0].values())), np.ndarray)
+
+
+def test_imported_demos_have_variants_unless_they_are_turned_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demos = imported(tmp_path / "demos")
+    said = "2 variants of each frame, as these demos are not of a simulation: augment.variants=0 for none\n"
+    given = [f"demos={demos}", *ENCODER_OPTIONS, "workers=0"]
+    assert s2robot("encode", *given, "augment.variants=0", f"features={tmp_path / 'none'}") == 0
+    assert len(list((tmp_path / "none").iterdir())) == 1 and said not in capsys.readouterr().out
+    assert s2robot("encode", *given) == 0
+    assert len(list((demos / "features").iterdir())) == 3 and said in capsys.readouterr().out
+    policy = tmp_path / "policy"
+    given = toy_loop.training(demos, policy, "steps=2", "warmup=1", "val_fraction=0")
+    assert s2robot(*given) == 0
+    assert capsys.readouterr().out.startswith(said)
+    assert json.loads((policy / "run.json").read_text())["options"]["augment"]["variants"] == 2
+    assert s2robot(*given, "augment.variants=2") == 0  # the same training
+    assert "augment.variants 2 -> 0" in toy_loop.refusal(capsys, *given, "augment.variants=0")
+
+
+def imported(path: Path) -> Path:
+    """A store that does not say where its two demos were recorded."""
+    store = DemoStore.create(path, SPEC)
+    for seed in range(2):
+        store.append(recorded_episode(0, seed, steps=3))
+    return path
 
 
 def test_training_takes_them(tmp_path: Path) -> None:
