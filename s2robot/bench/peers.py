@@ -86,6 +86,8 @@ def _run(python: Path, setting: Setting, given: dict[str, Any]) -> Row:
             done = subprocess.run(command, env=env, capture_output=True, text=True, errors="replace")
         except OSError as error:
             raise UserError(f"{python} does not start: {error.strerror}") from error
+    if done.returncode < 0:
+        raise UserError(f"its process was ended by signal {-done.returncode}: is there enough memory?")
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise UserError(lines[-1] if lines else f"{python} ended with {done.returncode}")

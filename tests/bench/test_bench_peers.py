@@ -44,7 +44,8 @@ def test_each_gets_the_same_and_one_that_fails_is_a_row(
     monkeypatch.setattr(own_training, "train", lambda *_: OWN)
     found = json.dumps(FOUND | {"seconds": 8.0, "image_size": [216, 216], "usual_epochs": 600})
     theirs = environment(tmp_path / "theirs", f"echo '{found}'")
-    lerobot = environment(tmp_path / "lerobot", "echo warning >&2; echo 'OSError: no backbone' >&2; exit 1")
+    fails = 'case "$3" in *diffusion*) kill -9 $$;; esac; echo "OSError: no backbone" >&2; exit 1'
+    lerobot = environment(tmp_path / "lerobot", f"echo warning >&2; {fails}")
     options = (f"lerobot.environment={lerobot}", f"peers.diffusion_policy.environment={theirs}")
     options += (f"peers.diffusion_policy.code={tmp_path}", "peers.steps=7", "peers.seconds=9")
     assert toy_loop.s2robot(*peers(toy_demos, tmp_path / "peers.json", *options)) == 0
@@ -52,7 +53,8 @@ def test_each_gets_the_same_and_one_that_fails_is_a_row(
     result = json.loads((tmp_path / "peers.json").read_text())
     rows, windows = result["policies"], result["windows_of_all_demos"]
     assert (result["demos"], result["batch_size"], result["threads"]) == (2, 4, 1)
-    assert rows["lerobot act"] == rows["lerobot diffusion"] == {"failed": "OSError: no backbone"}
+    assert rows["lerobot act"] == {"failed": "OSError: no backbone"}
+    assert "ended by signal 9" in rows["lerobot diffusion"]["failed"]
     own, other = rows["s2robot"], rows["diffusion_policy"]
     assert (own["windows_per_second"], other["windows_per_second"]) == (16, 2)
     assert own["usual_hours"] == pytest.approx((1400 * 4 / 16 + windows * 0.5) / 3600)
