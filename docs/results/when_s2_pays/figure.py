@@ -18,7 +18,7 @@ NAMES = {
     "efficientnet-lite0": "EfficientNet-lite0 (ImageNet)",
     "efficientnet-lite2": "EfficientNet-lite2, larger",
 }
-ONE, COARSE, FINE = "one scale", "S², coarse grid", "S², fine grid"
+ONE, UPSAMPLED, COARSE, FINE = "one scale", "one scale, fine grid", "S², coarse grid", "S², fine grid"
 
 
 def probes() -> dict[str, dict[tuple[str, str], np.ndarray]]:
@@ -34,7 +34,7 @@ def probes() -> dict[str, dict[tuple[str, str], np.ndarray]]:
 
 def scales(row: dict[str, Any]) -> str:
     if len(row["sizes"]) == 1:
-        return ONE
+        return UPSAMPLED if "to" in row["scales"] else ONE
     return FINE if "to" in row["scales"] else COARSE
 
 
@@ -45,33 +45,31 @@ def mean(errors: np.ndarray) -> tuple[float, float]:
 
 
 def report(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> str:
-    lines = [
-        "# When does S² pay? Errors of probes",
-        "",
-        "Computed from the JSON files here; plan: [plan.md](plan.md).",
-        "",
-    ]
+    shown = (ONE, UPSAMPLED, COARSE, FINE)
+    head = ["scene", *shown, f"{ONE} - {FINE}", f"{ONE} - {COARSE}", f"{UPSAMPLED} - {FINE}"]
+    lines = ["# When does S² pay? Errors of probes", ""]
+    lines += ["Computed from the JSON files here; plan: [plan.md](plan.md).", ""]
     for encoder, name in NAMES.items():
-        lines += [
-            f"## {name}",
-            "",
-            f"| scene | {ONE} | {COARSE} | {FINE} | {ONE} - {FINE} | {ONE} - {COARSE} |",
-            "|---|---|---|---|---|---|",
-        ]
+        lines += [f"## {name}", "", _row(head), _row(["---"] * len(head))]
         for scene, rows in found.items():
-            cells = [rows.get((encoder, which)) for which in (ONE, COARSE, FINE)]
-            if cells[0] is None:
+            own = {which: rows[encoder, which] for which in shown if (encoder, which) in rows}
+            if not own:
                 continue
-            values = ["" if c is None else "{:.2f} ± {:.2f}".format(*mean(c)) for c in cells]
-            for other in (cells[2], cells[1]):
-                values.append("" if other is None else "{:+.2f} ± {:.2f}".format(*mean(cells[0] - other)))
-            lines.append(f"| `{scene}`, {WIDTHS[scene]:g} px | {' | '.join(values)} |")
+            values = ["{:.2f} ± {:.2f}".format(*mean(own[w])) if w in own else "" for w in shown]
+            for a, b in ((ONE, FINE), (ONE, COARSE), (UPSAMPLED, FINE)):
+                pair = a in own and b in own
+                values.append("{:+.2f} ± {:.2f}".format(*mean(own[a] - own[b])) if pair else "")
+            lines.append(_row([f"`{scene}`, {WIDTHS[scene]:g} px", *values]))
         lines.append("")
     lines.append(
-        "Mean error in cm ± half of a 95 % interval over demos; differences are paired by demo, above 0 "
-        "where one scale is worse."
+        "Mean error in cm ± half of a 95 % interval over demos; differences are paired by demo, above 0"
     )
+    lines.append("where the second is better.")
     return "\n".join(lines) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def draw(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> None:
@@ -97,13 +95,14 @@ def draw(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> None:
                 half,
                 capsize=3,
                 marker="o",
+                markerfacecolor="white" if dashed else None,
                 color=f"C{number}",
                 linestyle="--" if dashed else "-",
                 label=f"{name}: {which}" if axis is left else name,
             )
     right.axhline(0, color="grey", linewidth=0.8)
-    left.set(ylabel="error of the cube's place (cm)", yscale="log")
-    right.set(ylabel="what S² on the fine grid takes off one scale's error (%)")
+    left.set(ylabel="error of the cube's place (cm)", ylim=(0, None))
+    right.set(ylabel="taken off by S² on the fine grid (%)")
     for axis in (left, right):
         axis.set(xlabel="width of the cube at 224 px", xscale="log")
         axis.set_xticks(list(WIDTHS.values()), [f"{w:g}" for w in WIDTHS.values()], minor=False)
