@@ -50,6 +50,8 @@ def test_its_commands_are_ones_that_s2robot_takes_and_share_demos() -> None:
     assert {"encoder.sizes=[224,448]", "encoder.resize_to=-1"} <= set(second.commands()[1].overrides)
     assert "policy.head=flow" not in first.commands()[1].overrides, "the first recipe stays what it was"
     assert {"policy.head=flow", "steps=1500"} <= set(other.commands()[1].overrides)
+    assert "encoder=tiny" in first.commands()[1].overrides
+    assert "encoder=dinov2-small" in other.commands()[1].overrides, "the larger one, where none is named"
 
 
 def test_a_task_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
