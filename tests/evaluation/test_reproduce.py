@@ -21,6 +21,8 @@ from s2robot.reproduce.table10.plan import (
     PLANNED_CONDITIONED,
     PLANNED_DROPOUT,
     PLANNED_FINE_GRID,
+    PLANNED_TINIER_CUBE,
+    PLANNED_TINY_CUBE,
     chosen_arms,
     seeds_of,
 )
@@ -226,7 +228,14 @@ def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> Non
     assert len(set(names)) == len(names)
     assert {
         name
-        for pair in (*PLANNED, *PLANNED_CONDITIONED, *PLANNED_DROPOUT, *PLANNED_FINE_GRID)
+        for pair in (
+            *PLANNED,
+            *PLANNED_CONDITIONED,
+            *PLANNED_DROPOUT,
+            *PLANNED_FINE_GRID,
+            *PLANNED_TINY_CUBE,
+            *PLANNED_TINIER_CUBE,
+        )
         for name in pair
     } <= set(names)
     assert PLANNED[0] == ("small-s2", "large-1x"), "the claim"

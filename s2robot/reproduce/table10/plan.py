@@ -1,7 +1,7 @@
 """What is compared in `s2robot reproduce table10`: arms, in cells from the most important to the least.
 
-The plans in words, with the analysis and what it takes: docs/results/table10/plan.md, and of `fine_grid`
-docs/results/fine_grid/plan.md.
+The plans in words, with the analysis and what it takes: docs/results/table10/plan.md, of `fine_grid`
+docs/results/fine_grid/plan.md, of `tiny_cube` and `tinier_cube` docs/results/tiny_cube/plan.md.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ STORES: dict[str, tuple[str, ...]] = {
     "small_cube": ("+env.cube_size=0.03",),
     "far_camera": ("+env.camera_distance=1.3",),
     "distant": ("+env.cube_size=0.03", "+env.camera_distance=1.5"),
+    "distant_20mm": ("+env.cube_size=0.02", "+env.camera_distance=1.5"),
+    "distant_15mm": ("+env.cube_size=0.015", "+env.camera_distance=1.5"),
     "varied": ("+env.perturb.light=1.0", "+env.perturb.texture=1.0", "+env.perturb.camera=1.0"),
 }
 """Demo stores, and what of `s2robot record`'s options makes them. The same seeds: the same cubes and arms."""
@@ -125,6 +127,8 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         *_all("far", DROPOUT, store="far_camera"),
     ),
     "fine_grid": _all("distant", _FINE, store="distant", **_RECIPE),
+    "tiny_cube": _all("20mm", _FINE, store="distant_20mm", **_RECIPE),
+    "tinier_cube": _all("15mm", _FINE, store="distant_15mm", **_RECIPE),
     "curve": (*_all("30", DROPOUT, episodes=30), *_all("60", DROPOUT, episodes=60)),
     "pooling": (*_all("mean", DROPOUT[:3], pooling="mean"), *_all("cls", DROPOUT[:3], pooling="cls")),
 }
@@ -148,12 +152,14 @@ PLANNED_CONDITIONED = (
 PLANNED_DROPOUT = (("small-s2-dropout", "large-1x-dropout"), ("small-s2-dropout", "small-1x-dropout"))
 """Likewise of the visual-dropout experiment."""
 
-PLANNED_FINE_GRID = (
-    ("small-s2-fine-distant", "small-1x-distant"),
-    ("small-s2-fine-distant", "small-s2-distant"),
-    ("small-s2-fine-distant", "small-1x-upsampled-distant"),
-)
-"""Those of the fine grid; the first is the claim."""
+
+def _fine_grid(suffix: str) -> tuple[tuple[str, str], ...]:
+    others = ("small-1x", "small-s2", "small-1x-upsampled")
+    return tuple((f"small-s2-fine-{suffix}", f"{other}-{suffix}") for other in others)
+
+
+PLANNED_FINE_GRID, PLANNED_TINY_CUBE, PLANNED_TINIER_CUBE = map(_fine_grid, ("distant", "20mm", "15mm"))
+"""Those of the fine grid in three scenes; the first of each is the claim."""
 
 
 def chosen_arms(cells: Sequence[str] | None, only: Sequence[str] | None) -> list[Arm]:

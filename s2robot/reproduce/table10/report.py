@@ -18,6 +18,8 @@ from s2robot.reproduce.table10.plan import (
     PLANNED_CONDITIONED,
     PLANNED_DROPOUT,
     PLANNED_FINE_GRID,
+    PLANNED_TINIER_CUBE,
+    PLANNED_TINY_CUBE,
 )
 from s2robot.statistics.paired import holm
 from s2robot.statistics.seeds import ArmRate
@@ -36,6 +38,8 @@ _LATER = {
     "Grasp conditioning: the policy is conditioned on a predicted grasp": PLANNED_CONDITIONED,
     "Visual dropout: in half of the training windows the visual tokens are dropped": PLANNED_DROPOUT,
     "The fine grid: a small cube, the front camera 1.5 times as far away": PLANNED_FINE_GRID,
+    "A cube of 20 mm, the front camera 1.5 times as far away": PLANNED_TINY_CUBE,
+    "A cube of 15 mm, the front camera 1.5 times as far away": PLANNED_TINIER_CUBE,
 }
 
 
