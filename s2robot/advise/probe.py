@@ -20,6 +20,7 @@ from torch import nn
 
 from s2robot.config.checks import check_file
 from s2robot.config.options import Count, Natural, to_plain
+from s2robot.config.overrides import as_override
 from s2robot.core.errors import UserError, unknown
 from s2robot.core.spec import RobotSpec
 from s2robot.core.task import Start
@@ -31,6 +32,7 @@ from s2robot.utils.provenance import machine, usable_cores, versions
 from s2robot.utils.schedule import cosine, parameter_groups
 from s2robot.vision.encoders.options import Grid, Sizes
 from s2robot.vision.features import FeatureExtractor
+from s2robot.vision.fit import Box
 
 _SCHEMA = 2  # of the results' file
 _BATCH = 64  # frames
@@ -65,6 +67,7 @@ class ProbeSet:
 Readable = Literal["place", "proprio"]
 SetsOfSizes = Annotated[tuple[Sizes, ...], Len(1)]
 Resizings = Annotated[tuple[int | Grid, ...], Len(1)]
+Crops = Annotated[tuple[Box | None, ...], Len(1)]
 
 
 def scalings(sets: SetsOfSizes, resizings: Resizings) -> list[tuple[tuple[int, ...], int | Grid]]:
@@ -88,6 +91,7 @@ class ProbeOptions:
     encoders: tuple[str, ...]
     sizes: SetsOfSizes
     resize_to: Resizings
+    crop: Crops
     poolings: tuple[str, ...]
     frames: Count
     folds: Count
@@ -102,8 +106,10 @@ def main(options: ProbeOptions) -> None:
     _check(options)
     torch.set_num_threads(options.threads or usable_cores())
     extractors = [
-        FeatureExtractor(name, sizes, bf16=options.bf16, resize_to=resize_to)
-        for name, (sizes, resize_to) in product(options.encoders, scalings(options.sizes, options.resize_to))
+        FeatureExtractor(name, sizes, bf16=options.bf16, resize_to=resize_to, crop=_of(options.camera, box))
+        for name, box, (sizes, resize_to) in product(
+            options.encoders, options.crop, scalings(options.sizes, options.resize_to)
+        )
     ]
     store = DemoStore.open(options.demos)
     probe_set = draw_frames(store, options.camera, options.frames, options.seed)
@@ -112,18 +118,22 @@ def main(options: ProbeOptions) -> None:
     print(f"{len(store)} demos, {len(baseline)} frames; predicting their mean is {off}")
     results = []
     for extractor in extractors:
-        features = extract(extractor, probe_set.frames)
+        features = extract(extractor, probe_set.frames, options.camera)
         for pooling in options.poolings:
             training = (options.folds, options.steps, options.seed)
             title = f"{extractor.encoder.name} ({extractor.scales})"
-            shape = extractor.map_shape(probe_set.frames.shape[1:3])
+            shape = extractor.map_shape(probe_set.frames.shape[1:3], options.camera)
             errors = cross_validate(features, shape, probe_set, pooling, *training, title=title)
-            results.append(_result(extractor, pooling, errors, probe_set))
+            results.append(_result(extractor, shape, pooling, errors, probe_set))
             print(_line(results[-1]), flush=True)
     if options.out:
         what = {"schema": _SCHEMA, "baseline_cm": 100 * float(baseline.mean()), "results": results}
         made = {"demos_sha256": store.digest(), "versions": versions(), "machine": machine()}
         write_json(Path(options.out), what | {"config": to_plain(options)} | made)
+
+
+def _of(camera: str, box: Box | None) -> dict[str, Box]:
+    return {} if box is None else {camera: box}
 
 
 def _check(options: ProbeOptions) -> None:
@@ -193,10 +203,10 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.norm(a - b, axis=1)
 
 
-def extract(extractor: FeatureExtractor, frames: np.ndarray) -> torch.Tensor:
-    """float16 (F, 1 + N, C)."""
+def extract(extractor: FeatureExtractor, frames: np.ndarray, camera: str | None = None) -> torch.Tensor:
+    """Features float16 (F, 1 + N, C) of a camera's frames."""
     starts = Progress(range(0, len(frames), 8), desc=f"encode {extractor.encoder.name} {extractor.sizes}")
-    return torch.from_numpy(np.concatenate([extractor(frames[i : i + 8]) for i in starts]))
+    return torch.from_numpy(np.concatenate([extractor(frames[i : i + 8], camera) for i in starts]))
 
 
 def cross_validate(
@@ -290,7 +300,7 @@ def _read(head: _Head, features: torch.Tensor) -> np.ndarray:
 
 
 def _result(
-    extractor: FeatureExtractor, pooling: str, errors: np.ndarray, probe_set: ProbeSet
+    extractor: FeatureExtractor, shape: Shape, pooling: str, errors: np.ndarray, probe_set: ProbeSet
 ) -> dict[str, Any]:
     by_episode = probe_set.by_episode(errors)
     return {
@@ -298,7 +308,8 @@ def _result(
         "weights_sha256": extractor.encoder.weights_sha256,
         "sizes": list(extractor.sizes),
         "scales": extractor.scales,
-        "grid": list(extractor.map_shape(probe_set.frames.shape[1:3])[:2]),
+        "grid": list(shape[:2]),
+        "crop": next(map(list, extractor.crop.values()), None),
         "pooling": pooling,
         "mean_cm": float(np.mean(by_episode)),
         "median_cm": float(np.median(by_episode)),
@@ -309,7 +320,8 @@ def _result(
 
 def _line(result: dict[str, Any]) -> str:
     mean, error, median = (result[k] for k in ("mean_cm", "standard_error_cm", "median_cm"))
+    cropped = f"of {as_override(result['crop'])} " if result["crop"] else ""
     return (
-        f"{result['encoder']:14} {result['scales']:8} {result['pooling']:18} "
+        f"{result['encoder']:14} {result['scales']:8} {cropped}{result['pooling']:18} "
         f"mean {mean:.2f} +- {error:.2f} cm, median {median:.2f} cm"
     )

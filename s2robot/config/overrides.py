@@ -22,7 +22,7 @@ _OPTION = r"[+~]?[\w.@/]+="
 _PLAIN_TEXT = re.compile(r"[A-Za-z_][\w./-]*")
 _NO_TEXT = ("true", "false", "null", "none", "nan", "inf")
 _INDEXED = r"[\w./%-]+(?:\[[-\d:, ]*\])?"
-PER_CAMERA = ("encoder.fit",)
+PER_CAMERA = ("encoder.fit", "encoder.crop")
 """Options of one value for all cameras, or of one a camera."""
 
 _OF_SEVERAL_TYPES = "resize_to"
@@ -110,7 +110,7 @@ def gather_cameras(texts: Sequence[str]) -> list[str]:
                 camera, _, value = text.removeprefix(f"{option}.").rpartition("=")
                 named[camera] = value
             gathered = [text for text in gathered if text not in (*single, *others)]
-            gathered.append(f"{option}={_written(named)}")
+            gathered.append(f"{option}={{{','.join(f'{name}:{value}' for name, value in named.items())}}}")
     return gathered
 
 

@@ -18,7 +18,7 @@ from s2robot.vision.encoders.engine import Engine, OpenVino, has_engine
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.precision import compute_name
 from s2robot.vision.encoders.registry import load_encoder, make_encoder
-from s2robot.vision.fit import DEFAULT_FIT, Fit, fit_frames
+from s2robot.vision.fit import DEFAULT_FIT, Box, Fit, box_pixels, check_box, crop_frames, fit_frames
 from s2robot.vision.s2 import multiscale_forward
 from s2robot.vision.scales import Grid, Options, ResizeTo
 
@@ -37,6 +37,7 @@ class FeatureExtractor:
         bf16: compute type, float32 otherwise; default where the device has it.
         fit: how frames that are not square become so.
         camera_fit: of single cameras, by their names, where it is another one.
+        crop: of single cameras, the part of their frames that is encoded; the whole frame otherwise.
         device: where it computes. A GPU's process must not render.
         engine: what computes: `torch`; `compile`, by torch.compile at the first call of each batch size, on a
             GPU into CUDA graphs; `openvino`, on a processor.
@@ -52,6 +53,7 @@ class FeatureExtractor:
         resize_to: ResizeTo = 0,
         fit: Fit = DEFAULT_FIT,
         camera_fit: Mapping[str, Fit] | None = None,
+        crop: Mapping[str, Box] | None = None,
         device: str = "cpu",
         engine: Engine = "torch",
     ) -> None:
@@ -62,6 +64,9 @@ class FeatureExtractor:
         self.camera_fit: dict[str, Fit] = {
             name: own for name, own in (camera_fit or {}).items() if own != fit
         }
+        self.crop = dict(crop or {})
+        for box in self.crop.values():
+            check_box(box)
         self.encoder = load_encoder(encoder, checkpoint) if isinstance(encoder, str) else encoder
         # As in the paper the first size is the tile; an encoder of larger images runs at that.
         if min(self.sizes) < self.encoder.architecture.image_size:
@@ -87,6 +92,9 @@ class FeatureExtractor:
 
     def map_shape(self, frame: tuple[int, int] = (1, 1), camera: str | None = None) -> tuple[int, int, int]:
         """(h, w, C) of the N = h · w patches of a frame of (H, W) px, which count with `fit=tiles` alone."""
+        if camera in self.crop:
+            rows, columns = box_pixels(self.crop[camera], frame)
+            frame = (rows.stop - rows.start, columns.stop - columns.start)
         grid = self.encoder.architecture.grid
         maps = [(g.rows * grid, g.columns * grid) for g in self._grids(frame, self._fit(camera))]
         return *self._scales.map_size(maps), self.encoder.width * len(self.sizes)
@@ -110,6 +118,7 @@ class FeatureExtractor:
             **({"resize_to": self._resize_to} if self._resize_to else {}),
             "fit": self.fit,
             **({"camera_fit": dict(sorted(self.camera_fit.items()))} if self.camera_fit else {}),
+            **({"crop": {name: list(box) for name, box in sorted(self.crop.items())}} if self.crop else {}),
             "compute": compute_name(self.bf16, self.engine),
         }
 
@@ -122,6 +131,8 @@ class FeatureExtractor:
     def __call__(self, frames: np.ndarray, camera: str | None = None) -> np.ndarray:
         """uint8 (B, H, W, 3), H and W of any ratio, of a camera -> float16 (B, 1 + N, C)."""
         fit = self._fit(camera)
+        if camera in self.crop:
+            frames = crop_frames(frames, self.crop[camera])
         images = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
         parts = images.split(self._frames_at_once(images, fit))
         return torch.cat([self._run(part, fit).to(torch.float16).cpu() for part in parts]).numpy()
@@ -129,9 +140,9 @@ class FeatureExtractor:
     def of_cameras(self, images: Mapping[str, np.ndarray], cameras: Sequence[str]) -> dict[str, np.ndarray]:
         """Features float16 (1 + N, C) of each of these cameras' frames, uint8 (H, W, 3).
 
-        Cameras may differ in size, shape and fit; those that do not are encoded together.
+        Cameras may differ in size, shape, fit and crop; those that do not are encoded together.
         """
-        kinds = {name: (np.shape(images[name]), self._fit(name)) for name in cameras}
+        kinds = {name: (np.shape(images[name]), self._fit(name), self.crop.get(name)) for name in cameras}
         features: dict[str, np.ndarray] = {}
         for kind in dict.fromkeys(kinds.values()):
             alike = [name for name in cameras if kinds[name] == kind]
@@ -174,6 +185,7 @@ def make_extractor(encoder: EncoderOptions, bf16: bool | None) -> FeatureExtract
         resize_to=encoder.resize_to,
         fit=encoder.fit,
         camera_fit=encoder.camera_fit,
+        crop=encoder.crop,
         engine=encoder.engine,
     )
 

@@ -1,4 +1,4 @@
-"""The spatial fit: how a camera's frame becomes the square images that an encoder takes.
+"""The spatial fit: which part of a camera's frame an encoder is given, and how that becomes square images.
 
 It is done here alone, by the feature extractor: for training, in simulation and on robots alike.
 """
@@ -7,12 +7,45 @@ from __future__ import annotations
 
 from typing import Literal, assert_never
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
+
+from s2robot.core.errors import UserError
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of a frame, as shares of its width and height."""
 
 Fit = Literal["crop", "pad", "stretch", "tiles"]
 
 DEFAULT_FIT: Fit = "stretch"
+
+
+def check_box(box: Box) -> None:
+    """Raises UserError for a box that is empty or reaches out of the frame."""
+    left, top, right, bottom = box
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise UserError(
+            f"encoder.crop={list(box)}: expected [left, top, right, bottom] as shares of the frame, "
+            "0 to 1, left before right and top before bottom"
+        )
+
+
+def box_pixels(box: Box, frame: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a box in a frame of (H, W) px: to the nearest pixel, one at least."""
+    (left, top, right, bottom), (height, width) = box, frame
+    return _pixels(top, bottom, height), _pixels(left, right, width)
+
+
+def _pixels(first: float, last: float, count: int) -> slice:
+    start = min(round(first * count), count - 1)
+    return slice(start, max(round(last * count), start + 1))
+
+
+def crop_frames(frames: np.ndarray, box: Box) -> np.ndarray:
+    """The part of frames (B, H, W, 3) that lies in a box."""
+    rows, columns = box_pixels(box, (frames.shape[1], frames.shape[2]))
+    return frames[:, rows, columns]
 
 
 def fit_frames(images: Tensor, fit: Fit, side: int) -> Tensor:

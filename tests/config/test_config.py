@@ -412,3 +412,21 @@ def test_the_fit_is_given_for_all_cameras_or_one_by_one(
     encoder = EncoderOptions.of(compose("train", ["demos=d", "out=o", *options]).encoder)
     assert (encoder.fit, encoder.camera_fit) == (fit, of_cameras)
     assert EncoderOptions.of(to_plain(encoder)) == encoder
+
+
+@pytest.mark.parametrize(
+    "option", ["encoder.crop.wrist/left=[0.25,0,1,0.5]", "encoder.crop={wrist/left:[0.25,0,1,0.5]}"]
+)
+def test_a_crop_is_of_one_camera(option: str) -> None:
+    encoder = EncoderOptions.of(compose("train", ["demos=d", "out=o", option]).encoder)
+    assert encoder.crop == {"wrist/left": (0.25, 0, 1, 0.5)}
+    assert EncoderOptions.of(to_plain(encoder)) == encoder
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["[0,0,1,1]", "front", "{front:[0,0,1]}", "{front:[0,0,1,a]}", "{front:[0.6,0,0.4,1]}", "{front:1}"],
+)
+def test_a_crop_that_is_no_box_of_a_camera_is_refused(given: str) -> None:
+    with pytest.raises(UserError, match=r"encoder\.crop"):
+        EncoderOptions.of(compose("train", ["demos=d", "out=o", f"encoder.crop={given}"]).encoder)

@@ -139,6 +139,9 @@ def test_an_unknown_camera_is_refused(recorded: Path) -> None:
     wrong = replace(ENCODER, camera_fit={"wirst": "crop"})
     message = refusal(lambda: encode_store(recorded, None, wrong))
     assert message == "unknown camera of encoder.fit 'wirst': did you mean 'wrist'? valid: front, wrist"
+    wrong = replace(ENCODER, crop={"wirst": (0, 0, 1, 0.5)})
+    message = refusal(lambda: encode_store(recorded, None, wrong))
+    assert message == "unknown camera of encoder.crop 'wirst': did you mean 'wrist'? valid: front, wrist"
 
 
 def test_a_missing_store_is_refused(tmp_path: Path) -> None:

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from s2robot.core.errors import UserError
+from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor
-from s2robot.vision.fit import Fit, fit_frames
+from s2robot.vision.fit import Box, Fit, box_pixels, fit_frames
 
 FITS = get_args(Fit)
 RNG = np.random.default_rng(0)
@@ -85,3 +89,50 @@ def test_a_camera_may_have_a_fit_of_its_own_which_is_part_of_the_key() -> None:
     assert len({e.key for e in (mixed, *plain.values())}) == 3
     same = FeatureExtractor("random-tiny", [32], bf16=False, camera_fit={"front": "stretch"})
     assert same.key == plain["stretch"].key
+
+
+def test_a_camera_may_be_cropped_which_is_part_of_the_key() -> None:
+    box = (0.25, 0.5, 0.75, 1.0)
+    plain, cropped = (
+        FeatureExtractor("random-tiny", [32], bf16=False, crop=crop) for crop in ({}, {"front": box})
+    )
+    frame = RNG.integers(0, 256, (48, 64, 3), np.uint8)
+    features = cropped.of_cameras({"front": frame, "wrist": frame}, ["wrist", "front"])
+    np.testing.assert_allclose(features["front"], plain(frame[None, 24:48, 16:48])[0], atol=5e-3)
+    np.testing.assert_allclose(features["wrist"], plain(frame[None])[0], atol=5e-3)
+    assert cropped.identity["crop"] == {"front": list(box)}
+    assert cropped.key != plain.key
+
+
+def test_tiles_keep_the_shape_of_what_is_cropped() -> None:
+    extractor = FeatureExtractor(
+        "random-tiny", [32, 64], bf16=False, fit="tiles", crop={"front": (0, 0, 1, 0.5)}
+    )
+    frame = RNG.integers(0, 256, (1, 128, 128, 3), np.uint8)
+    height, width, _ = extractor.map_shape((128, 128), "front")
+    assert (height, width) == (2, 4)
+    assert extractor(frame, "front").shape[1] == 1 + height * width
+
+
+@given(
+    box=st.tuples(*[st.floats(0, 1)] * 4).map(
+        lambda b: (min(b[::2]), min(b[1::2]), max(b[::2]), max(b[1::2]))
+    ),
+    frame=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+)
+def test_a_crop_has_a_pixel_at_least_and_lies_in_the_frame(box: Box, frame: tuple[int, int]) -> None:
+    assume(box[0] < box[2] and box[1] < box[3])
+    rows, columns = box_pixels(box, frame)
+    assert 0 <= rows.start < rows.stop <= frame[0]
+    assert 0 <= columns.start < columns.stop <= frame[1]
+    assert box_pixels((0, 0, 1, 1), frame) == (slice(0, frame[0]), slice(0, frame[1]))
+
+
+@pytest.mark.parametrize(
+    "box", [(0.5, 0, 0.5, 1), (0, 0.9, 1, 0.1), (-0.1, 0, 1, 1), (0, 0, 1, 1.1), (0, float("nan"), 1, 1)]
+)
+def test_an_empty_crop_is_refused(box: Box) -> None:
+    with pytest.raises(UserError, match=r"encoder\.crop=.*expected \[left, top, right, bottom\]"):
+        FeatureExtractor("random-tiny", [32], bf16=False, crop={"front": box})
+    with pytest.raises(UserError, match=r"encoder\.crop=.*expected \[left, top, right, bottom\]"):
+        EncoderOptions("random-tiny", (32,), crop={"front": box})

@@ -36,6 +36,17 @@ def test_the_file_says_what_was_probed_and_how_far_off_it_is(result: dict, toy_s
     assert result["config"]["folds"] == 2 and result["baseline_cm"] > 0
 
 
+def test_a_crop_of_the_frames_is_probed_beside_the_whole(
+    toy_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (f"demos={toy_store}", f"out={tmp_path / 'p.json'}", *QUICK, "poolings=[mean]", "steps=2")
+    assert toy_loop.s2robot("probe", *given, "crop=[null,[0.25,0,0.75,0.5]]") == 0
+    whole, cropped = json.loads((tmp_path / "p.json").read_text())["results"]
+    assert (whole["crop"], cropped["crop"]) == (None, [0.25, 0, 0.75, 0.5])
+    assert whole["episodes_cm"] != cropped["episodes_cm"]
+    assert "of [0.25,0.0,0.75,0.5] mean" in capsys.readouterr().out
+
+
 def test_frames_come_from_before_the_gripper_first_closes(toy_store: Path) -> None:
     store = DemoStore.open(toy_store)
     drawn = draw_frames(store, "front", 3, seed=0)

@@ -96,6 +96,8 @@ class ArmWork:
         if arm.resize_to:
             grid = list(arm.resize_to) if isinstance(arm.resize_to, tuple) else arm.resize_to
             encoder.append(f"encoder.resize_to={as_override(grid)}")
+        if arm.crop:
+            encoder.append(f"encoder.crop.front={as_override(list(arm.crop))}")
         return Command("train", (*options, *encoder, *self.options.train))
 
     def _evaluate(self) -> Command:

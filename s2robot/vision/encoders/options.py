@@ -13,7 +13,7 @@ from pydantic import model_validator
 from s2robot.config.options import Component, Count, Natural, read_options
 from s2robot.core.errors import unknown
 from s2robot.vision.encoders.engine import Engine
-from s2robot.vision.fit import DEFAULT_FIT, Fit
+from s2robot.vision.fit import DEFAULT_FIT, Box, Fit, check_box
 
 Sizes = Annotated[tuple[Count, ...], Len(1)]
 """Image sizes of S², the short side of each scale (px)."""
@@ -39,6 +39,7 @@ class EncoderOptions:
         fit: how frames that are not square become so, see `s2robot.vision.fit`. A section of them, one a
             camera, is also understood; its `others` is of those that it does not name.
         camera_fit: of single cameras, by their names, where it is another one.
+        crop: of single cameras, the part of their frames that is encoded; None: all of every camera's.
         engine: what computes the features, see `FeatureExtractor`.
         target: `_target_`, any callable that returns an nn.Module, and its arguments. In YAML they stand
             beside the other options: what is none of these fields is an argument.
@@ -53,6 +54,7 @@ class EncoderOptions:
     resize_to: int | Grid = 0
     fit: Fit = DEFAULT_FIT
     camera_fit: Mapping[str, Fit] = field(default_factory=dict)
+    crop: Mapping[str, Box] | None = None
     engine: Engine = "torch"
     target: Component | None = None
     mean: Colour | None = None
@@ -68,10 +70,15 @@ class EncoderOptions:
         return read_options(_Section, OmegaConf.create({"encoder": section})).encoder
 
     def check_cameras(self, names: Collection[str]) -> None:
-        """Raises UserError where a camera with a fit of its own is none of these."""
-        for camera in self.camera_fit:
-            if camera not in names:
-                raise unknown("camera of encoder.fit", camera, names)
+        """Raises UserError where a camera with a fit or a crop of its own is none of these."""
+        for option, cameras in (("fit", self.camera_fit), ("crop", self.crop or ())):
+            for camera in cameras:
+                if camera not in names:
+                    raise unknown(f"camera of encoder.{option}", camera, names)
+
+    def __post_init__(self) -> None:
+        for box in (self.crop or {}).values():
+            check_box(box)
 
     @model_validator(mode="before")
     @classmethod
@@ -100,6 +107,10 @@ def _gathered(section: Any) -> Any:
     if isinstance(own.get("fit"), dict):
         own["camera_fit"] = own["fit"]
         own["fit"] = own["camera_fit"].pop("others", DEFAULT_FIT)
+    if isinstance(own.get("crop"), dict):
+        own["crop"] = {
+            name: tuple(box) if isinstance(box, list) else box for name, box in own["crop"].items()
+        }
     if own.get("target"):
         own.setdefault("name", own["target"]["_target_"])
     return own
