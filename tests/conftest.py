@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -25,6 +27,15 @@ choose_gl()
 # A slow machine is no failure; in CI the same examples every time.
 settings.register_profile("s2robot", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("s2robot")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_goes_back() -> Iterator[None]:
+    """glibc keeps gigabytes of what the tests of a module have freed, in each of pytest's processes."""
+    yield
+    gc.collect()
+    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A store on the disk: writing a demo beside the time that it lasts, and listing a thousand of them."""
+"""A store on the disk: writing a demo beside the time that it lasts, and listing many."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from s2robot.core.errors import UserError
 from s2robot.data.store import DemoStore, Episode
 from s2robot.data.tools.listing import read_rows
 
-_MANY = 1000  # demos in the store that is listed
-
 
 def measure(options: BenchOptions) -> tuple[dict[str, Any], list[str]]:
     """What `s2robot bench disk` finds. Raises UserError for a store without demos."""
@@ -28,12 +26,12 @@ def measure(options: BenchOptions) -> tuple[dict[str, Any], list[str]]:
         raise UserError(f"{store} holds no demos: `s2robot record` makes some")
     with TemporaryDirectory(prefix="s2robot-bench-", dir=options.scratch) as scratch:
         writing = measure_writing(store, Path(scratch, "written"), options.disk.episodes)
-        listing = measure_listing(many(store, Path(scratch, "many"), _MANY), options.disk.rounds)
+        listing = measure_listing(store, Path(scratch, "many"), options.disk.listed, options.disk.rounds)
     cameras = store.spec.to_dict()["cameras"]
     share, seconds = writing["share"], writing["seconds"]
     lines = [
         f"write: {median(seconds):.3f} s a demo, {share:.1%} of the time that it lasts",
-        f"list {_MANY}: {median(listing['seconds']):.3f} s, "
+        f"list {options.disk.listed}: {median(listing['seconds']):.3f} s, "
         f"the whole command {median(listing['command_seconds']):.3f} s",
     ]
     return {"writing": writing, "listing": listing, "cameras": cameras}, lines
@@ -63,15 +61,16 @@ def many(store: DemoStore, path: Path, count: int) -> Path:
     return path
 
 
-def measure_listing(path: Path, rounds: int) -> dict[str, Any]:
-    """Opens and lists a store: here, and with `s2robot demos list`, Python's start included."""
+def measure_listing(store: DemoStore, path: Path, demos: int, rounds: int) -> dict[str, Any]:
+    """Opens and lists a store of that many: here, and with `s2robot demos list`, Python's start included."""
+    many(store, path, demos)
     command = [sys.executable, "-m", "s2robot.cli", "demos", "list", str(path)]
 
     def run() -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     here = [_timed(lambda: read_rows(DemoStore.open(path))) for _ in range(rounds)]
-    return {"demos": _MANY, "seconds": here, "command_seconds": [_timed(run) for _ in range(rounds)]}
+    return {"demos": demos, "seconds": here, "command_seconds": [_timed(run) for _ in range(rounds)]}
 
 
 def _in_memory(store: DemoStore, episode_id: str) -> Episode:

@@ -31,6 +31,7 @@ class EncodeBench:
 @dataclass(frozen=True)
 class DiskBench:
     episodes: Count
+    listed: Count
     rounds: Count
 
 

@@ -79,21 +79,22 @@ def test_the_command_reads_all_layouts_and_writes_a_table(
     assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()] == names
 
 
-def test_writing_is_set_against_the_time_that_a_demo_lasts_and_a_thousand_are_listed(
+def test_writing_is_set_against_the_time_that_a_demo_lasts_and_many_are_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = DemoStore.create(tmp_path / "demos", SPEC)
     for n, steps in enumerate((18, 20)):
         store.append(made_episode(0, n, steps=steps))
     out = tmp_path / "bench.json"
-    assert toy_loop.s2robot("bench", "disk", f"demos={store.path}", f"out={out}", "disk.rounds=1") == 0
+    quick = ("disk.rounds=1", "disk.listed=12")
+    assert toy_loop.s2robot("bench", "disk", f"demos={store.path}", f"out={out}", *quick) == 0
     result = json.loads(out.read_text())
     assert result["writing"]["lasts"] == [18 / SPEC.rate, 20 / SPEC.rate]
     assert len(result["writing"]["seconds"]) == 2
     assert result["writing"]["share"] == pytest.approx(sum(result["writing"]["seconds"]) / (38 / SPEC.rate))
-    assert result["listing"]["demos"] == 1000
+    assert result["listing"]["demos"] == 12
     assert 0 < result["listing"]["seconds"][0] < result["listing"]["command_seconds"][0]
-    assert "list 1000: " in capsys.readouterr().out
+    assert "list 12: " in capsys.readouterr().out
 
 
 def test_a_store_of_many_is_one_that_others_read(tmp_path: Path) -> None:
