@@ -24,6 +24,7 @@ from PIL import Image
 
 from s2robot.data.episode import Episode
 from s2robot.data.store import DemoStore
+from s2robot.data.tools.changes import changes, changing_box
 from s2robot.data.tools.contact_sheets import FRAMES, contact_sheet
 from s2robot.data.tools.figures import BINS, cell_counts, curves, histogram
 from s2robot.data.tools.films import episode_film
@@ -160,7 +161,7 @@ def test_the_page_shows_the_store(page: Page, toy_demos: Path) -> None:
         assert rows[episode_id][1:7] == [str(episode.length), "10.00", "yes", *pose]
     drawn = {e.text for svg in page.svgs for e in svg.iter("{http://www.w3.org/2000/svg}text")}
     assert {*store.spec.proprio, *store.spec.action} <= drawn
-    assert len(page.svgs) == 1 + 1 + 3 + 4, "map, lengths, three arrays, four episodes"
+    assert len(page.svgs) == 1 + 1 + 1 + 3 + 4, "map, lengths, changes, three arrays, four episodes"
     assert "Measured rate: 10.00 to 10.00 Hz, 10 Hz asked for" in page.text.replace("\n", " ")
 
 
@@ -184,6 +185,22 @@ def test_a_page_of_many_demos_is_small_and_most_of_it_is_folded(
     seen, _, folded = page.source.partition("more of 40</summary>")
     assert (seen.count("<video"), folded.count("<video")) == (8, 32)
     assert page.count("script") == 1, "after the last film"
+
+
+def test_the_box_is_around_what_changes(page: Page, tmp_path: Path) -> None:
+    spec = replace(SPEC, cameras={"still": (80, 160, 3), "moved": (80, 160, 3)})
+    store = DemoStore.create(tmp_path / "demos", spec)
+    for seed in range(3):
+        episode = made_episode(seed, 0, spec, steps=20)
+        still = np.zeros((20, 80, 160, 3), np.uint8)
+        still[:, 20:40, 80:120] = episode.images["still"][:, 20:40, 80:120]
+        store.append(replace(episode, images={"still": still, "moved": episode.images["moved"]}))
+    boxes = {camera: changing_box(changes(store.episodes(), camera)[1]) for camera in spec.cameras}
+    assert boxes["still"] == pytest.approx((0.5, 0.25, 0.75, 0.5), abs=0.03)
+    assert boxes["moved"] == pytest.approx((0, 0, 1, 1), abs=0.02)
+    assert changing_box(np.zeros((8, 8))) == (0, 0, 1, 1)
+    drawn = {e.text for svg in page.svgs for e in svg.iter("{http://www.w3.org/2000/svg}text")}
+    assert any((text or "").startswith("front: [") for text in drawn)
 
 
 def test_a_long_episode_is_thinned_out(tmp_path: Path) -> None:

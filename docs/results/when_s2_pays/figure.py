@@ -19,6 +19,13 @@ NAMES = {
     "efficientnet-lite2": "EfficientNet-lite2, larger",
 }
 ONE, UPSAMPLED, COARSE, FINE = "one scale", "one scale, fine grid", "S², coarse grid", "S², fine grid"
+HALF, TABLE = "one scale of half the frame", "one scale of the table"
+CROPS = {
+    (0.27, 0.55, 0.73, 0.78): TABLE,
+    (0.13, 0.55, 0.87, 0.84): TABLE,
+    (0.25, 0.45, 0.75, 0.95): HALF,
+}
+PAIRS = ((ONE, FINE), (ONE, COARSE), (UPSAMPLED, FINE), (ONE, TABLE), (FINE, TABLE))
 
 
 def probes() -> dict[str, dict[tuple[str, str], np.ndarray]]:
@@ -33,6 +40,8 @@ def probes() -> dict[str, dict[tuple[str, str], np.ndarray]]:
 
 
 def scales(row: dict[str, Any]) -> str:
+    if row.get("crop"):
+        return CROPS[tuple(row["crop"])]
     if len(row["sizes"]) == 1:
         return UPSAMPLED if "to" in row["scales"] else ONE
     return FINE if "to" in row["scales"] else COARSE
@@ -45,8 +54,8 @@ def mean(errors: np.ndarray) -> tuple[float, float]:
 
 
 def report(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> str:
-    shown = (ONE, UPSAMPLED, COARSE, FINE)
-    head = ["scene", *shown, f"{ONE} - {FINE}", f"{ONE} - {COARSE}", f"{UPSAMPLED} - {FINE}"]
+    shown = (ONE, UPSAMPLED, COARSE, FINE, HALF, TABLE)
+    head = ["scene", *shown, *(f"{a} - {b}" for a, b in PAIRS)]
     lines = ["# When does S² pay? Errors of probes", ""]
     lines += ["Computed from the JSON files here; plan: [plan.md](plan.md).", ""]
     for encoder, name in NAMES.items():
@@ -56,7 +65,7 @@ def report(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> str:
             if not own:
                 continue
             values = ["{:.2f} ± {:.2f}".format(*mean(own[w])) if w in own else "" for w in shown]
-            for a, b in ((ONE, FINE), (ONE, COARSE), (UPSAMPLED, FINE)):
+            for a, b in PAIRS:
                 pair = a in own and b in own
                 values.append("{:+.2f} ± {:.2f}".format(*mean(own[a] - own[b])) if pair else "")
             lines.append(_row([f"`{scene}`, {WIDTHS[scene]:g} px", *values]))
@@ -77,7 +86,7 @@ def draw(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for number, (encoder, name) in enumerate(NAMES.items()):
         scenes = [s for s in found if (encoder, ONE) in found[s]]
-        for axis, which in ((left, ONE), (left, FINE), (right, FINE)):
+        for axis, which in ((left, ONE), (left, FINE), (left, TABLE), (right, FINE), (right, TABLE)):
             at = [s for s in scenes if (encoder, which) in found[s]]
             if not at:
                 continue
@@ -88,21 +97,20 @@ def draw(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> None:
                     for s, v in zip(at, values, strict=True)
                 ]
             middle, half = zip(*(mean(v) for v in values), strict=True)
-            dashed = axis is left and which == ONE
             axis.errorbar(
                 [WIDTHS[s] * (1 + 0.02 * number) for s in at],
                 middle,
                 half,
                 capsize=3,
                 marker="o",
-                markerfacecolor="white" if dashed else None,
+                markerfacecolor="white" if which == ONE else None,
                 color=f"C{number}",
-                linestyle="--" if dashed else "-",
-                label=f"{name}: {which}" if axis is left else name,
+                linestyle={ONE: "--", FINE: "-", TABLE: ":"}[which],
+                label=f"{name.partition(' (')[0]}: {which}",
             )
     right.axhline(0, color="grey", linewidth=0.8)
     left.set(ylabel="error of the cube's place (cm)", ylim=(0, None))
-    right.set(ylabel="taken off by S² on the fine grid (%)")
+    right.set(ylabel="taken off the error of one scale (%)")
     for axis in (left, right):
         axis.set(xlabel="width of the cube at 224 px", xscale="log")
         axis.set_xticks(list(WIDTHS.values()), [f"{w:g}" for w in WIDTHS.values()], minor=False)

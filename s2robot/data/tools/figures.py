@@ -11,11 +11,14 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from s2robot.core.spec import RobotSpec
 from s2robot.core.task import SpawnRegion
+from s2robot.data.tools.changes import changing_box
 from s2robot.data.tools.outliers import Held, at_moments, scale
 from s2robot.reports.html import DAY, STYLE, svg
 from s2robot.reports.maps import Map, Place, surrounding
@@ -107,6 +110,27 @@ def bands(episodes: Held, name: str, labels: Sequence[str], flagged: Collection[
             if entry < len(labels) - _COLUMNS:
                 axes.set_xticklabels([])
         return svg(figure, name)
+
+
+def change_maps(maps: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Markup:
+    """Of each camera the mean frame, in orange what changes, and the box around it.
+
+    Args:
+        maps: by camera, mean and standard deviation of each pixel, (h, w), 0 to 255.
+    """
+    rows = math.ceil(len(maps) / _COLUMNS)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9, 3 * rows), layout="constrained")
+        for number, (camera, (mean, deviation)) in enumerate(maps.items()):
+            axes = figure.add_subplot(rows, _COLUMNS, number + 1)
+            frame = {"extent": (0, 1, 1, 0), "aspect": mean.shape[0] / mean.shape[1]}
+            axes.imshow(mean, cmap="gray", vmin=0, vmax=255, **frame)
+            alpha = deviation / max(deviation.max(), 1)
+            axes.imshow(np.ones_like(mean), cmap=ListedColormap([DAY["miss"]]), alpha=0.8 * alpha, **frame)
+            left, top, right, bottom = box = changing_box(deviation)
+            axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec=DAY["hit"]))
+            axes.set_title(f"{camera}: [{','.join(f'{edge:g}' for edge in box)}]", fontsize=9)
+        return svg(figure, "changes")
 
 
 def curves(episode_id: str, episodes: Held, spec: RobotSpec) -> Markup:

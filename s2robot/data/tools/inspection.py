@@ -18,6 +18,7 @@ from s2robot.data.episode import SERIES, Episode, recorded_start
 from s2robot.data.reader import Damaged, EpisodeReader
 from s2robot.data.store import DemoStore
 from s2robot.data.tools import figures
+from s2robot.data.tools.changes import changes
 from s2robot.data.tools.contact_sheets import FRAMES, contact_sheet, data_url
 from s2robot.data.tools.films import episode_film
 from s2robot.data.tools.outliers import near_duplicates, outliers
@@ -128,6 +129,7 @@ def render(found: Inspection) -> str:
         film, sheet = _pictures(found, episode_id)
         films += [] if film is None else [film]
         sheets.append((episode_id, sheet, figures.curves(episode_id, episodes, spec)))
+    seen = [store.episode(episode_id) for episode_id, sheet, _ in sheets if sheet]
     return _TEMPLATE.render(
         store=str(store),
         spec=spec,
@@ -146,6 +148,7 @@ def render(found: Inspection) -> str:
             "Proprioception": figures.bands(episodes, "proprio", spec.proprio, readable),
         },
         films=films,
+        changes=figures.change_maps({c: changes(seen, c) for c in spec.cameras}) if seen else None,
         unit=region.unit if region else "m",
         sheets=sheets,
         frames=FRAMES,
