@@ -121,3 +121,25 @@ def test_scales_are_resized_to_the_fine_grid_and_tiles_keep_a_frames_shape(
     portrait = {"front": np.zeros((80, 60, 3), np.uint8), "wrist": np.zeros((64, 64, 3), np.uint8)}
     with pytest.raises(UserError, match=r"front gives frames of 80 x 60 px.* trained on 60 x 80"):
         policy.observe({"images": portrait, "proprio": proprio})
+
+
+def test_a_cropped_camera_is_cropped_in_training_and_in_a_rollout(tmp_path: Path) -> None:
+    demos = store(tmp_path / "demos", SPEC, closing(-1.0, 1.0))
+    camera, shape = next(iter(SPEC.cameras.items()))
+    policy = load_policy(train(demos, tmp_path / "policy", f"encoder.crop.{camera}=[0.5,0,1,0.5]", *QUICK))
+    assert policy.extractor.crop == {camera: (0.5, 0, 1, 0.5)}
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 256, size, np.uint8) for name, size in SPEC.cameras.items()}
+    chunks = []
+    for changed in (
+        slice(0, 0),
+        slice(shape[0] // 2, None),
+        slice(0, shape[0] // 2),
+    ):  # none, outside, inside
+        seen = {name: frame.copy() for name, frame in images.items()}
+        seen[camera][changed] = 0
+        policy.reset()
+        policy.observe({"images": seen, "proprio": np.zeros(SPEC.proprio_dim, np.float32)})
+        chunks.append(policy.predict())
+    np.testing.assert_array_equal(chunks[0], chunks[1])
+    assert not np.array_equal(chunks[0], chunks[2])
