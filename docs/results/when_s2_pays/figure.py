@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +56,21 @@ def mean(errors: np.ndarray) -> tuple[float, float]:
 
 def report(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> str:
     shown = (ONE, UPSAMPLED, COARSE, FINE, HALF, TABLE)
-    head = ["scene", *shown, *(f"{a} - {b}" for a, b in PAIRS)]
     lines = ["# When does S² pay? Errors of probes", ""]
     lines += ["Computed from the JSON files here; plan: [plan.md](plan.md).", ""]
     for encoder, name in NAMES.items():
-        lines += [f"## {name}", "", _row(head), _row(["---"] * len(head))]
-        for scene, rows in found.items():
-            own = {which: rows[encoder, which] for which in shown if (encoder, which) in rows}
-            if not own:
-                continue
-            values = ["{:.2f} ± {:.2f}".format(*mean(own[w])) if w in own else "" for w in shown]
-            for a, b in PAIRS:
-                pair = a in own and b in own
-                values.append("{:+.2f} ± {:.2f}".format(*mean(own[a] - own[b])) if pair else "")
-            lines.append(_row([f"`{scene}`, {WIDTHS[scene]:g} px", *values]))
-        lines.append("")
+        rows = [["scene", *shown, *(f"{a} - {b}" for a, b in PAIRS)]]
+        for scene, read in found.items():
+            own = {which: read[encoder, which] for which in shown if (encoder, which) in read}
+            if own:
+                values = ["{:.2f} ± {:.2f}".format(*mean(own[w])) if w in own else "" for w in shown]
+                for a, b in PAIRS:
+                    pair = a in own and b in own
+                    values.append("{:+.2f} ± {:.2f}".format(*mean(own[a] - own[b])) if pair else "")
+                rows.append([f"`{scene}`, {WIDTHS[scene]:g} px", *values])
+        filled = [column for column in zip(*rows, strict=True) if any(column[1:])]
+        head, *body = zip(*filled, strict=True)
+        lines += [f"## {name}", "", _row(head), _row(["---"] * len(head)), *map(_row, body), ""]
     lines.append(
         "Mean error in cm ± half of a 95 % interval over demos; differences are paired by demo, above 0"
     )
@@ -77,7 +78,7 @@ def report(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(cells: list[str]) -> str:
+def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
@@ -109,13 +110,13 @@ def draw(found: dict[str, dict[tuple[str, str], np.ndarray]]) -> None:
                 label=f"{name.partition(' (')[0]}: {which}",
             )
     right.axhline(0, color="grey", linewidth=0.8)
-    left.set(ylabel="error of the cube's place (cm)", ylim=(0, None))
+    left.set(ylabel="error of the cube's place (cm)", ylim=(0, 5.5))
     right.set(ylabel="taken off the error of one scale (%)")
     for axis in (left, right):
         axis.set(xlabel="width of the cube at 224 px", xscale="log")
         axis.set_xticks(list(WIDTHS.values()), [f"{w:g}" for w in WIDTHS.values()], minor=False)
         axis.minorticks_off()
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper right")
     figure.savefig(HERE / "figure.svg", metadata={"Date": None})
 
 
