@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -38,6 +38,7 @@ from s2robot.utils.hashing import plain
 from s2robot.utils.provenance import machine, usable_cores, versions
 from s2robot.vision.encoders.options import Grid
 from s2robot.vision.features import FeatureExtractor
+from s2robot.vision.fit import Box, check_box, crop_frames
 
 _SCHEMA = 2  # of advice.json
 _LEAST_DEMOS = 3  # one held out, two for a linear map
@@ -54,6 +55,7 @@ class AdviseOptions:
     overwrite: bool
     json: bool
     camera: str
+    crop: Box | None
     small: str
     larger: str
     reference: str | None
@@ -84,12 +86,14 @@ def main(options: AdviseOptions) -> None:
         raise UserError(f"{store} holds {len(store.ids())} demos: expected at least {_LEAST_DEMOS}")
     candidates, reference = _candidates(options)
     probe_set = draw_frames(store, options.camera, options.frames, options.seed, _readable(store))
+    if options.crop:
+        probe_set = replace(probe_set, frames=crop_frames(probe_set.frames, options.crop))
     curve = curve_points(options.curve, probe_set, options.folds, options.seed)
     features = {c.name: extract(c.extractor, probe_set.frames) for c in candidates}
     for candidate in candidates:
         candidate.weigh(probe_set.frames, options.repeats)
     _reconstruct(candidates, reference, features, probe_set, options)
-    read = {"demos": store.digest(), "camera": options.camera, "frames": options.frames}
+    read = {"demos": store.digest(), "camera": options.camera, "frames": options.frames, "crop": options.crop}
     head_cache = HeadCache(Path(options.out) / "heads" if options.out else None, read)
     for candidate in candidates:
         for pooling in options.poolings:
@@ -115,6 +119,8 @@ def _check(options: AdviseOptions) -> None:
     for name in options.poolings:
         if name not in POOLINGS:
             raise unknown("pooling", name, POOLINGS)
+    if options.crop:
+        check_box(options.crop, "crop")
     if options.small == options.larger:
         raise UserError(f"small and larger are both {options.small}: expected two encoders")
     if options.out:

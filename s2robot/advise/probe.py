@@ -32,7 +32,7 @@ from s2robot.utils.provenance import machine, usable_cores, versions
 from s2robot.utils.schedule import cosine, parameter_groups
 from s2robot.vision.encoders.options import Grid, Sizes
 from s2robot.vision.features import FeatureExtractor
-from s2robot.vision.fit import Box
+from s2robot.vision.fit import Box, check_box
 
 _SCHEMA = 2  # of the results' file
 _BATCH = 64  # frames
@@ -141,6 +141,9 @@ def _check(options: ProbeOptions) -> None:
     for name in options.poolings:
         if name not in POOLINGS:
             raise unknown("pooling", name, POOLINGS)
+    for box in options.crop:
+        if box is not None:
+            check_box(box, "crop")
     if options.out:
         check_file(options.out, options.overwrite)
 

@@ -21,12 +21,12 @@ Fit = Literal["crop", "pad", "stretch", "tiles"]
 DEFAULT_FIT: Fit = "stretch"
 
 
-def check_box(box: Box) -> None:
-    """Raises UserError for a box that is empty or reaches out of the frame."""
+def check_box(box: Box, option: str = "encoder.crop") -> None:
+    """Raises UserError for a box of an option that is empty or reaches out of the frame."""
     left, top, right, bottom = box
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise UserError(
-            f"encoder.crop={list(box)}: expected [left, top, right, bottom] as shares of the frame, "
+            f"{option}={list(box)}: expected [left, top, right, bottom] as shares of the frame, "
             "0 to 1, left before right and top before bottom"
         )
 

@@ -298,6 +298,7 @@ def test_without_a_start_the_proprioception_is_read(
         (["small=random-small"], "small and larger are both random-small"),
         (["sizes=[[32],[32]]"], "the same encoder and sizes twice"),
         (["poolings=[median]"], "unknown pooling 'median'"),
+        (["crop=[0.5,0,0.4,1]"], "crop=[0.5, 0.0, 0.4, 1.0]: expected [left, top, right, bottom]"),
         (["folds=5"], "folds=5: expected 2 to 4"),
         (["camera=side"], "unknown camera 'side'"),
         (["least_gain=-1"], "least_gain=-1: expected 0 or more"),
@@ -312,6 +313,18 @@ def test_a_mistake_is_one_line(
     toy_store: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in toy_loop.refusal(capsys, "advise", f"demos={toy_store}", *QUICK, *options)
+
+
+def test_a_crop_is_of_the_frames_that_all_are_given(
+    toy_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    errors = []
+    for crop in ("[0.5,0,1,0.5]", "[0,0,1,1]"):
+        given = (*QUICK, "poolings=[mean]", "sizes=[[32]]", "curve=[2]", f"crop={crop}", "json=true")
+        assert toy_loop.s2robot("advise", f"demos={toy_store}", *given) == 0
+        found = json.loads(capsys.readouterr().out)["candidates"]
+        errors.append([row["errors_by_episode"] for row in found])
+    assert errors[0] != errors[1]
 
 
 def test_what_was_broken_off_goes_on(

@@ -102,6 +102,7 @@ def test_a_held_out_episode_cannot_be_remembered() -> None:
         (["folds=5"], "folds=5: expected 2 to 4"),
         (["encoders=[mvp-tyni-sim]"], "unknown encoder 'mvp-tyni-sim'"),
         (["poolings=[median]"], "unknown pooling 'median'"),
+        (["crop=[[0,0,2,1]]"], "crop=[0.0, 0.0, 2.0, 1.0]: expected [left, top, right, bottom]"),
         (["frames=0"], "frames=0: expected 1 or more"),
         (["seed=-1"], "seed=-1: expected 0 or more"),
         (["threads=-3"], "threads=-3: expected 1 or more"),
