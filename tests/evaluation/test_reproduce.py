@@ -21,7 +21,6 @@ from s2robot.reproduce.table10.plan import (
     PLANNED_CONDITIONED,
     PLANNED_DROPOUT,
     PLANNED_FINE_GRID,
-    PLANNED_TINIER_CUBE,
     PLANNED_TINY_CUBE,
     chosen_arms,
     seeds_of,
@@ -234,7 +233,6 @@ def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> Non
             *PLANNED_DROPOUT,
             *PLANNED_FINE_GRID,
             *PLANNED_TINY_CUBE,
-            *PLANNED_TINIER_CUBE,
         )
         for name in pair
     } <= set(names)

@@ -14,9 +14,6 @@ _SIDE = 112  # px: the longer side of the maps
 _SHARE = 0.1  # of the largest change, above the usual one: less is noise
 _MARGIN = 0.02  # of the frame, on each side
 
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom, as shares of the frame."""
-
 
 def changes(episodes: Iterable[EpisodeReader], camera: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each pixel over `FRAMES` frames of each episode: float (h, w), 0 to 255.
@@ -31,8 +28,11 @@ def changes(episodes: Iterable[EpisodeReader], camera: str) -> tuple[np.ndarray,
     return np.mean(frames, 0), np.std(frames, 0)
 
 
-def changing_box(deviation: np.ndarray) -> Box:
-    """The smallest box that holds what changes, and a margin; all of a frame in which nothing does."""
+def changing_box(deviation: np.ndarray) -> tuple[float, float, float, float]:
+    """The smallest box that holds what changes, and a margin: left, top, right and bottom, as shares.
+
+    All of a frame in which nothing changes.
+    """
     usual, most = float(np.median(deviation)), float(deviation.max())
     rows, columns = np.nonzero(deviation >= usual + _SHARE * (most - usual))
     height, width = deviation.shape

@@ -1,7 +1,7 @@
 """What is compared in `s2robot reproduce table10`: arms, in cells from the most important to the least.
 
 The plans in words, with the analysis and what it takes: docs/results/table10/plan.md, of `fine_grid`
-docs/results/fine_grid/plan.md, of `tiny_cube` and `tinier_cube` docs/results/tiny_cube/plan.md.
+docs/results/fine_grid/plan.md, of `tiny_cube` docs/results/tiny_cube/plan.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ STORES: dict[str, tuple[str, ...]] = {
     "far_camera": ("+env.camera_distance=1.3",),
     "distant": ("+env.cube_size=0.03", "+env.camera_distance=1.5"),
     "distant_20mm": ("+env.cube_size=0.02", "+env.camera_distance=1.5"),
-    "distant_15mm": ("+env.cube_size=0.015", "+env.camera_distance=1.5"),
     "varied": ("+env.perturb.light=1.0", "+env.perturb.texture=1.0", "+env.perturb.camera=1.0"),
 }
 """Demo stores, and what of `s2robot record`'s options makes them. The same seeds: the same cubes and arms."""
@@ -92,7 +91,7 @@ _FINE = (
 
 _TABLE = (0.27, 0.55, 0.73, 0.78)  # the top of the table from a camera 1.5 times as far away
 
-_TINY = (*_FINE, replace(FOUR[0], name="small-1x-crop", crop=_TABLE))
+_CROPPED = replace(FOUR[0], name="small-1x-crop", crop=_TABLE)
 
 
 def _under(perturbation: str) -> tuple[Arm, ...]:
@@ -133,8 +132,7 @@ CELLS: dict[str, tuple[Arm, ...]] = {
         *_all("far", DROPOUT, store="far_camera"),
     ),
     "fine_grid": _all("distant", _FINE, store="distant", **_RECIPE),
-    "tiny_cube": _all("20mm", _TINY, store="distant_20mm", **_RECIPE),
-    "tinier_cube": _all("15mm", _TINY, store="distant_15mm", **_RECIPE),
+    "tiny_cube": _all("20mm", (*_FINE, _CROPPED), store="distant_20mm", **_RECIPE),
     "curve": (*_all("30", DROPOUT, episodes=30), *_all("60", DROPOUT, episodes=60)),
     "pooling": (*_all("mean", DROPOUT[:3], pooling="mean"), *_all("cls", DROPOUT[:3], pooling="cls")),
 }
@@ -166,8 +164,7 @@ def _fine_grid(suffix: str, others: Sequence[str]) -> tuple[tuple[str, str], ...
 _CONTROLS = ("small-1x", "small-s2", "small-1x-upsampled")
 PLANNED_FINE_GRID = _fine_grid("distant", _CONTROLS)
 PLANNED_TINY_CUBE = _fine_grid("20mm", (*_CONTROLS, "small-1x-crop"))
-PLANNED_TINIER_CUBE = _fine_grid("15mm", (*_CONTROLS, "small-1x-crop"))
-"""Those of the fine grid in three scenes; the first of each is the claim."""
+"""Those of the fine grid in two scenes; the first of each is the claim."""
 
 
 def chosen_arms(cells: Sequence[str] | None, only: Sequence[str] | None) -> list[Arm]:

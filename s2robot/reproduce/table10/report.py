@@ -18,7 +18,6 @@ from s2robot.reproduce.table10.plan import (
     PLANNED_CONDITIONED,
     PLANNED_DROPOUT,
     PLANNED_FINE_GRID,
-    PLANNED_TINIER_CUBE,
     PLANNED_TINY_CUBE,
 )
 from s2robot.statistics.paired import holm
@@ -39,7 +38,6 @@ _LATER = {
     "Visual dropout: in half of the training windows the visual tokens are dropped": PLANNED_DROPOUT,
     "The fine grid: a small cube, the front camera 1.5 times as far away": PLANNED_FINE_GRID,
     "A cube of 20 mm, the front camera 1.5 times as far away": PLANNED_TINY_CUBE,
-    "A cube of 15 mm, the front camera 1.5 times as far away": PLANNED_TINIER_CUBE,
 }
 
 
