@@ -430,7 +430,16 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 @pytest.mark.parametrize("choice", names_in(config_folder() / "encoder"))
 def test_every_choice_of_the_configuration_is_an_encoder(choice: str) -> None:
     config = compose("encode", ["demos=x", f"encoder={choice}"]).encoder
-    assert list(config) == ["name", "architecture", "checkpoint", "sizes", "resize_to", "fit", "engine"]
+    assert list(config) == [
+        "name",
+        "architecture",
+        "checkpoint",
+        "sizes",
+        "resize_to",
+        "fit",
+        "crop",
+        "engine",
+    ]
     if config.name in PUBLISHED:
         assert config.architecture == PUBLISHED[config.name].architecture
     elif config.name.startswith("timm:") or config.name in PRETRAINED:
