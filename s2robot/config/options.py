@@ -115,6 +115,8 @@ def _one_line(error: ValidationError) -> UserError:
     first = errors[0]
     name = _name(first["loc"])
     same = [e for e in errors if e["input"] is first["input"] and _name(e["loc"]) == name] or [first]
+    if first["type"] == "missing" and isinstance(first["loc"][-1], int):
+        return UserError(f"{name}={shown(first['input'])}: expected an entry {first['loc'][-1] + 1}")
     if first["type"] == "missing":
         return UserError(f"{name} is missing")
     if first["type"] == "literal_error" and len(same) == 1:

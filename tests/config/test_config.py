@@ -424,6 +424,22 @@ def test_a_crop_is_of_one_camera(option: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            "[0,0,1,1]",
+            "encoder.crop=[0, 0, 1, 1]: expected one a camera, encoder.crop.front=[left,top,right,bottom]",
+        ),
+        ("{front:[0.2,0.3]}", "encoder.crop.front=[0.2, 0.3]: expected an entry 3"),
+    ],
+)
+def test_a_crop_in_another_form_is_told_which(given: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        EncoderOptions.of(compose("train", ["demos=d", "out=o", f"encoder.crop={given}"]).encoder)
+    assert str(error.value) == said
+
+
+@pytest.mark.parametrize(
     "given",
     ["[0,0,1,1]", "front", "{front:[0,0,1]}", "{front:[0,0,1,a]}", "{front:[0.6,0,0.4,1]}", "{front:1}"],
 )

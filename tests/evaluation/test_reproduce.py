@@ -22,6 +22,7 @@ from s2robot.reproduce.table10.plan import (
     PLANNED_DROPOUT,
     PLANNED_FINE_GRID,
     PLANNED_TINY_CUBE,
+    arm_named,
     chosen_arms,
     seeds_of,
 )
@@ -237,6 +238,13 @@ def test_arms_have_names_of_their_own_and_every_comparison_has_its_arms() -> Non
         for name in pair
     } <= set(names)
     assert PLANNED[0] == ("small-s2", "large-1x"), "the claim"
+
+
+def test_an_arm_of_a_part_of_the_frame_is_trained_on_that_part() -> None:
+    train = ArmWork(arm_named("small-1x-crop-20mm"), 0, plain()).commands()[1]
+    assert "encoder.crop.front=[0.27,0.55,0.73,0.78]" in train.overrides
+    whole = ArmWork(arm_named("small-1x-20mm"), 0, plain()).commands()[1]
+    assert not [option for option in whole.overrides if option.startswith("encoder.crop")]
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -10,8 +10,8 @@ from annotated_types import Len
 from omegaconf import OmegaConf
 from pydantic import model_validator
 
-from s2robot.config.options import Component, Count, Natural, read_options
-from s2robot.core.errors import unknown
+from s2robot.config.options import Component, Count, Natural, read_options, shown
+from s2robot.core.errors import UserError, unknown
 from s2robot.vision.encoders.engine import Engine
 from s2robot.vision.fit import DEFAULT_FIT, Box, Fit, check_box
 
@@ -107,7 +107,12 @@ def _gathered(section: Any) -> Any:
     if isinstance(own.get("fit"), dict):
         own["camera_fit"] = own["fit"]
         own["fit"] = own["camera_fit"].pop("others", DEFAULT_FIT)
-    if isinstance(own.get("crop"), dict):
+    if not isinstance(own.get("crop"), dict | None):
+        given = shown(own["crop"])
+        raise UserError(
+            f"encoder.crop={given}: expected one a camera, encoder.crop.front=[left,top,right,bottom]"
+        )
+    if own.get("crop"):
         own["crop"] = {
             name: tuple(box) if isinstance(box, list) else box for name, box in own["crop"].items()
         }
