@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -35,6 +35,9 @@ class PolicyOptions:
             training; the grasp prediction is not, and must be relied upon.
         grasp_weight: of an auxiliary loss by which the visual tokens alone predict the gripper's position at
             the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
+        grasp_target: what the visual tokens predict: the `position` of the gripper at the grasp, or the `offset`
+            to it from where the gripper is. An offset is seen by a camera on the hand too, and by one that was
+            moved since the demos.
         grasp_conditioning: the trunk is given the offset from the gripper to the predicted grasp.
     """
 
@@ -54,6 +57,7 @@ class PolicyOptions:
     proprio_dropout: Share = 0.0
     visual_dropout: Share = 0.0
     grasp_weight: NonNegative = 3.0
+    grasp_target: Literal["position", "offset"] = "position"
     grasp_conditioning: bool = True
 
     def __post_init__(self) -> None:

@@ -98,7 +98,9 @@ class PolicyModel(nn.Module):
 
         Arguments as for `forward`; G are the config's `grasp_indices`.
         """
-        return self.grasp_head(visual.flatten(2)) - proprio[..., self._grasp_indices]
+        predicted = self.grasp_head(visual.flatten(2))
+        is_offset = self.config.grasp_target == "offset"
+        return predicted if is_offset else predicted - proprio[..., self._grasp_indices]
 
     def forward(
         self,
@@ -197,8 +199,11 @@ class PolicyModel(nn.Module):
         if not self.config.active_cameras:
             return visual.new_zeros(())
         prediction = self.grasp_head(visual.flatten(2))
-        target = self.proprio_normalizer(window["grasp"])[:, None, self._grasp_indices]
-        errors = F.l1_loss(prediction, target.expand_as(prediction), reduction="none")
+        target = self.proprio_normalizer(window["grasp"])[:, None]
+        if self.config.grasp_target == "offset":
+            target = target - self.proprio_normalizer(window["proprio"])
+        target = target[..., self._grasp_indices].expand_as(prediction)
+        errors = F.l1_loss(prediction, target, reduction="none")
         return _masked_mean(errors, self.mask("grasp", window), microbatch, "grasp")
 
 

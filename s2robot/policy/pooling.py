@@ -165,6 +165,27 @@ class AttentionPooling(Pooling):
         return self.mlp(self.attention(query, keys, keys, need_weights=False)[0].flatten(1))
 
 
+class SpatialSoftmax(Pooling):
+    """Rows and columns at which a few heat maps lie (Levine et al. 2016, section 5.1).
+
+    All weights are shared by the whole grid: what is learned at one place is known at all of them, so that many
+    scenes are learned, not remembered.
+    """
+
+    def __init__(self, shape: Shape, width: int, dropout: float = 0.0, points: int = 32) -> None:
+        super().__init__(shape, width, dropout)
+        rows, columns, channels = shape
+        self.heat = nn.Linear(channels, points)
+        row, column = torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns)
+        self.places = nn.Buffer(torch.cartesian_prod(row, column), persistent=False)
+        self.mlp = _mlp(2 * points, width, dropout=0.0)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        heat = self.standardize.linear(tokens, self.heat).float()
+        share = heat.softmax(dim=1).transpose(1, 2)
+        return self.mlp((share @ self.places).flatten(1))
+
+
 class MeanPooling(Pooling):
     """The mean of the patches: the path of the paper's lineage."""
 
@@ -199,6 +220,7 @@ POOLINGS: dict[str, type[Pooling]] = {
     "spatial_convolution": SpatialConvolution,
     "spatial_projection": SpatialProjection,
     "attention": AttentionPooling,
+    "spatial_softmax": SpatialSoftmax,
     "mean": MeanPooling,
     "cls": ClsPooling,
     "linear": LinearPooling,

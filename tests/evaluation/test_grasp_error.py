@@ -92,6 +92,22 @@ def test_a_policy_says_the_way_left_in_metres(toy_checkpoint: Path) -> None:
     assert policy.grasp_offset() == pytest.approx(way, abs=1e-5)
 
 
+def test_a_policy_that_sees_the_way_itself_says_it_wherever_the_gripper_is(toy_checkpoint: Path) -> None:
+    trained = load_policy(toy_checkpoint)
+    model = make_model(
+        replace(trained.model.config, grasp_target="offset"), trained.model.proprio_normalizer.statistics
+    )
+    entries = list(model.config.grasp_state_indices)
+    way = np.array([0.03, -0.01, 0.02])
+    with torch.no_grad():
+        model.grasp_head.weight.zero_()
+        model.grasp_head.bias.copy_(torch.as_tensor(way / model.proprio_normalizer.statistics.std[entries]))
+    policy, observation = Policy(model, trained.extractor, trained.spec), dict(Toy().reset(seed=0)[0])
+    for moved in (0.0, 0.1):
+        policy.observe(observation | {"proprio": observation["proprio"] + np.float32(moved)})
+        assert policy.grasp_offset() == pytest.approx(way, abs=1e-5)
+
+
 @pytest.mark.parametrize("without", [{"grasp_weight": 0.0}, {"grasp_state_indices": ()}])
 def test_a_policy_that_was_not_taught_the_place_says_nothing(toy_checkpoint: Path, without: dict) -> None:
     trained = load_policy(toy_checkpoint)

@@ -13,7 +13,7 @@ from s2robot.policy.pooling import POOLINGS, Dropout, Pooling, Standardize, make
 
 TOKENS, CHANNELS, WIDTH = 1 + 16, 12, 8
 SHAPE = (4, 4, CHANNELS)
-SPATIAL = ("spatial_convolution", "spatial_projection", "attention", "linear")
+SPATIAL = ("spatial_convolution", "spatial_projection", "spatial_softmax", "attention", "linear")
 
 
 def pooling(name: str) -> Pooling:
@@ -107,6 +107,29 @@ def test_a_convolution_reads_a_thing_alike_wherever_it_lies() -> None:
         kept = what_the_mlp_is_given(pool, frame).unflatten(1, (6, 6, -1))
         around.append(kept[:, row - 1 : row + 2, column - 1 : column + 2])
     torch.testing.assert_close(*around)
+
+
+def test_heat_maps_know_at_all_places_what_they_learned_at_some() -> None:
+    """The row and column of a marked patch, learned on even cells of 6 x 8, read on the others."""
+    thing = torch.randn(CHANNELS, generator=torch.Generator().manual_seed(3))
+    frames = 0.3 * torch.randn(48, 1 + 48, CHANNELS, generator=torch.Generator().manual_seed(4))
+    frames[torch.arange(48), 1 + torch.arange(48)] += 3 * thing
+    places = torch.cartesian_prod(torch.linspace(-1, 1, 6), torch.linspace(-1, 1, 8))
+    seen = torch.arange(48) % 2 == 0
+
+    def error_elsewhere(name: str) -> float:
+        torch.manual_seed(0)
+        model = nn.Sequential(make_pooling(name, (6, 8, CHANNELS), 32), nn.Linear(32, 2))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for _ in range(150):
+            optimizer.zero_grad()
+            (model(frames[seen]) - places[seen]).abs().mean().backward()
+            optimizer.step()
+        with torch.inference_mode():
+            return float((model(frames[~seen]) - places[~seen]).abs().mean())
+
+    assert error_elsewhere("spatial_softmax") < 0.1
+    assert error_elsewhere("spatial_convolution") > 0.2
 
 
 @pytest.mark.parametrize("name", POOLINGS)

@@ -193,6 +193,17 @@ def test_the_grasp_is_told_from_vision_alone() -> None:
     assert loss(batch(**{"features/front": window["features/front"] * 2}), "grasp") != loss(window, "grasp")
 
 
+def test_an_offset_is_learned_from_where_the_gripper_is() -> None:
+    window, shift = batch(), torch.tensor(3.0)
+    both = {name: window[name] + shift for name in ("grasp", "proprio")}
+    for target, alike in (("offset", batch(**both)), ("position", batch(proprio=both["proprio"]))):
+        torch.testing.assert_close(
+            loss(alike, "grasp", grasp_target=target), loss(window, "grasp", grasp_target=target)
+        )
+    nearer = batch(proprio=both["proprio"])
+    assert loss(nearer, "grasp", grasp_target="offset") != loss(window, "grasp", grasp_target="offset")
+
+
 def test_only_the_entries_that_say_where_are_told_of_the_grasp() -> None:
     def told(changed: int) -> Tensor:
         grasp = batch()["grasp"].clone()
@@ -212,6 +223,10 @@ def test_the_trunk_is_told_the_way_left_to_where_vision_says_the_grasp_will_be()
         guess = model.grasp_head(given["visual"][:, :, 0])
     way = guess - given["proprio"][..., [0, 2]]
     torch.testing.assert_close(told[0], torch.cat([given["proprio"], way], dim=-1))
+    with torch.inference_mode():
+        model.config = replace(model.config, grasp_target="offset")
+        model(**given)
+    torch.testing.assert_close(told[1], torch.cat([given["proprio"], guess], dim=-1))
 
 
 def test_what_the_trunk_would_like_to_be_told_does_not_move_the_guess() -> None:
