@@ -35,8 +35,8 @@ class PolicyOptions:
             training; the grasp prediction is not, and must be relied upon.
         grasp_weight: of an auxiliary loss by which the visual tokens alone predict the gripper's position at
             the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
-        grasp_target: what the visual tokens predict: the `position` of the gripper at the grasp, or the `offset`
-            to it from where the gripper is. An offset is seen by a camera on the hand too, and by one that was
+        grasp_target: what the visual tokens predict: the gripper's `position` at the grasp, or the `offset`
+            to it from where the gripper is. A camera on the hand sees an offset too, and so does one that was
             moved since the demos.
         grasp_conditioning: the trunk is given the offset from the gripper to the predicted grasp.
     """

@@ -166,9 +166,9 @@ class AttentionPooling(Pooling):
 
 
 class SpatialSoftmax(Pooling):
-    """Rows and columns at which a few heat maps lie (Levine et al. 2016, section 5.1).
+    """Rows and columns at which a few heat maps lie (Levine et al. 2016, spatial softmax).
 
-    All weights are shared by the whole grid: what is learned at one place is known at all of them, so that many
+    All weights are shared by the whole grid: what is learned at one place is known at all of them, so many
     scenes are learned, not remembered.
     """
 
