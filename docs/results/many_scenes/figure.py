@@ -40,7 +40,7 @@ def main() -> None:
             axes.errorbar(at, share, error, color="black", linewidth=1)
     axes.set_xticks(range(len(CHANGES)), list(CHANGES.values()))
     axes.set(ylim=(0, 1.02), ylabel="cubes picked up", xlabel="changed against the demos")
-    axes.legend(frameon=False, fontsize="small", loc="lower left")
+    figure.legend(frameon=False, fontsize="small", loc="outside upper center", ncols=len(ARMS))
     figure.savefig(HERE / "figure.svg", metadata={"Date": None})
 
 
