@@ -14,7 +14,6 @@ HERE = Path(__file__).parent
 CHANGES = {"same": "none", "light": "light", "texture": "textures", "camera": "cameras", "all": "all at once"}
 ARMS = {
     "dino": "one scene, front camera",
-    "one_offset": "one scene, both cameras, offset",
     "offset": "1300 scenes, both cameras, offset",
 }
 
@@ -35,8 +34,8 @@ def main() -> None:
             if (found := rate(arm, change)) is None:
                 continue
             share, (low, high) = found[0] / found[1], wilson(*found)
-            at, error = j + 0.27 * (i - 1), np.array([[share - low], [high - share]])
-            axes.bar(at, share, 0.25, color=f"C{i}", label=label if j == 0 else None)
+            at, error = j + 0.32 * (i - 0.5), np.array([[share - low], [high - share]])
+            axes.bar(at, share, 0.3, color=f"C{i}", label=label if j == 0 else None)
             axes.errorbar(at, share, error, color="black", linewidth=1)
     axes.set_xticks(range(len(CHANGES)), list(CHANGES.values()))
     axes.set(ylim=(0, 1.02), ylabel="cubes picked up", xlabel="changed against the demos")
