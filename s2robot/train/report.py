@@ -19,7 +19,7 @@ from s2robot.utils.atomic_io import read_json, write_atomic
 from s2robot.utils.hashing import plain
 
 _OF_VISION = ("pooling", "pooling_dropout", "visual_dropout")
-_OF_GRASP = ("grasp_weight", "grasp_conditioning")
+_OF_GRASP = ("grasp_weight", "grasp_target", "grasp_conditioning")
 
 
 def write_training_report(out: Path, curves: Mapping[str, Points]) -> None:
