@@ -205,7 +205,13 @@ class Findings:
         """The result so far."""
         self._told = time.monotonic()
         seconds = round(self._told - self._started, 1)
-        result = {"target": self._target, "inputs": self._inputs, "seconds": seconds, "findings": self._kinds}
+        result = {
+            "target": self._target,
+            "inputs": self._inputs,
+            "seconds": seconds,
+            "cpu_seconds": round(time.process_time(), 1),
+            "findings": self._kinds,
+        }
         self._out.parent.mkdir(parents=True, exist_ok=True)
         self._out.write_text(json.dumps(result, indent=1))
 
