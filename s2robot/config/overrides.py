@@ -41,7 +41,8 @@ def parse(text: str, is_text: Callable[[str, str], bool] = lambda name, value: F
     Raises UserError for what is not `name=value`.
     """
     name, equals, value = text.partition("=")
-    if not name or not (equals or name.startswith("~")):
+    bare, _, package = name.lstrip("+~").partition("@")
+    if not bare or (not package and name.endswith("@")) or not (equals or name.startswith("~")):
         raise UserError(f"'{text}' is no option: options are written name=value, e.g. seed=1")
     try:
         override = OverridesParser.create().parse_overrides([text])[0]
