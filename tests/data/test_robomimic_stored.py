@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 import toy_loop
 
+from s2robot.core.errors import UserError
+from s2robot.data.formats.hdf5_check import check_hdf5
 from s2robot.data.store import DemoStore
 
 h5py = pytest.importorskip("h5py")
@@ -163,3 +167,24 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         source.write_bytes(whole[:place] + b"XXXX" + whole[place + 4 :])
         assert str(source) in refused(capsys, source, "strict=true")
     assert len(places) >= 4
+
+
+HANGING = (  # found by fuzzing: HDF5's library never comes back from an attribute of `data`
+    "c-rmOJx&5a6u|K}pveM~tO<os5o!xcTLX(*5FkKd2b*Z5qCjKA1>go8func~OK*V;ywM$ONQi~;|4TM6^R=(om$$Qw"
+    "o2_ELk{2ro<V-?I+o<)mKX&V5jYi`_<2vK!&2H^V=P&jBhx>;8D6+dZ2V9=_^L-2i|4|&>_H4Y@v8&RzjKA+8c}dds"
+    "7@wHeNY<<0P&3yH`|(7MtKW|t^-KN!tl!@@=yaR51G~DbX8nE*0631jzsA}}Cwecv(3^&loRqfR_Hp_;N@h>b?p)cJ"
+    "-O2E)_Xb`czS%yj!gp`JYjoQt^`l7dv*tCMVVdwo00000000000002MU-1bdPD}3"
+)
+
+
+def test_a_file_on_which_the_library_hangs_ends_in_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "demos.hdf5"
+    file.write_bytes(zlib.decompress(base64.b85decode(HANGING)))
+    with pytest.raises(UserError, match="it is damaged, HDF5's library does not come back from it in 1 s"):
+        check_hdf5(file, limit=1)
+
+
+def test_what_the_library_reports_is_left_to_the_reader(tmp_path: Path) -> None:
+    check_hdf5(recorded(tmp_path / "whole.hdf5"))
+    (tmp_path / "text.hdf5").write_text("no HDF5")
+    check_hdf5(tmp_path / "text.hdf5")

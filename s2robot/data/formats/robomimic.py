@@ -25,6 +25,7 @@ from s2robot.config.options import Count, Positive
 from s2robot.core.errors import UserError
 from s2robot.core.spec import GripperSpec, RobotSpec
 from s2robot.data.formats.damage import reading
+from s2robot.data.formats.hdf5_check import check_hdf5
 from s2robot.data.formats.robomimic_frames import Rendered, Stored
 from s2robot.data.formats.transfer import Incoming, IncomingEpisode, Notes, nominal_time
 from s2robot.data.store import Episode
@@ -89,8 +90,9 @@ def read(source: Path, options: RobomimicOptions) -> Incoming:
 
     Raises:
         UserError: no h5py, no such file, no demos in it, neither observations nor a model that can be loaded,
-            an unknown camera, no rate.
+            an unknown camera, no rate, a file on which HDF5's library crashes or hangs.
     """
+    check_hdf5(source)
     with _opened(source) as file:
         demos = _demos(file, source)
         data = file["data"]
