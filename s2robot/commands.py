@@ -171,6 +171,7 @@ COMMANDS = (
         "Train",
         ("demos", "encoder", "encoder.sizes", "cameras", "workers"),
         resumes=True,
+        completed="s2robot.vision.cache:with_encoder",
     ),
     Command(
         "train",
@@ -180,7 +181,7 @@ COMMANDS = (
         ("demos", "out", "init", "steps", "encoder", "cameras"),
         holds_out=True,
         resumes=True,
-        completed="s2robot.train.init:with_checkpoint",
+        completed="s2robot.train.init:with_defaults",
     ),
     Command(
         "sweep",

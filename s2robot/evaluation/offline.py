@@ -32,7 +32,7 @@ from s2robot.train.demos import (
     load_episode_features,
     passes,
 )
-from s2robot.train.init import Init, with_checkpoint
+from s2robot.train.init import Init, with_defaults
 from s2robot.train.options import Filter, TrainOptions
 from s2robot.utils.atomic_io import write_json
 from s2robot.utils.distributed import World
@@ -116,7 +116,7 @@ def _demos(options: EvaluateOptions, checkpoint: str, config: Mapping[str, Any])
     paths = training["demos"] if options.demos is None else options.demos
     given = {"demos": paths, "out": "unused", "init": checkpoint, "encode_workers": 0}
     overrides = as_overrides(given)
-    reading = with_checkpoint(read_options(TrainOptions, compose("train", overrides)), overrides)
+    reading = with_defaults(read_options(TrainOptions, compose("train", overrides)), overrides)
     if options.demos is None and not options.ids:
         reading = replace(reading, filter=read_options(Filter, training["filter"]))
     demos = choose_demos(reading)

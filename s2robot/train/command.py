@@ -28,7 +28,7 @@ from s2robot.train.demos import (
     mask_idle_steps,
     split_episodes,
 )
-from s2robot.train.init import Init, with_checkpoint
+from s2robot.train.init import Init, with_defaults
 from s2robot.train.log import Log, check_log, open_log
 from s2robot.train.memory import into_memory
 from s2robot.train.model import grasp_target, normalisation
@@ -80,7 +80,7 @@ def train_policy(demos: str | Path | Sequence[str | Path], out: str | Path, **op
     """
     paths = [demos] if isinstance(demos, str | Path) else list(demos)
     overrides = as_overrides({"demos": paths, "out": out, "encode_workers": 0, **options})
-    main(with_checkpoint(read_options(TrainOptions, compose("train", overrides)), overrides))
+    main(with_defaults(read_options(TrainOptions, compose("train", overrides)), overrides))
     return load_policy(out)
 
 

@@ -19,6 +19,7 @@ from s2robot.train.options import TrainOptions
 from s2robot.utils.provenance import has_bf16
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.encoders.precision import may_stand_for
+from s2robot.vision.foreign import default_encoder
 
 _OF_TRAINING = (
     *("pooling_dropout", "action_dropout", "action_noise", "proprio_noise", "proprio_dropout"),
@@ -91,11 +92,14 @@ class Init:
         return f"begins with the weights of {self.folder}; its normalisation is {how}"
 
 
-def with_checkpoint(options: TrainOptions, overrides: Sequence[str]) -> TrainOptions:
-    """The options, whose `encoder`, `policy` and `cameras` are those of `init` where nobody chose others."""
+def with_defaults(options: TrainOptions, overrides: Sequence[str]) -> TrainOptions:
+    """The options, whose `encoder`, `policy` and `cameras` are those of `init` where nobody chose others.
+
+    Without `init` the encoder is the one for where the demos are from (`default_encoder`).
+    """
     init = Init.of(options)
     if init is None:
-        return options
+        return replace(options, encoder=default_encoder(options.encoder, options.demos, overrides))
     given = {tuple(text.lstrip("+").partition("=")[0].split(".")) for text in overrides}
     sections = {name[0] for name in given}
     if "encoder" not in sections:

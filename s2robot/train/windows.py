@@ -14,6 +14,7 @@ from s2robot.data.dataset import EpisodeFeatures, WindowDataset
 from s2robot.policy.policy import Policy
 from s2robot.train.checkpointing import checkpoint_settings
 from s2robot.train.demos import Demos, choose_demos, decide_variants, load_episode_features
+from s2robot.train.init import with_defaults
 from s2robot.train.model import untrained
 from s2robot.train.options import TrainOptions
 from s2robot.utils.distributed import World
@@ -60,7 +61,8 @@ def load_windows(
     """
     policy = {"n_obs_steps": n_obs_steps, "chunk_size": chunk_size}
     paths = [demos] if isinstance(demos, str | Path) else list(demos)
-    chosen = _read({"demos": paths, "encode_workers": 0, "policy": policy, **options})
+    given = {"demos": paths, "encode_workers": 0, "policy": policy, **options}
+    chosen = with_defaults(_read(given), as_overrides(given))
     found, world = choose_demos(chosen), World()
     chosen, _ = decide_variants(chosen, found)
     episodes = [

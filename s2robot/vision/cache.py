@@ -12,7 +12,7 @@ s3://BUCKET/PREFIX: see `bucket.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from s2robot.vision.augment import Augmentation
 from s2robot.vision.bucket import FeatureBucket, copy_of
 from s2robot.vision.encoders.options import EncoderOptions
 from s2robot.vision.features import FeatureExtractor, make_extractor
-from s2robot.vision.foreign import foreign_frames
+from s2robot.vision.foreign import default_encoder, foreign_frames
 
 Variant = tuple[Augmentation, int]
 """An augmentation and the number of its variant: how frames are changed before they are encoded."""
@@ -56,6 +56,11 @@ class EncodeOptions:
     augment: Augmentation
     bf16: bool | None
     workers: Natural
+
+
+def with_encoder(options: EncodeOptions, overrides: Sequence[str]) -> EncodeOptions:
+    """The options, whose encoder is the one for these demos where nobody chose one."""
+    return replace(options, encoder=default_encoder(options.encoder, options.demos, overrides))
 
 
 def main(options: EncodeOptions) -> None:

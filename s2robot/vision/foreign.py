@@ -1,14 +1,42 @@
-"""Encoders pre-trained on our own simulator alone: said in a line where frames are from elsewhere."""
+"""Encoders and where frames are from: which is the default, and which knows our own simulator alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from s2robot.config.compose import compose
+from s2robot.core.errors import UserError
+from s2robot.data.origin import is_simulated
+from s2robot.data.store import DemoStore
 from s2robot.vision.encoders.mvp import EMBEDDED
 from s2robot.vision.encoders.options import EncoderOptions
 
 _OUR_SIMULATOR = ("envs.cube_pick.", "envs.realtime.")
+_OF_REAL = "dinov2-small"  # trained on real images
+_CHOOSE = ("encoder", "encoder.name", "encoder.architecture", "encoder.checkpoint", "encoder._target_")
+
+
+def default_encoder(
+    encoder: EncoderOptions, demos: str | Sequence[str], overrides: Sequence[str]
+) -> EncoderOptions:
+    """The encoder of a command; where its overrides choose none, the one for where the demos are from.
+
+    Demos of a simulation keep the default of the YAML; those of a robot, and imported ones, get
+    `dinov2-small`, under the overrides of its options. Where demos cannot be opened, nothing is changed: the
+    command says why.
+    """
+    named = [(text.lstrip("+").partition("=")[0], text) for text in overrides]
+    if any(name in _CHOOSE for name, _ in named):
+        return encoder
+    stores = [demos] if isinstance(demos, str) else demos
+    try:
+        if all(is_simulated(DemoStore.open(store)) for store in stores):
+            return encoder
+    except UserError:
+        return encoder
+    own = [text for name, text in named if name.startswith("encoder.")]
+    return EncoderOptions.of(compose("encode", ["demos=unused", f"encoder={_OF_REAL}", *own]).encoder)
 
 
 def foreign_frames(encoder: EncoderOptions | str, env: Mapping[str, Any] | None, whose: object) -> str | None:
@@ -24,5 +52,5 @@ def foreign_frames(encoder: EncoderOptions | str, env: Mapping[str, Any] | None,
         return None
     return (
         f"encoder {name} was pre-trained on frames of our own simulator alone, and {whose} has others: "
-        "encoder=dinov2-small was trained on real images (docs/encoders.md has more)"
+        f"encoder={_OF_REAL} was trained on real images (docs/encoders.md has more)"
     )

