@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,15 @@ choose_gl()
 # A slow machine is no failure; in CI the same examples every time.
 settings.register_profile("s2robot", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("s2robot")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_stream_of_a_test_is_closed() -> None:
+    """Hydra configures logging, which closes all handlers: absl's closes the stderr it was imported under."""
+    with suppress(ImportError):
+        import absl.logging
+
+        absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -190,9 +190,15 @@ def run_hydra(
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turns the errors of Hydra, OmegaConf and YAML, several lines each, into a UserError of one line."""
+    """Turns the errors of Hydra, OmegaConf and YAML, several lines each, into a UserError of one line.
+
+    Of an override such as `+encoder=[1]` Hydra's own code raises Python's.
+    """
     try:
         yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise UserError("; ".join(lines[:2])) from error
+    except (AssertionError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"these options cannot be read: {reason}") from error

@@ -156,7 +156,7 @@ def check_choice(override: Override, defaults: Defaults) -> str:
     """The override for Hydra. Raises UserError for a choice that the group does not have."""
     group = _group(override)
     valid = defaults.choices(group)
-    if override.value() not in valid:
+    if override.is_sweep_override() or str(override.value()) not in valid:
         raise unknown(group, _typed(override), valid)
     return str(override.input_line)
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     import zarr
 
 # What zarr and its codecs raise on reading files that are cut short, altered or gone.
-_DAMAGE = (ValueError, RuntimeError, LookupError, TypeError, FileNotFoundError)
+_DAMAGE = (
+    *(ValueError, RuntimeError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, MemoryError, FileNotFoundError),
+)
 # What the system says of a file that is broken or replaced by something else, as against out of reach.
 _BROKEN_FILE = {errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
 
@@ -162,7 +165,10 @@ class EpisodeReader:
             with self._intact(f"{name}/{MARKER}"):
                 if not self._files.exists(f"{self.id}/{name}/{MARKER}"):
                     raise FileNotFoundError("it is missing")
-                self._arrays[name] = _zarr().open_array(self._files.zarr, path=f"{self.id}/{name}", mode="r")
+                array = _zarr().open_array(self._files.zarr, path=f"{self.id}/{name}", mode="r")
+                if 0 in array.chunks:
+                    raise ValueError(f"its chunks are {array.chunks}")
+                self._arrays[name] = array
         return self._arrays[name]
 
     def read(self, name: str, start: int, stop: int) -> np.ndarray:

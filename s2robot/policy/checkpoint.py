@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 FILES = ("model.safetensors", "config.yaml", "stats.json")
 _SCHEMA = 3
 _OWN = ("schema", "policy", "robot_spec")  # what the model and the spec say
-_REQUIRED = ("policy", "robot_spec", "encoder", "encoder_identity", "bf16", "env")
+_SECTIONS = ("policy", "robot_spec", "encoder", "encoder_identity")
+_REQUIRED = (*_SECTIONS, "bf16", "env")
 
 
 def save_checkpoint(folder: Path, model: PolicyModel, spec: RobotSpec, settings: dict[str, Any]) -> None:
@@ -90,6 +91,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise UserError(f"{folder}/config.yaml is no checkpoint of schema {_SCHEMA}: train the policy again")
     if absent := [key for key in _REQUIRED if key not in config]:
         raise UserError(f"{folder}/config.yaml is damaged: it lacks {', '.join(absent)}")
+    if odd := [key for key in _SECTIONS if not isinstance(config[key], dict)]:
+        raise UserError(f"{folder}/config.yaml is damaged: {', '.join(odd)} should be sections")
     return config
 
 
@@ -136,7 +139,11 @@ def load_model(folder: Path, config: PolicyConfig) -> PolicyModel:
     """A checkpoint's weights in a model of this config. Raises UserError where they do not fit."""
     from s2robot.policy.model import make_model
 
-    model = make_model(config)
+    try:
+        model = make_model(config)
+    except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}/config.yaml describes a policy that cannot be made: {reason}") from error
     _load_strictly(model, folder / "model.safetensors")
     return model
 

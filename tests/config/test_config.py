@@ -216,6 +216,12 @@ def test_home_is_expanded(folder: Path) -> None:
         ("~=", "'~=' is no option: options are written name=value, e.g. seed=1"),
         ("+@env=toy", "'+@env=toy' is no option: options are written name=value, e.g. seed=1"),
         ("env@=toy", "'env@=toy' is no option: options are written name=value, e.g. seed=1"),
+        ("env=[toy]", "unknown env '[toy]': did you mean 'toy'? valid: cube, toy"),
+        ("+env=[1]", "these options cannot be read: argument of type 'int' is not iterable"),
+        (
+            "env@optim=3e-4",
+            "these options cannot be read: Config group override must be a string or a list. Got float",
+        ),
         ("a b=3", "'a b' is no name of an option: they look like seed or env.rate"),
         ("cameras=[front", "cameras=[front: cannot be read: a list is written [a,b], text as it is or '...'"),
     ],

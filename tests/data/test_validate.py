@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,19 @@ def test_damaged_metadata_is_named(store: DemoStore, name: str, harm: Callable[[
     (what,) = found(store)
     assert what.startswith(f"{name}zarr.json")
     assert ("missing" in what) == (harm is Path.unlink)
+
+
+def chunks_of_nothing(file: Path) -> None:
+    file.write_text(re.sub(r'("chunk_shape": \[\s*)\d+', r"\g<1>0", file.read_text()))
+
+
+@pytest.mark.parametrize("name", ["action", "images/front"])
+@pytest.mark.parametrize("harm", [chunks_of_nothing, lambda file: file.write_text("3")])
+def test_metadata_that_describe_no_array_are_named(
+    store: DemoStore, name: str, harm: Callable[[Path], None]
+) -> None:
+    harm(store.path / BROKEN / name / "zarr.json")
+    assert any(what.startswith(f"{name}/zarr.json: ") for what in found(store)), found(store)
 
 
 VALUES = {

@@ -212,6 +212,17 @@ def test_a_configuration_that_lacks_something(folder: Path) -> None:
     assert f"{folder}/config.yaml is damaged: it lacks encoder" in one_line(folder)
 
 
+@pytest.mark.parametrize("section", ["policy", "robot_spec", "encoder", "encoder_identity"])
+def test_a_section_that_is_none(folder: Path, section: str) -> None:
+    edit(folder, lambda config: config.update({section: None}))
+    assert f"{folder}/config.yaml is damaged: {section} should be sections" in one_line(folder)
+
+
+def test_a_policy_that_no_memory_holds(folder: Path) -> None:
+    edit(folder, lambda config: config["policy"].update(proprio_dim=10**28))
+    assert f"{folder}/config.yaml describes a policy that cannot be made: " in one_line(folder)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from s2robot.core.errors import UserError
 
 # What zarr, its codecs and h5py raise on files that are cut short, altered, gone or of another kind.
-_DAMAGE = (ValueError, RuntimeError, LookupError, TypeError, OSError, zipfile.BadZipFile)
+_DAMAGE = (
+    *(ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError),
+    *(OSError, zipfile.BadZipFile),
+)
 
 
 @contextmanager
