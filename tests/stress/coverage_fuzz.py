@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -106,6 +107,9 @@ def robomimic(folder: Path) -> Target:
         demo["obs/agentview_image"] = np.zeros((4, 8, 8, 3), np.uint8)
 
     load = _importer("robomimic", source, out)
+    from s2robot.data.formats import robomimic as format
+
+    format.check_hdf5 = _check_in_a_fork  # a new Python for each input would be most of the time
 
     def run(data: bytes) -> None:
         source.write_bytes(data)
@@ -152,6 +156,19 @@ def _importer(format: str, data: Path, out: Path) -> Callable[[], None]:
             import_demos(options)
 
     return load
+
+
+def _check_in_a_fork(path: Path) -> None:
+    from s2robot.core.errors import UserError
+    from s2robot.data.formats import hdf5_check
+
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            hdf5_check._main(str(path), 5)
+        os._exit(0)
+    if os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        raise UserError(f"{path} is damaged")
 
 
 def _files(root: Path, names: list[str], load: Callable[[], object]) -> Target:
