@@ -69,7 +69,7 @@ system:
 
 $(INSTALLED): pyproject.toml constraints.txt | system
 	.venv/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv .venv
-	echo "installing the packages of constraints.txt into .venv (the first time some 5 GB)"
+	echo "installing the packages of constraints.txt into .venv (the first time some 8 GB on disk)"
 	wanted=(-e ".[dev]" -c constraints.txt)
 	if command -v uv >/dev/null && uv pip install -q --compile-bytecode --python .venv/bin/python "$${wanted[@]}"; then
 	    :
