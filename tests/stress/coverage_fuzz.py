@@ -21,6 +21,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -164,6 +165,7 @@ def _check_in_a_fork(path: Path) -> None:
 
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # libFuzzer has one of its own
         with contextlib.suppress(BaseException):
             hdf5_check._main(str(path), 5)
         os._exit(0)
