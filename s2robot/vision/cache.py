@@ -173,6 +173,8 @@ def encode_store(
         world: of processes that share the work; each returns when all are done.
     """
     store = DemoStore.open(demos)
+    if not store.spec.cameras:
+        raise UserError(f"{store} has no cameras: its episodes hold no frames to encode")
     if not store.ids():
         raise UserError(f"{store} holds no demos: `s2robot record` makes some")
     cameras = list(store.spec.cameras if cameras is None else cameras)

@@ -144,6 +144,12 @@ def test_an_unknown_camera_is_refused(recorded: Path) -> None:
     assert message == "unknown camera of encoder.crop 'wirst': did you mean 'wrist'? valid: front, wrist"
 
 
+def test_a_store_without_cameras_is_refused(recorded: Path, tmp_path: Path) -> None:
+    store = DemoStore.create(tmp_path / "blind", replace(DemoStore.open(recorded).spec, cameras={}))
+    message = refusal(lambda: encode_store(store.path, None, ENCODER))
+    assert message == f"{store} has no cameras: its episodes hold no frames to encode"
+
+
 def test_a_missing_store_is_refused(tmp_path: Path) -> None:
     message = refusal(lambda: encode_store(tmp_path / "demos", None, ENCODER))
     assert message.startswith(f"no demo store at {tmp_path / 'demos'}")
