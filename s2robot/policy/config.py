@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from pydantic import GetCoreSchemaHandler
@@ -33,11 +33,10 @@ class PolicyOptions:
         proprio_dropout: share of the windows whose proprioception is replaced by its mean in training.
         visual_dropout: with grasp conditioning, share of the windows whose visual tokens are dropped in
             training; the grasp prediction is not, and must be relied upon.
-        grasp_weight: of an auxiliary loss by which the visual tokens alone predict the gripper's position at
-            the grasp to come; taken from the demo in hindsight, so it needs no privileged label.
-        grasp_target: what the visual tokens predict: the gripper's `position` at the grasp, or the `offset`
-            to it from where the gripper is. A camera on the hand sees an offset too, and so does one that was
-            moved since the demos.
+        grasp_weight: of an auxiliary loss by which the visual tokens alone predict the grasp to come; taken
+            from the demo in hindsight, so it needs no privileged label.
+        grasp_target: what they predict of it: the gripper's `position` there, or the `offset` to it from
+            where the gripper is, which a camera on the hand sees too, and one that was moved since the demos.
         grasp_conditioning: the trunk is given the offset from the gripper to the predicted grasp.
     """
 
@@ -135,8 +134,7 @@ class PolicyConfig(PolicyOptions):
         for name in plain:
             if name not in names:
                 raise unknown("policy option", name, names)
-        required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
-        if missing := [name for name in required if name not in plain]:
+        if missing := [name for name in names if name not in plain]:  # a default may have been another then
             raise UserError(f"policy lacks {', '.join(missing)}; it has {', '.join(plain) or 'nothing'}")
         return read_options(cls, plain)
 

@@ -73,6 +73,7 @@ def test_it_is_the_same_wherever_the_frame_lies(x: float, y: float, left: float,
 def with_a_guess(policy: Policy, place: list[float]) -> Policy:
     """The same policy, but for a vision that says the grasp will be at that place (m), whatever it sees."""
     model = policy.model
+    model.config = replace(model.config, grasp_target="position")
     entries = list(model.config.grasp_state_indices)
     statistics = model.proprio_normalizer.statistics
     with torch.no_grad():

@@ -189,7 +189,9 @@ def test_the_loss_is_the_mean_over_what_is_learned() -> None:
 def test_the_grasp_is_told_from_vision_alone() -> None:
     window = batch()
     others = {name: window[name] + 1 for name in ("previous_action", "proprio")}
-    assert loss(batch(**others), "grasp") == loss(window, "grasp")
+    place = {"grasp_target": "position"}
+    assert loss(batch(**others), "grasp", **place) == loss(window, "grasp", **place)
+    assert loss(batch(previous_action=others["previous_action"]), "grasp") == loss(window, "grasp")
     assert loss(batch(**{"features/front": window["features/front"] * 2}), "grasp") != loss(window, "grasp")
 
 
@@ -216,7 +218,8 @@ def test_only_the_entries_that_say_where_are_told_of_the_grasp() -> None:
 
 
 def test_the_trunk_is_told_the_way_left_to_where_vision_says_the_grasp_will_be() -> None:
-    model, given, told = made(replace(CONFIG, grasp_state_indices=(0, 2))), inputs(), []
+    place = replace(CONFIG, grasp_state_indices=(0, 2), grasp_target="position")
+    model, given, told = made(place), inputs(), []
     model.proprio_embed.register_forward_pre_hook(lambda _, arguments: told.append(arguments[0]))
     with torch.inference_mode():
         model(**given)
@@ -323,6 +326,13 @@ def test_an_unknown_option_and_a_missing_one_are_told() -> None:
         PolicyConfig.from_dict(CONFIG.to_dict() | {"widht": 3})
     with pytest.raises(UserError, match="^policy lacks action_dim; it has "):
         PolicyConfig.from_dict({k: v for k, v in CONFIG.to_dict().items() if k != "action_dim"})
+
+
+def test_a_recorded_policy_has_no_defaults() -> None:
+    """They may have been others when it was trained."""
+    for name in CONFIG.to_dict():
+        with pytest.raises(UserError, match=f"policy lacks {name}; it has"):
+            PolicyConfig.from_dict({k: v for k, v in CONFIG.to_dict().items() if k != name})
 
 
 def test_cameras_have_poolings_of_their_own() -> None:
