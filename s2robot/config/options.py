@@ -18,6 +18,8 @@ from s2robot.core.errors import UserError, unknown
 T = TypeVar("T")
 
 Count = Annotated[int, Ge(1)]
+Few = Annotated[int, Ge(1), Le(1000)]
+"""A number of layers or iterations: one more would only come of a damaged file, and take for ever."""
 Natural = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 NonNegative = Annotated[float, Ge(0), AllowInfNan(False)]

@@ -223,6 +223,11 @@ def test_a_policy_that_no_memory_holds(folder: Path) -> None:
     assert f"{folder}/config.yaml describes a policy that cannot be made: " in one_line(folder)
 
 
+def test_a_policy_of_layers_without_end(folder: Path) -> None:
+    edit(folder, lambda config: config["policy"]["trunk_options"].update(depth=10**100))
+    assert "depth" in one_line(folder)
+
+
 @pytest.mark.parametrize(
     "text",
     [

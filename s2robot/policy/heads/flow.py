@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2robot.config.options import Count
+from s2robot.config.options import Few
 from s2robot.policy.config import PolicyConfig
 from s2robot.utils.randomness import BatchRandom
 
@@ -22,7 +22,7 @@ class FlowOptions:
     steps: of the integration from noise to actions.
     """
 
-    steps: Count = 10
+    steps: Few = 10
 
 
 class FlowHead(nn.Module):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s2robot.config.options import Count, Share
+from s2robot.config.options import Count, Few, Share
 from s2robot.core.errors import UserError
 from s2robot.policy.model import PolicyModel
 
@@ -22,7 +22,7 @@ class TransformerOptions:
     depth: blocks. heads: of the attention. dropout: in the blocks.
     """
 
-    depth: Count = 4
+    depth: Few = 4
     heads: Count = 4
     dropout: Share = 0.0
 
