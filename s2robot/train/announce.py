@@ -16,17 +16,19 @@ _SHOWN = 4  # frames of a window
 
 
 def announcement(
-    device: torch.device, model: nn.Module, frozen: int, windows: int, demos: Sequence[int], out: Path
+    device: torch.device, model: nn.Module, frozen: str, windows: int, demos: Sequence[int], out: Path
 ) -> str:
-    """A training in one line; `demos` are the numbers of those trained on and held out."""
+    """A training in one line.
+
+    Args:
+        frozen: of the encoder, in words.
+        demos: the numbers of those trained on and held out.
+    """
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     is_gpu = device.type == "cuda"
     on = torch.cuda.get_device_name(device) if is_gpu else f"{torch.get_num_threads()} threads"
     held_out = f" ({demos[1]} held out)" if demos[1] else ""
-    return (
-        f"{device}, {on}; parameters: {trained / 1e6:.2f} M trained, {frozen / 1e6:.2f} M frozen in the "
-        f"encoder; {windows} windows of {demos[0]} demos{held_out}; tensorboard --logdir {out}"
-    )
+    return f"{device}, {on}; parameters: {trained / 1e6:.2f} M trained, {frozen}; {windows} windows of {demos[0]} demos{held_out}; tensorboard --logdir {out}"
 
 
 def window_images(demos: Demos, n_obs_steps: int) -> dict[str, np.ndarray]:

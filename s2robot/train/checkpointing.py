@@ -94,13 +94,13 @@ class Folder:
 
     Attributes:
         settings: what a checkpoint says of itself beside its weights.
-        frozen: parameters of the encoder.
+        frozen: the encoder in words, with its number of parameters.
     """
 
     out: Path
     spec: RobotSpec
     settings: dict[str, Any]
-    frozen: int
+    frozen: str
 
     @classmethod
     def of(cls, options: TrainOptions, demos: Demos) -> Folder:
@@ -110,7 +110,9 @@ class Folder:
             init.check(demos.spec, extractor.identity)
         settings = checkpoint_settings(options, demos, extractor, recipe(options))
         frozen = sum(p.numel() for p in extractor.encoder.parameters())
-        return cls(Path(options.out), demos.spec, settings, frozen)
+        name, sizes = options.encoder.name, ", ".join(map(str, options.encoder.sizes))
+        words = f"{frozen / 1e6:.2f} M frozen in {name} ({sizes} px)"
+        return cls(Path(options.out), demos.spec, settings, words)
 
     def resume(self, run: Run, options: TrainOptions, demos: Demos) -> str | None:
         """Takes a run to where it was saved last; in a line, what is to be known of a run of more `steps`.

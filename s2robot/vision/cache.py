@@ -76,7 +76,9 @@ def main(options: EncodeOptions) -> None:
             )
             if world.leads:
                 copied = f"{options.features}, copied to " if is_url(options.features) else ""
-                print(f"{copied}{cache.folder}: features of {cache.size() / 1e6:.0f} MB")
+                print(
+                    f"{copied}{cache.folder}: features of {options.encoder.name}, {cache.size() / 1e6:.0f} MB"
+                )
 
 
 class FeatureCache:

@@ -344,7 +344,7 @@ def test_a_training_says_what_it_is_made_of(
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "parameters:" in line]
     trained = sum(p.numel() for p in load_policy(tmp_path / "out").model.parameters())
     assert line.startswith(f"cpu, 1 threads; parameters: {trained / 1e6:.2f} M trained, ")
-    assert "M frozen in the encoder; " in line and " windows of 4 demos; " in line
+    assert "M frozen in random-tiny (64 px); " in line and " windows of 4 demos; " in line
     assert line.endswith(f"tensorboard --logdir {tmp_path / 'out'}")
     events = EventAccumulator(str(tmp_path / "out" / "log")).Reload()
     assert {"learning_rate", "gradient_norm", "action/train"} <= set(events.Tags()["scalars"])
