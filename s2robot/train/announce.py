@@ -28,7 +28,10 @@ def announcement(
     is_gpu = device.type == "cuda"
     on = torch.cuda.get_device_name(device) if is_gpu else f"{torch.get_num_threads()} threads"
     held_out = f" ({demos[1]} held out)" if demos[1] else ""
-    return f"{device}, {on}; parameters: {trained / 1e6:.2f} M trained, {frozen}; {windows} windows of {demos[0]} demos{held_out}; tensorboard --logdir {out}"
+    return (
+        f"{device}, {on}; parameters: {trained / 1e6:.2f} M trained, {frozen}; "
+        f"{windows} windows of {demos[0]} demos{held_out}; tensorboard --logdir {out}"
+    )
 
 
 def window_images(demos: Demos, n_obs_steps: int) -> dict[str, np.ndarray]:
