@@ -29,7 +29,8 @@ class Augmentation:
     Attributes:
         variants: of each video, beside itself; 0: none. None: decided by `resolve`.
         shift: of the image, at most, as a share of its side; edges are repeated (DrQ's random shift).
-        crop: share of each side that is cut off at most; the rest is enlarged to the frame's size.
+        crop: share of each side that is cut off at most; the rest is enlarged to the frame's size. Both move
+            what is seen and not what it means: off by default, for a camera that stands still.
         colour: brightness, contrast and saturation are multiplied by 1 - colour to 1 + colour, and hues
             turn by at most a tenth of it of the colour wheel.
         light: brightness at the image's sides is multiplied by 1 - light to 1 + light, in a smooth gradient
@@ -39,8 +40,8 @@ class Augmentation:
     """
 
     variants: Natural | None = None
-    shift: ShareBelowOne = 0.05
-    crop: ShareBelowOne = 0.05
+    shift: ShareBelowOne = 0.0
+    crop: ShareBelowOne = 0.0
     colour: ShareBelowOne = 0.2
     light: ShareBelowOne = 0.3
     blur: Annotated[NonNegative, Le(0.1)] = 0.005
